@@ -1,0 +1,32 @@
+"""Label smoothing for PyTorch: targets, losses, policies, calibration.
+
+Importing this package loads torch and nothing else heavy; the laboratory and the command line
+need the extra `softtargets[lab]`.
+"""
+
+from softtargets import noise
+from softtargets.engine import LossOptions
+from softtargets.losses import CrossEntropyLoss, cross_entropy
+from softtargets.smoothing import (
+    AbstractSmoothing,
+    InstanceLabelSmoothing,
+    LabelSmoothing,
+    OnlineLabelSmoothing,
+    QuadraticRate,
+)
+from softtargets.target import Target
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AbstractSmoothing",
+    "CrossEntropyLoss",
+    "InstanceLabelSmoothing",
+    "LabelSmoothing",
+    "LossOptions",
+    "OnlineLabelSmoothing",
+    "QuadraticRate",
+    "Target",
+    "cross_entropy",
+    "noise",
+]

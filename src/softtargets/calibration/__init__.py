@@ -1,0 +1,31 @@
+"""Are the predicted probabilities right? Errors, scores, curves, scaling and one report.
+
+Start with `evaluate`. Functions of probabilities take `probs` and functions of logits take
+`logits`; which of the two an array holds is never guessed from its values.
+"""
+
+from softtargets.calibration.binning import BinStatistics
+from softtargets.calibration.errors import (
+    classwise_calibration_error,
+    expected_calibration_error,
+)
+from softtargets.calibration.evaluation import evaluate
+from softtargets.calibration.outcome import CalibrationReport, Estimate
+from softtargets.calibration.reliability import ReliabilityCurve, reliability_curve
+from softtargets.calibration.scores import accuracy, brier_score, negative_log_likelihood
+from softtargets.calibration.temperature import TemperatureScaling
+
+__all__ = [
+    "BinStatistics",
+    "CalibrationReport",
+    "Estimate",
+    "ReliabilityCurve",
+    "TemperatureScaling",
+    "accuracy",
+    "brier_score",
+    "classwise_calibration_error",
+    "evaluate",
+    "expected_calibration_error",
+    "negative_log_likelihood",
+    "reliability_curve",
+]

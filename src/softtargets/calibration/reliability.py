@@ -1,0 +1,109 @@
+"""Reliability curves: how often predictions of a given confidence come true."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from softtargets.calibration.binning import Binning, BinStatistics, bin_edges
+from softtargets.calibration.checks import check_bins, check_probs
+
+_NORMAL_QUANTILE = 1.959963984540054  # of 0.975: intervals hold 95 %
+
+
+class ReliabilityCurve(NamedTuple):
+    """One point per bin that holds samples, M of them; all tensors float64 but `bin`, `count`.
+
+    Args:
+        edges: `(bins + 1,)`: all edges; point i stands for `(edges[bin[i]], edges[bin[i] + 1]]`.
+        bin: `(M,)`, int64: index of the bin.
+        count: `(M,)`, int64: samples in it.
+        confidence: `(M,)`: their mean score.
+        accuracy: `(M,)`: share of them for which the event happened.
+        accuracy_low: `(M,)`: lower end of the pointwise 95 % Wilson interval of `accuracy`.
+        accuracy_high: `(M,)`: its upper end.
+    """
+
+    edges: Tensor
+    bin: Tensor
+    count: Tensor
+    confidence: Tensor
+    accuracy: Tensor
+    accuracy_low: Tensor
+    accuracy_high: Tensor
+
+    @classmethod
+    def from_statistics(cls, statistics: BinStatistics) -> "ReliabilityCurve":
+        """The curve of bins collected batch by batch.
+
+        Raises:
+            ValueError: the statistics hold several groups.
+        """
+        if statistics.counts.ndim != 1:
+            raise ValueError(
+                "`statistics` must hold one set of bins, got shape "
+                f"{tuple(statistics.counts.shape)}; bin one class with `BinStatistics.from_scores`"
+            )
+        filled = statistics.counts.nonzero().squeeze(-1)
+        count = statistics.counts[filled]
+        accuracy = statistics.outcome_sums[filled] / count
+        low, high = _wilson_interval(accuracy, count)
+        confidence = statistics.confidence_sums[filled] / count
+        return cls(statistics.edges, filled, count, confidence, accuracy, low, high)
+
+
+def reliability_curve(
+    probs: Tensor,
+    labels: Tensor,
+    *,
+    bins: int = 15,
+    binning: Binning = "width",
+    class_index: int | None = None,
+) -> ReliabilityCurve:
+    """Accuracy by confidence, per bin, with an interval; empty bins are left out.
+
+    Args:
+        probs: `(N, K)`, floating point, rows are distributions.
+        labels: `(N,)`, integers in 0 .. K - 1.
+        bins: number of bins, at least 1.
+        binning: "width", or "mass" for bins of equally many samples.
+        class_index: None: confidence is the probability of the predicted class and accuracy its
+            share of hits. k: confidence is P(k) in all samples and accuracy the frequency of k.
+
+    Returns:
+        A `ReliabilityCurve`.
+
+    Raises:
+        ValueError: `probs` are not distributions, labels do not fit, or an unknown option.
+        TypeError: a wrong dtype.
+
+    Example:
+        >>> import torch
+        >>> probs = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
+        >>> curve = reliability_curve(probs, torch.tensor([0, 1, 1]), bins=4)
+        >>> curve.count, curve.accuracy
+        (tensor([1, 2]), tensor([1.0000, 0.5000], dtype=torch.float64))
+
+    References:
+        Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+    """
+    if class_index is None:
+        statistics = BinStatistics.top_label(probs, labels, bins=bins, binning=binning)
+        return ReliabilityCurve.from_statistics(statistics)
+    check_bins(bins, binning)
+    check_probs(probs, labels)
+    if not 0 <= class_index < probs.shape[1]:
+        raise ValueError(
+            f"`class_index` must be in 0 .. {probs.shape[1] - 1}, got {class_index}; None is the "
+            "predicted class"
+        )
+    scores = probs[:, class_index].clamp_max(1)
+    edges = bin_edges(scores, bins, binning)
+    statistics = BinStatistics.from_scores(scores, labels == class_index, edges=edges)
+    return ReliabilityCurve.from_statistics(statistics)
+
+
+def _wilson_interval(share: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    z2 = _NORMAL_QUANTILE**2
+    centre = (share * count + z2 / 2) / (count + z2)
+    half = (share * (1 - share) * count + z2 / 4).sqrt() * _NORMAL_QUANTILE / (count + z2)
+    return (centre - half).clamp_min(0), (centre + half).clamp_max(1)

@@ -1,0 +1,157 @@
+"""Temperature scaling by an exact one-dimensional search."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from softtargets.calibration.checks import check_logits
+from softtargets.calibration.scores import log_losses
+
+BRACKET = (0.05, 20.0)
+
+_BLOCK_ELEMENTS = 2**22  # rows are read in blocks of this many numbers (32 MB in float64)
+_MAX_STEPS = 200  # bisection alone needs about 45
+_RELATIVE_TOLERANCE = 1e-13
+
+
+class TemperatureScaling:
+    """Divide logits by the one temperature T that minimises the NLL of a validation split.
+
+        T = argmin NLL(logits / T, labels)      T in [0.05, 20]
+
+    The NLL is convex in 1/T; its minimum is found by Newton's method inside a shrinking bracket,
+    in float64, to rounding. T stays 1 unless another value lowers the NLL. Dividing by T changes
+    no prediction, so accuracy stays as it is.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0]])
+        >>> scaling = TemperatureScaling().fit(logits, torch.tensor([0, 0, 1]))
+        >>> round(scaling.temperature, 4), scaling.at_bound, scaling.improved
+        (2.8854, False, True)
+        >>> scaling(logits)[0]
+        tensor([0.6931, 0.0000])
+
+    References:
+        Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    """
+
+    def __init__(self) -> None:
+        self._fit: _Fit | None = None
+
+    def fit(self, logits: Tensor, labels: Tensor) -> Self:
+        """Find the temperature on validation logits, never on the ones it will be judged by.
+
+        Args:
+            logits: `(N, K)`, floating point; -inf masks a class, but not a label's.
+            labels: `(N,)`, integers in 0 .. K - 1.
+
+        Returns:
+            The object itself.
+
+        Raises:
+            ValueError: NaN, +inf, a masked label, or shapes or labels that do not fit.
+            TypeError: a wrong dtype.
+        """
+        check_logits(logits, labels)
+        before = _mean_loss(logits, labels, 1.0)
+        if not math.isfinite(before):
+            raise ValueError(
+                "`logits` must be finite at each sample's label, got -inf (NLL is inf at any "
+                "temperature); drop the samples whose label is masked"
+            )
+        inverse, at_bound = _minimise(logits, labels)
+        improved = _mean_loss(logits, labels, inverse) < before
+        self._fit = _Fit(1 / inverse, at_bound, True) if improved else _Fit(1.0, False, False)
+        return self
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Return `logits / temperature`: same shape and dtype, differentiable."""
+        return logits / self._fitted().temperature
+
+    @property
+    def temperature(self) -> float:
+        """The divisor T; 1 if no other value lowered the NLL."""
+        return self._fitted().temperature
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether T is an end of [0.05, 20], so that the split does not determine it.
+
+        A validation split without a single error pulls T to 0, a useless model to infinity.
+        """
+        return self._fitted().at_bound
+
+    @property
+    def improved(self) -> bool:
+        """Whether T lowers the NLL of the split it was fitted on below that of T = 1."""
+        return self._fitted().improved
+
+    def _fitted(self) -> "_Fit":
+        if self._fit is None:
+            raise RuntimeError(
+                "`TemperatureScaling` must be fitted before use; call `.fit(logits, labels)` with "
+                "a validation split"
+            )
+        return self._fit
+
+
+class _Fit(NamedTuple):
+    temperature: float
+    at_bound: bool
+    improved: bool
+
+
+def _minimise(logits: Tensor, labels: Tensor) -> tuple[float, bool]:
+    """The inverse temperature of least NLL, and whether it is an end of the bracket."""
+    low, high = 1 / BRACKET[1], 1 / BRACKET[0]
+    inverse, (slope, curvature) = 1.0, _derivatives(logits, labels, 1.0)
+    if slope == 0:
+        return 1.0, False
+    end = high if slope < 0 else low
+    if _derivatives(logits, labels, end)[0] * slope >= 0:
+        return end, True
+    last_step = math.inf
+    for _ in range(_MAX_STEPS):
+        low, high = (low, inverse) if slope > 0 else (inverse, high)
+        newton = inverse - slope / curvature if curvature > 0 else math.inf
+        # A step that leaves the bracket or fails to halve is replaced by a bisection.
+        trusted = low < newton < high and abs(newton - inverse) <= last_step / 2
+        proposal = newton if trusted else math.sqrt(low * high)
+        last_step = abs(proposal - inverse)
+        inverse = proposal
+        if last_step <= _RELATIVE_TOLERANCE * inverse:
+            break
+        slope, curvature = _derivatives(logits, labels, inverse)
+        if slope == 0:
+            break
+    return inverse, False
+
+
+def _mean_loss(logits: Tensor, labels: Tensor, inverse: float) -> float:
+    blocks = _row_blocks(logits, labels)
+    return sum(float(log_losses(rows * inverse, y).sum()) for rows, y in blocks) / len(labels)
+
+
+def _derivatives(logits: Tensor, labels: Tensor, inverse: float) -> tuple[float, float]:
+    """First and second derivative of the mean NLL by the inverse temperature."""
+    slope = curvature = 0.0
+    for rows, y in _row_blocks(logits, labels):
+        probs = torch.softmax(rows * inverse, -1)
+        values = rows.masked_fill(rows == -torch.inf, 0)  # 0 * inf has no place in the sums
+        mean = (probs * values).sum(-1)
+        at_label = values.gather(-1, y.unsqueeze(-1)).squeeze(-1)
+        slope += float((mean - at_label).sum())
+        curvature += float((probs * (values - mean.unsqueeze(-1)).square()).sum())
+    return slope / len(labels), curvature / len(labels)
+
+
+def _row_blocks(logits: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Blocks of rows in float64 with their maximum moved to 0, and labels in int64."""
+    size = max(1, _BLOCK_ELEMENTS // logits.shape[1])
+    for start in range(0, len(labels), size):
+        rows = logits.detach()[start : start + size].double()
+        yield rows - rows.amax(-1, keepdim=True), labels[start : start + size].long()

@@ -1,0 +1,132 @@
+"""The checks of the public boundary, each raising with name, rule, value and way out.
+
+Checks of *values* read data, which makes a GPU wait; `readable` says where that is free.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether looking at the values costs no synchronisation and breaks no graph or transform."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
+    return tensor.device.type == "cpu"
+
+
+def should_validate(validate: bool | None, tensor: Tensor) -> bool:
+    """Resolve the three-valued `validate` switch: None means where it is free."""
+    return readable(tensor) if validate is None else validate
+
+
+def check_rate(rate: float, *, name: str = "rate", allow_negative: bool = False) -> float:
+    """Return `rate` as a float within [0, 1] (below 0 when allowed), or raise."""
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
+        raise TypeError(f"`{name}` must be a number, got {type(rate).__name__}")
+    if not math.isfinite(rate) or rate > 1:
+        raise ValueError(f"`{name}` must be in [0, 1], got {rate}; it is the share of the target "
+                         "that moves away from the label")  # fmt: skip
+    if rate < 0 and not allow_negative:
+        raise ValueError(
+            f"`{name}` must be in [0, 1], got {rate}; a negative rate makes the loss unbounded "
+            "below: pass `allow_negative=True` if that is what you want"
+        )
+    return float(rate)
+
+
+def check_fraction(value: float, name: str, low: float = 0.0, high: float = 1.0) -> float:
+    """Return `value` as a float within [low, high], or raise."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
+    if not low <= value <= high:
+        raise ValueError(f"`{name}` must be in [{low:g}, {high:g}], got {value}")
+    return float(value)
+
+
+def check_num_classes(num_classes: int) -> int:
+    """Return `num_classes` if it is a positive integer, or raise."""
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int):
+        raise TypeError(f"`num_classes` must be an integer, got {type(num_classes).__name__}")
+    if num_classes < 1:
+        raise ValueError(f"`num_classes` must be at least 1, got {num_classes}")
+    return num_classes
+
+
+def check_labels_dtype(labels: Tensor, name: str = "labels") -> None:
+    """Raise unless `labels` is a tensor of integers."""
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"`{name}` must be a tensor of integers, got {type(labels).__name__}")
+    if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
+        raise TypeError(
+            f"`{name}` must hold integers, got {labels.dtype}; for probabilities use "
+            "`Target.from_probs`"
+        )
+
+
+def check_labels_in_range(labels: Tensor, counted: Tensor, num_classes: int) -> None:
+    """Raise, naming the first one, if a counted label lies outside 0 .. num_classes - 1."""
+    wrong = counted & ((labels < 0) | (labels >= num_classes))
+    if bool(wrong.any()):
+        position = tuple(int(i) for i in wrong.nonzero()[0])
+        raise ValueError(
+            f"`labels` must be in 0 .. {num_classes - 1} ({num_classes} classes), got "
+            f"{int(labels[position])} at {position}; mark positions without a label with "
+            "`ignore_index`"
+        )
+
+
+def check_probs(probs: Tensor, name: str = "probs") -> None:
+    """Raise, naming the first bad row, unless the rows are distributions or all zeros."""
+    total = probs.sum(-1, dtype=torch.promote_types(probs.dtype, torch.float32))
+    tolerance = 1e-5 if probs.dtype in (torch.float32, torch.float64) else 2e-2
+    proper = ((total - 1).abs() <= tolerance) | (total == 0)
+    wrong = ~(proper & (probs >= 0).all(-1))
+    if bool(wrong.any()):
+        row = tuple(int(i) for i in wrong.nonzero()[0])
+        raise ValueError(
+            f"`{name}` must hold distributions along the class dimension (entries >= 0, sum 1; "
+            f"all 0 for an ignored position), got sum {float(total[row]):.6g} at {row}; "
+            "apply softmax to logits first"
+        )
+
+
+def check_matrix(matrix: Tensor, num_classes: int, name: str) -> None:
+    """Raise unless `matrix` is floating point, finite and of shape (K,) or (K, K)."""
+    if not isinstance(matrix, Tensor) or not matrix.is_floating_point():
+        kind = matrix.dtype if isinstance(matrix, Tensor) else type(matrix).__name__
+        raise TypeError(f"`{name}` must be a floating point tensor, got {kind}")
+    if matrix.shape not in ((num_classes,), (num_classes, num_classes)):
+        raise ValueError(
+            f"`{name}` must have shape ({num_classes},) or ({num_classes}, {num_classes}) for "
+            f"{num_classes} classes, got {tuple(matrix.shape)}"
+        )
+
+
+def check_distribution_rows(matrix: Tensor, name: str) -> None:
+    """Raise, naming the first bad row, unless every row is finite, >= 0 and sums to 1."""
+    rows = matrix.detach().double().reshape(-1, matrix.shape[-1])
+    wrong = ~(((rows.sum(-1) - 1).abs() <= 1e-4) & (rows >= 0).all(-1))
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"`{name}` must hold distributions (entries >= 0, rows summing to 1), row {row} sums "
+            f"to {float(rows[row].sum()):.6g} with minimum {float(rows[row].min()):.6g}; divide "
+            "counts by their sum first"
+        )
+
+
+def check_positive(value: float, name: str) -> float:
+    """Return `value` as a float if it is a finite number above 0, or raise."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"`{name}` must be finite and > 0, got {value}")
+    return float(value)
+
+
+def check_two_classes(num_classes: int, user: str) -> None:
+    """Raise unless there is a class beside the label."""
+    if num_classes < 2:
+        raise ValueError(f"{user} needs at least 2 classes, got {num_classes}")

@@ -1,0 +1,122 @@
+"""The one entrance of the engine: options, checks, and the choice of an implementation."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from softtargets.engine import eager, formula
+from softtargets.target import Target
+
+ExampleLosses = formula.Values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossOptions:
+    """Rare switches of the losses.
+
+    Attributes:
+        impl: `"eager"`, the chunked closed form; None chooses: the plain differentiable formula
+            under `torch.compile`, `torch.func`, forward mode or where a gradient flows into the
+            target, else `"eager"`.
+        validate: check values (label range, rows that are no distribution, masked labels); None
+            checks label ranges where that does not make a GPU wait, True checks everything.
+        weight_mode: what class weights do to a smoothed target: `"per_class"` weighs each class's
+            term, as torch does; `"per_sample"` weighs the whole sample by the weight of its label,
+            which leaves the smoothing distribution as it was asked for.
+        reuse_logits: let the gradient take the logits' memory. Nobody may read the logits after
+            the backward pass; autograd raises if another operation needs them.
+    """
+
+    impl: Literal["eager"] | None = None
+    validate: bool | None = None
+    weight_mode: Literal["per_class", "per_sample"] = "per_class"
+    reuse_logits: bool = False
+
+    def __post_init__(self) -> None:
+        if self.impl not in (None, "eager"):
+            raise ValueError(f'`impl` must be None or "eager", got {self.impl!r}')
+        if self.weight_mode not in ("per_class", "per_sample"):
+            raise ValueError(
+                f'`weight_mode` must be "per_class" or "per_sample", got {self.weight_mode!r}'
+            )
+
+
+def example_losses(
+    logits: Tensor,
+    target: Target,
+    *,
+    weight: Tensor | None = None,
+    class_mask: Tensor | None = None,
+    options: LossOptions,
+) -> ExampleLosses:
+    """Return the cross-entropy of each example.
+
+        loss = sum_k w_k q_k * logsumexp(z) - sum_k w_k q_k z_k
+
+    Args:
+        logits: `(*batch, K)` floating point, classes last, any strides.
+        target: of batch shape `(*batch)` on the same device.
+        weight: `(K,)` class weights, or None.
+        class_mask: `(*batch, K)` bool, False for a masked class, or None.
+        options: see `LossOptions`; `weight_mode` is resolved by the caller.
+
+    Returns:
+        `losses` and `logsumexp`, each `(*batch)` in float32 (float64 for float64 logits).
+
+    Raises:
+        ValueError: `reuse_logits` where it cannot be done.
+    """
+    if weight is not None:
+        weight = weight.to(logits.device, formula.compute_dtype(logits))
+    graph = _needs_graph(logits, target, weight)
+    if options.reuse_logits:
+        _check_reusable(logits, graph)
+    if graph and options.impl is None:
+        return formula.values(formula.masked_logits(logits, class_mask), target, weight)
+    if graph:
+        raise ValueError(
+            f'`impl="{options.impl}"` cannot run under torch.compile, torch.func, forward mode or '
+            "with a gradient into the target; leave `impl` at None"
+        )
+    return eager.example_losses(logits, target, weight, class_mask, options.reuse_logits)
+
+
+def _needs_graph(logits: Tensor, target: Target, weight: Tensor | None) -> bool:
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return True
+    if torch.is_grad_enabled() and (
+        target.requires_grad or (weight is not None and weight.requires_grad)
+    ):
+        return True
+    dual = forward_ad.unpack_dual(logits)  # type: ignore[no-untyped-call]
+    return dual.tangent is not None
+
+
+def _check_reusable(logits: Tensor, graph: bool) -> None:
+    if graph:
+        raise ValueError(
+            "`reuse_logits` works in eager mode only, not under torch.compile, torch.func, "
+            "forward mode or with a gradient into the target; leave it at False"
+        )
+    if torch.is_grad_enabled() and logits.requires_grad and logits.is_leaf:
+        raise ValueError(
+            "`reuse_logits` would overwrite a leaf tensor with its own gradient; it is meant for "
+            "the output of a model"
+        )
+
+
+def check_alive_labels(logits: Tensor, target: Target, class_mask: Tensor | None) -> None:
+    """Raise, naming the first one, if a target puts mass of its own on a masked class."""
+    dead = formula.masked_logits(logits.detach(), class_mask) == -torch.inf
+    entries = target.given.entries
+    wrong = (dead.gather(-1, entries.classes) & (entries.weights != 0)).any(-1)
+    wrong &= ~dead.all(-1)
+    if bool(wrong.any()):
+        position = tuple(int(i) for i in wrong.nonzero()[0])
+        raise ValueError(
+            f"`target` must not put mass on a masked class (logit -inf or `class_mask` False), it "
+            f"does at {position}; unmask the class or ignore the position"
+        )

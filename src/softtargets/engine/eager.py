@@ -1,0 +1,107 @@
+"""The eager engine: the closed form, block by block, on any device.
+
+A block is small enough to stay in cache, so each pass over it is cheap; besides the logits there
+is one N x K tensor, the gradient, and none in evaluation. The gradient is formed in the backward
+pass from the incoming one, so that fp16 keeps the entries that a loss scale makes representable.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softtargets.batching import blocks
+from softtargets.engine import formula
+from softtargets.target import Target
+
+# 1 MiB of float32: with its temporaries a block fits the second-level cache of current CPUs.
+BLOCK_ELEMENTS = 1 << 18
+# A GPU hides launches behind large blocks instead.
+BLOCK_ELEMENTS_GPU = 1 << 26
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """`(losses, logsumexp)` of class-last logits; the second output carries no gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        class_mask: Tensor | None,
+        reuse_logits: bool,
+    ) -> tuple[Tensor, Tensor]:
+        losses = logits.new_empty(logits.shape[:-1], dtype=formula.compute_dtype(logits))
+        partition = torch.empty_like(losses)
+        ctx.masked = not logits.is_cpu
+        for key in _keys(logits):
+            block = formula.masked_logits(
+                logits[key], None if class_mask is None else class_mask[key]
+            )
+            part = target[key] if key else target
+            result = None
+            if logits.is_cpu:
+                result = formula.fast_values(block, part, weight)
+            if result is None or not math.isfinite(float(result.losses.sum())):
+                result = formula.values(block, part, weight)
+                ctx.masked = True
+            losses[key], partition[key] = result
+        ctx.save_for_backward(logits, weight, class_mask, partition)
+        ctx.target, ctx.reuse_logits = target, reuse_logits
+        ctx.mark_non_differentiable(partition)
+        return losses, partition
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        logits, weight, class_mask, partition = ctx.saved_tensors
+        incoming = grads[0]
+        if torch.is_grad_enabled():
+            grad = _differentiable_gradient(ctx.target, logits, weight, class_mask, incoming)
+        else:
+            grad = logits if ctx.reuse_logits else torch.empty_like(logits)
+            for key in _keys(logits):
+                block = logits[key]
+                mask = None if class_mask is None else class_mask[key]
+                same = class_mask is None and block.dtype == partition.dtype
+                block = formula.masked_logits(block, mask)
+                out = grad[key] if same else torch.empty_like(block)
+                part = ctx.target[key] if key else ctx.target
+                saved = (partition[key], incoming[key])
+                formula.gradient_(out, block, part, weight, saved, ctx.masked)
+                if not same:
+                    grad[key] = out
+        return grad, None, None, None, None
+
+
+def _keys(logits: Tensor) -> list[tuple[slice, ...]]:
+    limit = BLOCK_ELEMENTS if logits.is_cpu else BLOCK_ELEMENTS_GPU
+    return [()] if logits.numel() <= limit else list(blocks(logits.shape, limit))
+
+
+def _differentiable_gradient(
+    target: Target,
+    logits: Tensor,
+    weight: Tensor | None,
+    class_mask: Tensor | None,
+    incoming: Tensor,
+) -> Tensor:
+    """The gradient with a graph of its own, for double backward."""
+    losses = formula.values(formula.masked_logits(logits, class_mask), target, weight).losses
+    (grad,) = torch.autograd.grad(losses, logits, incoming, create_graph=True)
+    return grad
+
+
+def example_losses(
+    logits: Tensor,
+    target: Target,
+    weight: Tensor | None,
+    class_mask: Tensor | None,
+    reuse_logits: bool,
+) -> formula.Values:
+    """Return the losses of class-last logits; see `softtargets.engine.example_losses`."""
+    losses, partition = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+        logits, target, weight, class_mask, reuse_logits
+    )
+    return formula.Values(losses, partition)

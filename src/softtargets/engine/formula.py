@@ -1,0 +1,99 @@
+"""The formula in plain differentiable operations: what every faster way must equal.
+
+    loss = sum_k w_k q_k * logsumexp(z) - sum_k w_k q_k z_k
+
+Used where a graph is wanted (double backward, forward mode, `torch.func`, `torch.compile`, a
+gradient into the target) and, block by block and without a graph, by the eager engine.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from softtargets.target import Target
+
+
+class Values(NamedTuple):
+    """Per-example losses and the log-partition; `-inf` in the latter is a row without a class."""
+
+    losses: Tensor
+    logsumexp: Tensor
+
+
+def compute_dtype(logits: Tensor) -> torch.dtype:
+    """Return float64 for float64 logits, else float32."""
+    return torch.promote_types(logits.dtype, torch.float32)
+
+
+def masked_logits(logits: Tensor, class_mask: Tensor | None) -> Tensor:
+    """Return logits in the computing dtype, `-inf` where `class_mask` is False."""
+    logits = logits.to(compute_dtype(logits))
+    return logits if class_mask is None else logits.masked_fill(~class_mask, -torch.inf)
+
+
+def fast_values(logits: Tensor, target: Target, weight: Tensor | None) -> Values:
+    """Return the losses where no class is masked; not finite where one is and it matters.
+
+    Args:
+        logits: `(*batch, K)` float32 or float64.
+        target: of the same batch shape.
+        weight: `(K,)` or None.
+    """
+    partition = torch.logsumexp(logits, -1)
+    losses = target.mass(weight) * partition - target.dot(logits, weight)
+    return Values(losses.to(logits.dtype), partition)
+
+
+def values(logits: Tensor, target: Target, weight: Tensor | None) -> Values:
+    """Return the losses for any logits, masked (`-inf`) classes and rows included.
+
+    Args:
+        logits: `(*batch, K)` float32 or float64.
+        target: of the same batch shape.
+        weight: `(K,)` or None.
+    """
+    alive = logits != -torch.inf
+    living = alive.any(-1)
+    counted = living & ~target.ignored()
+    # Rows that do not count may hold anything; zeros keep NaN out of their gradient.
+    logits = torch.where(counted.unsqueeze(-1), logits, 0)
+    partition = torch.logsumexp(logits, -1)
+    losses = target.mass(weight, alive) * partition - target.dot(logits, weight, alive)
+    losses = torch.where(counted, losses, 0)
+    return Values(losses.to(logits.dtype), torch.where(living, partition, -torch.inf))
+
+
+def gradient_(
+    out: Tensor,
+    logits: Tensor,
+    target: Target,
+    weight: Tensor | None,
+    saved: tuple[Tensor, Tensor],
+    masked: bool,
+) -> None:
+    """Write `incoming * (sum_k w_k q_k * softmax(z) - w q)` into `out`, which may be `logits`.
+
+    Args:
+        out: `(*batch, K)` float32 or float64.
+        logits: `(*batch, K)`, of the same dtype.
+        target: of the same batch shape.
+        weight: `(K,)` or None.
+        saved: `(*batch)` log-partition and `(*batch)` incoming gradient of the losses.
+        masked: whether classes may be masked or rows not counted.
+    """
+    partition, incoming = saved
+    alive = None
+    if masked:
+        alive = logits != -torch.inf
+        counted = (partition != -torch.inf) & ~target.ignored()
+        incoming = torch.where(counted, incoming, 0)
+        partition = torch.where(counted, partition, 0)
+    torch.sub(logits, partition.unsqueeze(-1), out=out).exp_()
+    out *= (incoming * target.mass(weight, alive)).unsqueeze(-1)
+    if weight is None:
+        target.add_to(out, -incoming, alive)
+    else:
+        out -= incoming.unsqueeze(-1) * (weight * target.dense(alive))
+    if masked:
+        out.masked_fill_(~counted.unsqueeze(-1), 0)

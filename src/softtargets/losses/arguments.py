@@ -1,0 +1,153 @@
+"""Arguments of the losses: torch's layout made class-last, anything categorical made a `Target`."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from softtargets import checks
+from softtargets.target import Target
+from softtargets.terms import DenseRows, Entries
+
+
+def class_last(logits: Tensor, class_dim: int) -> Tensor:
+    """Return a view of the logits with the class dimension last; `(K,)` needs no class_dim."""
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise TypeError(f"`logits` must be a floating point tensor, got {kind}")
+    if logits.dim() == 0:
+        raise ValueError("`logits` must have shape (K,), (N, K) or (N, K, d1, ...), got a scalar")
+    return _move(logits, logits.dim(), class_dim)
+
+
+def _move(tensor: Tensor, dims: int, class_dim: int) -> Tensor:
+    if dims == 1:
+        return tensor
+    if not -dims <= class_dim < dims:
+        raise ValueError(
+            f"`class_dim` must be a dimension of the logits, which have {dims}, got {class_dim}"
+        )
+    return tensor.movedim(class_dim, -1)
+
+
+def as_target(
+    logits: Tensor,
+    target: Tensor | Target,
+    *,
+    class_dim: int,
+    ignore_index: int,
+    validate: bool | None,
+) -> Target:
+    """Return labels, probabilities or a `Target` as a `Target` that fits the logits.
+
+    Args:
+        logits: `(*batch, K)`, classes last.
+        target: integers `(*batch)`; floats of the shape the logits came in; or a `Target`.
+        class_dim: where the class dimension of a probability tensor is.
+        ignore_index: label without loss. A value that is a class also removes that class's mass
+            from soft targets, so that a one-hot row and its label mean the same.
+        validate: see `LossOptions`.
+    """
+    *batch, num_classes = logits.shape
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    if isinstance(target, Target):
+        _check_fits(logits, target)
+        return _without_class(target, ignore_index)
+    if not isinstance(target, Tensor):
+        raise TypeError(
+            "`target` must be integer labels, probabilities of the logits' shape or a `Target`, "
+            f"got {type(target).__name__}"
+        )
+    if target.device != logits.device:
+        raise ValueError(
+            f"`target` must be on the logits' device {logits.device}, got {target.device}; move it "
+            "with `.to(logits.device)`"
+        )
+    if not target.is_floating_point():
+        checks.check_labels_dtype(target, "target")
+        if list(target.shape) != batch:
+            raise ValueError(
+                f"`target` must hold labels of shape {tuple(batch)} for these logits, got "
+                f"{tuple(target.shape)}; one-hot rows must be floating point"
+            )
+        return Target.from_labels(target, num_classes, ignore_index, dtype=dtype, validate=validate)
+    probs = _move(target, logits.dim(), class_dim) if target.dim() == logits.dim() else target
+    if probs.shape != logits.shape:
+        raise ValueError(
+            f"`target` must hold probabilities of the logits' shape (classes last: "
+            f"{tuple(logits.shape)}), got {tuple(probs.shape)}; labels must be integers"
+        )
+    built = Target.from_probs(probs, dtype=dtype, validate=validate is True)
+    return _without_class(built, ignore_index)
+
+
+def _check_fits(logits: Tensor, target: Target) -> None:
+    *batch, num_classes = logits.shape
+    if list(target.batch_shape) != batch or target.num_classes != num_classes:
+        raise ValueError(
+            f"`target` must have batch shape {tuple(batch)} and {num_classes} classes for these "
+            f"logits, got {tuple(target.batch_shape)} and {target.num_classes}"
+        )
+    if target.device != logits.device:
+        raise ValueError(
+            f"`target` must be on the logits' device {logits.device}, got {target.device}; move it "
+            "with `.to(logits.device)`"
+        )
+
+
+def _without_class(target: Target, ignore_index: int) -> Target:
+    """Take away the mass of class `ignore_index`, if there is such a class."""
+    if not 0 <= ignore_index < target.num_classes:
+        return target
+    if target.smoothed or any(not isinstance(term, DenseRows) for term in target.others):
+        raise ValueError(
+            f"`ignore_index={ignore_index}` is a class and cannot be taken out of a target that "
+            "is smoothed or structured already; pass `ignore_index` to `Target.from_labels`"
+        )
+    entries = target.entries
+    weights = entries.weights.masked_fill(entries.classes == ignore_index, 0)
+    others = tuple(
+        DenseRows(_zeroed(term.values, ignore_index), term.weights)
+        for term in target.others
+        if isinstance(term, DenseRows)
+    )
+    return replace(target, entries=Entries(entries.classes, weights), others=others)
+
+
+def _zeroed(values: Tensor, index: int) -> Tensor:
+    return values.index_fill(-1, torch.tensor([index], device=values.device), 0)
+
+
+def check_weight(weight: Tensor | None, num_classes: int) -> None:
+    """Raise unless `weight` is None or one floating point number per class."""
+    if weight is None:
+        return
+    if not isinstance(weight, Tensor) or not weight.is_floating_point():
+        kind = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
+        raise TypeError(f"`weight` must be a floating point tensor, got {kind}")
+    if weight.shape != (num_classes,):
+        raise ValueError(
+            f"`weight` must have shape ({num_classes},), one per class, got {tuple(weight.shape)}"
+        )
+
+
+def as_class_mask(mask: Tensor | None, logits: Tensor, class_dim: int) -> Tensor | None:
+    """Return the class mask with classes last, expanded to the logits' shape.
+
+    Args:
+        mask: bool, of the shape the logits came in, or `(K,)` for every row alike.
+        logits: `(*batch, K)`, classes last.
+        class_dim: as for the logits.
+    """
+    if mask is None:
+        return None
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"`class_mask` must be a bool tensor, True for a living class, got {kind}")
+    moved = mask if mask.dim() == 1 else _move(mask, logits.dim(), class_dim)
+    if moved.shape not in (logits.shape, logits.shape[-1:]):
+        raise ValueError(
+            f"`class_mask` must have the logits' shape or ({logits.shape[-1]},), got "
+            f"{tuple(mask.shape)}"
+        )
+    return moved.expand(logits.shape)

@@ -1,0 +1,245 @@
+"""Softmax cross-entropy against any target."""
+
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from softtargets.engine import LossOptions, check_alive_labels, example_losses
+from softtargets.losses.arguments import as_class_mask, as_target, check_weight, class_last
+from softtargets.losses.reduction import Reduction, check_reduction, reduce
+from softtargets.smoothing.base import AbstractSmoothing, apply_smoothing, check_smoothing_type
+from softtargets.smoothing.uniform import LabelSmoothing
+from softtargets.target import Target
+
+
+def cross_entropy(
+    logits: Tensor,
+    target: Tensor | Target,
+    *,
+    smoothing: AbstractSmoothing | float | None = None,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    class_dim: int = 1,
+    class_mask: Tensor | None = None,
+    normalizer: Tensor | float | None = None,
+    options: LossOptions | None = None,
+) -> Tensor:
+    r"""Return the cross-entropy of `softmax(logits)` against any target.
+
+        loss_n = -sum_k w_k q_nk log softmax(z_n)_k
+        mean   = sum_n loss_n / sum_n sum_k w_k g_nk        g = the target before smoothing
+
+    Labels, the same labels as one-hot rows, and the same labels as a `Target` give the same loss,
+    with class weights and for every reduction. Classes whose logit is `-inf` take no part:
+    uniform mass and table rows are spread over the others. Rows without mass or without a living
+    class are ignored: exactly 0 loss, 0 gradient and no share in the mean; a batch of nothing
+    else has the mean 0.
+
+    Args:
+        logits: `(N, K)`, `(N, K, d1, ...)` or `(K,)`, any float dtype; half precision is computed
+            in float32.
+        target: integer labels of the logits' shape without the class dimension, floating point
+            probabilities of the logits' shape, or a `Target`.
+        smoothing: a rate in [0, 1], a policy, or None.
+        weight: `(K,)` class weights; see `LossOptions.weight_mode` for what they do to smoothing.
+        ignore_index: label that is ignored. If it is a class, its mass is also taken out of
+            probabilities.
+        reduction: `"mean"`, `"sum"` or `"none"`.
+        class_dim: the class dimension of the logits; -1 for language models.
+        class_mask: bool, False for masked classes; the logits' shape or `(K,)`. Says what `-inf`
+            says, for models that mask with a large negative number.
+        normalizer: replaces the divisor of the mean: the number of tokens over all ranks and
+            accumulation steps, for instance.
+        options: rare switches, see `LossOptions`.
+
+    Returns:
+        A scalar, or `(N, d1, ...)` for `reduction="none"`; float32, float64 for float64 logits.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: shapes do not fit, a rate or label is out of range, a smoothed target would be
+            smoothed again, or the mean's divisor is not positive.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, -torch.inf, 1.0]])
+        >>> st.cross_entropy(logits, torch.tensor([0, 2]), smoothing=0.1)
+        tensor(0.3596)
+
+    References:
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015.
+    """
+    options = options or LossOptions()
+    check_reduction(reduction, normalizer)
+    view = class_last(logits, class_dim)
+    check_weight(weight, view.shape[-1])
+    mask = as_class_mask(class_mask, view, class_dim)
+    built = as_target(
+        view, target, class_dim=class_dim, ignore_index=ignore_index, validate=options.validate
+    )
+    built = apply_smoothing(smoothing, built, view)
+    if options.validate:
+        check_alive_labels(view, built, mask)
+    return _loss(view, built, weight, mask, reduction, normalizer, options)
+
+
+def _loss(
+    logits: Tensor,
+    target: Target,
+    weight: Tensor | None,
+    class_mask: Tensor | None,
+    reduction: Reduction,
+    normalizer: Tensor | float | None,
+    options: LossOptions,
+) -> Tensor:
+    given = target.given
+    if weight is not None:
+        weight = weight.to(logits.device, torch.promote_types(logits.dtype, torch.float32))
+    shares = given.mass(weight).detach()
+    per_sample = weight is not None and options.weight_mode == "per_sample"
+    losses, partition = example_losses(
+        logits,
+        target,
+        weight=None if per_sample else weight,
+        class_mask=class_mask,
+        options=options,
+    )
+    if per_sample:
+        mass = given.mass().detach()
+        losses = losses * (shares / torch.where(mass == 0, 1, mass))
+    counted = (partition != -torch.inf) & ~given.ignored()
+    return reduce(losses, shares, counted, reduction, normalizer)
+
+
+@final
+class CrossEntropyLoss(nn.Module):
+    r"""Drop-in for `torch.nn.CrossEntropyLoss` with any target and any smoothing policy.
+
+    In `.eval()` smoothing is off and the loss is the NLL (class weights stay), so validation
+    losses can be compared between methods; a `Target` that was smoothed before counts as given.
+    Policies that learn (online label smoothing) keep their state in this module's `state_dict()`:
+    save the criterion with the model.
+
+    Args:
+        smoothing: a rate in [0, 1], a policy such as `OnlineLabelSmoothing`, or None.
+        weight: `(K,)` class weights.
+        ignore_index: see `cross_entropy`.
+        reduction: see `cross_entropy`.
+        class_dim: see `cross_entropy`.
+        options: see `LossOptions`.
+
+    Raises:
+        TypeError: a weight tensor in first position, or an argument of `nn.CrossEntropyLoss` that
+            has another name here.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> criterion = st.CrossEntropyLoss(0.1)
+        >>> logits, labels = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
+        >>> criterion(logits, labels)
+        tensor(0.3724)
+        >>> criterion.eval()(logits, labels)
+        tensor(0.2391)
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        smoothing: AbstractSmoothing | float | None = None,
+        *,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        class_dim: int = 1,
+        options: LossOptions | None = None,
+        **torch_arguments: object,
+    ) -> None:
+        super().__init__()
+        _refuse_torch_arguments(torch_arguments)
+        check_smoothing_type(smoothing)
+        check_reduction(reduction, None)
+        policy = smoothing
+        if smoothing is not None and not isinstance(smoothing, AbstractSmoothing):
+            policy = LabelSmoothing(smoothing)
+        if weight is not None:
+            check_weight(weight, weight.shape[0] if weight.dim() else 0)
+        self.smoothing = policy
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+        self.reduction: Reduction = reduction
+        self.class_dim = class_dim
+        self.options = options or LossOptions()
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor | Target,
+        *,
+        inputs: Any = None,
+        teacher_logits: Tensor | None = None,
+        index: Tensor | None = None,
+        class_mask: Tensor | None = None,
+        normalizer: Tensor | float | None = None,
+    ) -> Tensor:
+        """Return the loss; the keywords beyond `cross_entropy`'s are handed to the policy.
+
+        Args:
+            logits: see `cross_entropy`.
+            target: see `cross_entropy`.
+            inputs: what the policy's teacher is called with.
+            teacher_logits: of the logits' shape, class dimension in the same place.
+            index: the samples' numbers in the data set.
+            class_mask: see `cross_entropy`.
+            normalizer: see `cross_entropy`.
+        """
+        view = class_last(logits, self.class_dim)
+        built = as_target(
+            view,
+            target,
+            class_dim=self.class_dim,
+            ignore_index=self.ignore_index,
+            validate=self.options.validate,
+        )
+        if not self.training:
+            built = built.given
+        else:
+            if teacher_logits is not None:
+                teacher_logits = class_last(teacher_logits, self.class_dim)
+            built = apply_smoothing(
+                self.smoothing,
+                built,
+                view,
+                teacher_logits=teacher_logits,
+                inputs=inputs,
+                index=index,
+            )
+        return cross_entropy(
+            view,
+            built,
+            weight=self.weight,
+            reduction=self.reduction,
+            class_dim=-1,
+            class_mask=as_class_mask(class_mask, view, self.class_dim),
+            normalizer=normalizer,
+            options=self.options,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments for `repr`."""
+        return f"reduction={self.reduction!r}, ignore_index={self.ignore_index}"
+
+
+_REPLACEMENTS = {
+    "label_smoothing": "pass the rate as the first argument, `CrossEntropyLoss(0.1)`",
+    "size_average": 'use `reduction="mean"` or `"sum"`',
+    "reduce": 'use `reduction="none"`',
+}
+
+
+def _refuse_torch_arguments(arguments: dict[str, object]) -> None:
+    for name in arguments:
+        way_out = _REPLACEMENTS.get(name, "see the class's documentation for its arguments")
+        raise TypeError(f"CrossEntropyLoss has no argument `{name}`; {way_out}")

@@ -1,0 +1,76 @@
+"""The one reduction of all losses: the mean divides by the mass of the targets as given."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from softtargets import checks
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def check_reduction(reduction: str, normalizer: Tensor | float | None) -> None:
+    """Raise on an unknown reduction, or a normaliser that is not positive or has no use."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'`reduction` must be "mean", "sum" or "none", got {reduction!r}')
+    if normalizer is None:
+        return
+    if reduction != "mean":
+        raise ValueError(
+            f'`normalizer` replaces the divisor of `reduction="mean"`, got {reduction!r}; divide '
+            "the result yourself"
+        )
+    if isinstance(normalizer, Tensor):
+        if normalizer.numel() != 1:
+            raise ValueError(
+                f"`normalizer` must be one number, got shape {tuple(normalizer.shape)}"
+            )
+        if not checks.readable(normalizer):
+            return
+    if not float(normalizer) > 0:
+        raise ValueError(f"`normalizer` must be > 0, got {float(normalizer)}")
+
+
+def reduce(
+    losses: Tensor,
+    shares: Tensor,
+    counted: Tensor,
+    reduction: Reduction,
+    normalizer: Tensor | float | None = None,
+) -> Tensor:
+    """Reduce per-example losses.
+
+    Args:
+        losses: `(*batch)`.
+        shares: `(*batch)`, what each example adds to the divisor of the mean: its weighted mass
+            before smoothing.
+        counted: `(*batch)` bool, False for examples that are ignored.
+        reduction: `"mean"`, `"sum"` or `"none"`.
+        normalizer: replaces the sum of the shares.
+
+    Returns:
+        `(*batch)` for `"none"`, else a scalar; the mean over no counted example is 0.
+
+    Raises:
+        ValueError: the divisor is not positive.
+    """
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    if reduction == "sum":
+        return total
+    if normalizer is not None:
+        divisor = normalizer.to(total) if isinstance(normalizer, Tensor) else normalizer
+        return total / (divisor.reshape(()) if isinstance(divisor, Tensor) else divisor)
+    divisor = torch.where(counted, shares, 0).sum().to(total.dtype)
+    if not checks.readable(divisor):
+        return total / torch.where(counted.any(), divisor, 1)
+    if divisor > 0:
+        return total / divisor
+    if bool(counted.any()):
+        raise ValueError(
+            "the mean divides by the weighted mass of the targets, which must be > 0, got "
+            f'{float(divisor)}; give `normalizer=` or use `reduction="sum"`'
+        )
+    return total

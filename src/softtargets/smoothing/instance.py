@@ -1,0 +1,211 @@
+"""Instance-based label smoothing: a teacher decides how much and where to, sample by sample."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from softtargets import checks
+from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
+from softtargets.target import Target
+from softtargets.terms import AbstractTerm, DenseRows, Entries, Uniform
+
+
+@dataclass(frozen=True, slots=True)
+class QuadraticRate:
+    r"""A rate per sample from the teacher's probability of the annotated class.
+
+        rate(x) = min(p2 * (p_t - p1)^2, max_rate)
+
+    Args:
+        p1: the probability that needs no smoothing, in [0, 1].
+        p2: the curvature, >= 0.
+        max_rate: upper bound, in [0, 1]; ours, the paper has none (1.0 comes closest to it).
+        temperature: of the softmax that gives p_t; None for the policy's own.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> st.QuadraticRate(p1=0.9, p2=2.0)(torch.tensor([0.9, 0.7, 0.1]))
+        tensor([0.0000, 0.0800, 0.2000])
+    """
+
+    p1: float
+    p2: float
+    max_rate: float = 0.2
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        checks.check_fraction(self.p1, "p1")
+        checks.check_fraction(self.p2, "p2", 0, float("inf"))
+        checks.check_fraction(self.max_rate, "max_rate")
+        if self.temperature is not None:
+            checks.check_positive(self.temperature, "temperature")
+
+    def __call__(self, label_probs: Tensor) -> Tensor:
+        """Return the rates for the teacher's probabilities of the annotated classes."""
+        return (self.p2 * (label_probs - self.p1).square()).clamp(max=self.max_rate)
+
+
+@final
+class InstanceLabelSmoothing(AbstractSmoothing):
+    r"""Instance-based label smoothing: ILS1, ILS2 and their combination ILS.
+
+        q_y = 1 - rate(x)        q_k = rate(x) * s_k(x)  for the other classes, sum_k s_k = 1
+
+    ILS1 takes the rate from the teacher (`QuadraticRate`) and spreads it evenly,
+    `s_k = 1 / (K - 1)`; ILS2 takes a constant rate and spreads it as the teacher does,
+    `s_k = p_k(T) / sum_{j != y} p_j(T)`; ILS does both. The annotated class keeps its share also
+    where the teacher disagrees. Mixed labels take the mixture of their targets.
+
+    The teacher, usually the same architecture trained with hard labels, is not part of this
+    module: it is neither in `parameters()` nor in `state_dict()`, `.train()` and `.to()` do not
+    reach it, and it runs in eval mode without gradients.
+
+    Args:
+        rate: a constant in [0, 1], or a `QuadraticRate`.
+        spread: `"uniform"` or `"teacher"`.
+        temperature: T of the teacher's softmax, > 0.
+        teacher: called with `inputs`; None where `teacher_logits` are handed over.
+        class_dim: the class dimension of what the teacher returns, as in torch's losses.
+
+    Raises:
+        TypeError: neither `inputs` (with a teacher) nor `teacher_logits` is given though the
+            teacher is needed.
+        ValueError: an argument is out of range, both are given, the teacher's shape does not fit,
+            or its logits hold NaN.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> target = st.Target.from_labels(torch.tensor([0]), 3)
+        >>> teacher_logits = torch.tensor([[2.0, 1.0, 0.0]])
+        >>> ils2 = st.InstanceLabelSmoothing(0.1, spread="teacher")
+        >>> ils2(target, teacher_logits=teacher_logits).dense()
+        tensor([[0.9000, 0.0731, 0.0269]])
+
+    References:
+        Maher and Kull, "Instance-based Label Smoothing For Better Calibrated Classification
+        Networks", 2021. The quadratic rate is our reading of its equation 3.
+    """
+
+    def __init__(
+        self,
+        rate: float | QuadraticRate = 0.1,
+        spread: Literal["uniform", "teacher"] = "uniform",
+        temperature: float = 1.0,
+        teacher: Callable[..., Tensor] | None = None,
+        *,
+        class_dim: int = 1,
+    ) -> None:
+        super().__init__()
+        if spread not in ("uniform", "teacher"):
+            raise ValueError(f'`spread` must be "uniform" or "teacher", got {spread!r}')
+        self.rate = rate if isinstance(rate, QuadraticRate) else checks.check_rate(rate)
+        self.spread = spread
+        self.temperature = checks.check_positive(temperature, "temperature")
+        self.class_dim = class_dim
+        # In a tuple, so that nn.Module does not register it.
+        self._teacher = (teacher,)
+
+    @property
+    def teacher(self) -> Callable[..., Tensor] | None:
+        """The teacher, held unregistered."""
+        return self._teacher[0]
+
+    def forward(
+        self,
+        target: Target,
+        logits: Tensor | None = None,
+        *,
+        teacher_logits: Tensor | None = None,
+        inputs: Any = None,
+        index: Tensor | None = None,
+    ) -> Target:
+        check_not_smoothed(target, "InstanceLabelSmoothing")
+        checks.check_two_classes(target.num_classes, "InstanceLabelSmoothing")
+        if target.others:
+            raise TypeError(
+                "`target` must be labels or mixed labels for InstanceLabelSmoothing, got one with "
+                "probabilities or further terms; use `Target.from_labels` and `Target.mix`"
+            )
+        entries = target.entries
+        if self.spread == "uniform" and not isinstance(self.rate, QuadraticRate):
+            rates = torch.full_like(entries.weights, self.rate)
+            return self._evenly(target, rates)
+        teacher_logits = self._teacher_logits(target, teacher_logits, inputs)
+        rates = self._rates(entries, teacher_logits)
+        if self.spread == "uniform":
+            return self._evenly(target, rates)
+        return self._as_teacher(target, rates, teacher_logits)
+
+    def _rates(self, entries: Entries, teacher_logits: Tensor) -> Tensor:
+        if not isinstance(self.rate, QuadraticRate):
+            return torch.full_like(entries.weights, self.rate)
+        temperature = self.rate.temperature or self.temperature
+        probs = torch.softmax(teacher_logits / temperature, -1)
+        return self.rate(probs.gather(-1, entries.classes)).to(entries.weights.dtype)
+
+    def _evenly(self, target: Target, rates: Tensor) -> Target:
+        num_classes, entries = target.num_classes, target.entries
+        uniform = rates * (num_classes / (num_classes - 1))
+        kept = replace(entries, weights=entries.weights * (1 - uniform))
+        moved = Uniform((entries.weights * uniform).sum(-1), num_classes)
+        return replace(target, entries=kept, others=(moved,)).smoothed_from(target)
+
+    def _as_teacher(self, target: Target, rates: Tensor, teacher_logits: Tensor) -> Target:
+        entries, rows = target.entries, list[AbstractTerm]()
+        for j in range(entries.classes.shape[-1]):
+            label = entries.classes[..., j : j + 1]
+            others = (teacher_logits / self.temperature).scatter(-1, label, -torch.inf)
+            # A teacher that rules out every other class says nothing: spread evenly.
+            silent = (others == -torch.inf).all(-1, keepdim=True)
+            others = torch.where(silent, 0, others).scatter(-1, label, -torch.inf)
+            moved = entries.weights[..., j] * rates[..., j]
+            rows.append(DenseRows(torch.softmax(others, -1), moved))
+        kept = replace(entries, weights=entries.weights * (1 - rates))
+        return replace(target, entries=kept, others=tuple(rows)).smoothed_from(target)
+
+    def _teacher_logits(self, target: Target, given: Tensor | None, inputs: Any) -> Tensor:
+        """Return checked `(*batch, K)` teacher logits, 0 at ignored positions."""
+        if given is not None and inputs is not None:
+            raise ValueError("`teacher_logits` and `inputs` were both given; pass one of them")
+        if given is None:
+            given = self._run_teacher(inputs)
+        expected = (*target.batch_shape, target.num_classes)
+        if given.shape != expected:
+            raise ValueError(
+                f"the teacher's logits must have shape {expected} (classes last), got "
+                f"{tuple(given.shape)}; check `class_dim` and the teacher's number of classes"
+            )
+        given = given.detach().to(target.device, target.dtype)
+        given = torch.where(target.entries.used().unsqueeze(-1), given, 0)
+        if checks.readable(given) and bool(given.isnan().any()):
+            raise ValueError(
+                "the teacher's logits must not hold NaN; check the teacher on this batch before "
+                "training with it"
+            )
+        return given
+
+    def _run_teacher(self, inputs: Any) -> Tensor:
+        if inputs is None or self.teacher is None:
+            raise TypeError(
+                "InstanceLabelSmoothing needs its teacher on this batch: pass `teacher_logits=`, "
+                "or `inputs=` together with `teacher=` at construction"
+            )
+        modules = self.teacher.modules() if isinstance(self.teacher, nn.Module) else ()
+        training = [module for module in modules if module.training]
+        try:
+            for module in training:
+                module.training = False
+            with torch.no_grad():
+                logits = self.teacher(inputs)
+        finally:
+            for module in training:
+                module.training = True
+        return logits.movedim(self.class_dim, -1) if logits.dim() > 1 else logits
+
+    def extra_repr(self) -> str:
+        """Return the arguments for `repr`."""
+        rate = self.rate if isinstance(self.rate, QuadraticRate) else f"{self.rate:g}"
+        return f"rate={rate}, spread={self.spread!r}, temperature={self.temperature:g}"

@@ -1,0 +1,94 @@
+"""Label smoothing with a fixed distribution: uniform, a prior, or one row per label."""
+
+from typing import Any, Literal, final
+
+from torch import Tensor
+
+from softtargets import checks
+from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
+from softtargets.target import Target
+
+
+@final
+class LabelSmoothing(AbstractSmoothing):
+    r"""Label smoothing: part of the target moves from the label to a fixed distribution.
+
+        q = (1 - rate) * e_y + rate * prior          prior = 1/K where none is given
+
+    The cross-entropy against q cannot fall below its entropy (K = 10, rate 0.1: 0.500; K = 1000:
+    1.015): a training loss that stalls there has not failed.
+
+    Args:
+        rate: the share that moves, in [0, 1].
+        prior: `(K,)`, the label frequencies for instance, or `(K, K)` with one row per label; rows
+            sum to 1. None is uniform.
+        convention: `"K"` spreads the rate over all K classes, the label included (Szegedy et al.;
+            torch, timm, Keras, optax); `"K-1"` over the others alone (fairseq, Tensor2Tensor).
+            rate_K = rate_{K-1} * K / (K - 1).
+        allow_negative: accept a negative rate, whose loss is unbounded below.
+
+    Raises:
+        ValueError: rate out of range, unknown convention, `"K-1"` with a prior, a prior whose
+            rows are no distributions.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> target = st.Target.from_labels(torch.tensor([1]), 4)
+        >>> st.LabelSmoothing(0.1)(target).dense()
+        tensor([[0.0250, 0.9250, 0.0250, 0.0250]])
+        >>> st.LabelSmoothing(0.09, convention="K-1")(target).dense()
+        tensor([[0.0300, 0.9100, 0.0300, 0.0300]])
+
+    References:
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015,
+        section 7.
+    """
+
+    prior: Tensor | None
+
+    def __init__(
+        self,
+        rate: float = 0.1,
+        prior: Tensor | None = None,
+        convention: Literal["K", "K-1"] = "K",
+        *,
+        allow_negative: bool = False,
+    ) -> None:
+        super().__init__()
+        self.rate = checks.check_rate(rate, allow_negative=allow_negative)
+        self.allow_negative = allow_negative
+        if convention not in ("K", "K-1"):
+            raise ValueError(f'`convention` must be "K" or "K-1", got {convention!r}')
+        if prior is not None:
+            if convention == "K-1":
+                raise ValueError(
+                    '`convention="K-1"` leaves the label out of a uniform distribution and has no '
+                    "meaning for a `prior`; leave it at its default"
+                )
+            checks.check_matrix(prior, prior.shape[-1] if prior.dim() else 0, "prior")
+            checks.check_distribution_rows(prior, "prior")
+        self.convention = convention
+        self.register_buffer("prior", None if prior is None else prior.detach())
+
+    def forward(
+        self,
+        target: Target,
+        logits: Tensor | None = None,
+        *,
+        teacher_logits: Tensor | None = None,
+        inputs: Any = None,
+        index: Tensor | None = None,
+    ) -> Target:
+        check_not_smoothed(target, "LabelSmoothing")
+        rate = self.rate
+        if self.convention == "K-1":
+            checks.check_two_classes(target.num_classes, 'convention="K-1"')
+            rate *= target.num_classes / (target.num_classes - 1)
+        if self.prior is not None:
+            checks.check_matrix(self.prior, target.num_classes, "prior")
+        return target.blend(rate, self.prior)
+
+    def extra_repr(self) -> str:
+        """Return the arguments for `repr`."""
+        prior = "" if self.prior is None else f", prior={tuple(self.prior.shape)}"
+        return f"rate={self.rate:g}{prior}, convention={self.convention!r}"

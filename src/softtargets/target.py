@@ -1,0 +1,473 @@
+"""`Target`: a target distribution with structure, closed under linear combination.
+
+    q = sum_j w_j e[c_j]  +  sum_r v_r R_r[k_r]  +  (u / K) 1  +  sum_d s_d D_d
+
+A loss needs two things of it, its mass and its inner product with the logits, so nothing of size
+N x K is built unless the user brought it. Papers are constructors; the arithmetic of the terms
+(`softtargets.terms`) exists once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from softtargets import checks
+from softtargets.batching import batch_index, per_sample
+from softtargets.terms import (
+    AbstractTerm,
+    DenseRows,
+    Entries,
+    TableRows,
+    Uniform,
+    joined,
+    no_entries,
+)
+
+Factor = Tensor | float
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Target:
+    r"""A batch of targets over `num_classes` classes; batch dimensions lead.
+
+    Use the constructors `from_labels`, `from_probs` and `from_top_k`; combine with `smooth`, `mix`,
+    `+`, `-` and `*`; `dense()` is the `(*batch, K)` tensor it stands for.
+
+    Attributes:
+        num_classes: K.
+        entries: the single classes of each sample and their weights, `(*batch, J)` each.
+        others: table rows, uniform mass and dense rows.
+        smoothed: whether smoothing was applied; it is applied once.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> t = st.Target.from_labels(torch.tensor([0, 2]), 4).smooth(0.1)
+        >>> t.dense()
+        tensor([[0.9250, 0.0250, 0.0250, 0.0250],
+                [0.0250, 0.0250, 0.9250, 0.0250]])
+    """
+
+    num_classes: int
+    entries: Entries
+    others: tuple[AbstractTerm, ...] = ()
+    smoothed: bool = False
+    origin: "Target | None" = field(default=None, repr=False)
+
+    @classmethod
+    def from_labels(
+        cls,
+        labels: Tensor,
+        num_classes: int,
+        ignore_index: int = -100,
+        *,
+        dtype: torch.dtype = torch.float32,
+        validate: bool | None = None,
+    ) -> Self:
+        """Return one-hot targets, one entry of weight 1 per label.
+
+        Args:
+            labels: `(*batch)` integers in 0 .. K-1, or `ignore_index`.
+            num_classes: K.
+            ignore_index: label value whose positions get mass 0.
+            dtype: of the weights, float32 or float64.
+            validate: check the range of the labels; None means where it costs no GPU wait.
+
+        Returns:
+            Target of batch shape `labels.shape`.
+
+        Raises:
+            TypeError: `labels` does not hold integers.
+            ValueError: a label is out of range.
+        """
+        checks.check_num_classes(num_classes)
+        checks.check_labels_dtype(labels)
+        counted = labels != ignore_index
+        if checks.should_validate(validate, labels):
+            checks.check_labels_in_range(labels, counted, num_classes)
+        classes = labels.long().masked_fill(~counted, 0).unsqueeze(-1)
+        return cls(
+            num_classes=num_classes, entries=Entries(classes, counted.to(dtype).unsqueeze(-1))
+        )
+
+    @classmethod
+    def from_probs(
+        cls,
+        probs: Tensor,
+        smoothed: bool = False,
+        *,
+        dtype: torch.dtype | None = None,
+        validate: bool | None = False,
+    ) -> Self:
+        """Return targets given as full rows; the rows are kept as they are, not copied.
+
+        Args:
+            probs: `(*batch, K)` floating point, classes last; an all-zero row is ignored.
+            smoothed: whether the rows are smoothed already, so that nobody does it again.
+            dtype: of the computation, float32 or float64; None follows `probs`.
+            validate: check that the rows are distributions.
+
+        Returns:
+            Target of batch shape `probs.shape[:-1]`.
+
+        Raises:
+            TypeError: `probs` is not floating point.
+            ValueError: `probs` has no dimension, or `validate` finds a row that is no distribution.
+        """
+        if not isinstance(probs, Tensor) or not probs.is_floating_point():
+            kind = probs.dtype if isinstance(probs, Tensor) else type(probs).__name__
+            raise TypeError(
+                f"`probs` must be a floating point tensor, got {kind}; for integer labels use "
+                "`Target.from_labels`"
+            )
+        if probs.dim() == 0:
+            raise ValueError("`probs` must have shape (*batch, K), got a scalar")
+        if checks.should_validate(validate, probs):
+            checks.check_probs(probs)
+        dtype = dtype or torch.promote_types(probs.dtype, torch.float32)
+        ones = torch.ones(probs.shape[:-1], dtype=dtype, device=probs.device)
+        return cls(
+            num_classes=checks.check_num_classes(probs.shape[-1]),
+            entries=no_entries(ones),
+            others=(DenseRows(probs, ones),),
+            smoothed=smoothed,
+        )
+
+    @classmethod
+    def from_top_k(
+        cls,
+        indices: Tensor,
+        weights: Tensor,
+        num_classes: int,
+        rest: Literal["uniform", "none"] = "uniform",
+    ) -> Self:
+        """Return targets given by their k largest entries, as a teacher's top-k.
+
+        Args:
+            indices: `(*batch, k)` integers in 0 .. K-1, distinct within a row.
+            weights: `(*batch, k)` floating point, the entries of q at `indices`.
+            num_classes: K.
+            rest: `"uniform"` spreads 1 - sum(weights) evenly over the other K - k classes,
+                `"none"` leaves it out.
+
+        Returns:
+            Target of batch shape `indices.shape[:-1]`.
+
+        Raises:
+            TypeError: `indices` does not hold integers or `weights` no floats.
+            ValueError: shapes differ, k > K, an index is out of range, or `rest` is unknown.
+        """
+        checks.check_num_classes(num_classes)
+        checks.check_labels_dtype(indices, "indices")
+        if not weights.is_floating_point():
+            raise TypeError(f"`weights` must be a floating point tensor, got {weights.dtype}")
+        if indices.shape != weights.shape or indices.dim() == 0 or indices.shape[-1] > num_classes:
+            raise ValueError(
+                f"`indices` and `weights` must have the same shape (*batch, k) with k <= "
+                f"{num_classes}, got {tuple(indices.shape)} and {tuple(weights.shape)}"
+            )
+        if rest not in ("uniform", "none"):
+            raise ValueError(f'`rest` must be "uniform" or "none", got {rest!r}')
+        if checks.readable(indices):
+            checks.check_labels_in_range(
+                indices, torch.ones_like(indices, dtype=torch.bool), num_classes
+            )
+        weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
+        remaining = num_classes - indices.shape[-1]
+        others: tuple[AbstractTerm, ...] = ()
+        if rest == "uniform" and remaining > 0:
+            each = (1 - weights.sum(-1)) / remaining
+            weights = weights - each.unsqueeze(-1)
+            others = (Uniform(each * num_classes, num_classes),)
+        entries = Entries(indices.long(), weights)
+        return cls(num_classes=num_classes, entries=entries, others=others)
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """The shape of the batch, without the class dimension."""
+        return self.entries.weights.shape[:-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights, float32 or float64."""
+        return self.entries.weights.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return self.entries.weights.device
+
+    @property
+    def given(self) -> "Target":
+        """The target before it was smoothed; its mass is the divisor of a mean."""
+        return self if self.origin is None else self.origin
+
+    @property
+    def terms(self) -> tuple[AbstractTerm, ...]:
+        """The terms whose sum this is; entries are left out where there are none."""
+        return (self.entries, *self.others) if self.entries.classes.shape[-1] else self.others
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient flows into any part of the target."""
+        return any(part.requires_grad for term in self.terms for part in term.floats())
+
+    def ignored(self) -> Tensor:
+        """Return `(*batch)` bool, True where the target is zero everywhere."""
+        used = self.entries.used()
+        for term in self.others:
+            used = used | term.used()
+        return ~used
+
+    def mass(self, weight: Tensor | None = None, alive: Tensor | None = None) -> Tensor:
+        """Return `sum_k weight_k q_k` per sample; without `weight` the mass of q.
+
+        Args:
+            weight: `(K,)` class weights, or None for ones.
+            alive: `(*batch, K)` bool, as for `dense`.
+
+        Returns:
+            `(*batch)`.
+        """
+        total = self.entries.mass(weight, alive)
+        for term in self.others:
+            total = total + term.mass(weight, alive)
+        return total
+
+    def dot(
+        self, logits: Tensor, weight: Tensor | None = None, alive: Tensor | None = None
+    ) -> Tensor:
+        """Return the inner product `sum_k weight_k q_k z_k` per sample.
+
+        Args:
+            logits: `(*batch, K)`, classes last.
+            weight: `(K,)` class weights, or None for ones.
+            alive: `(*batch, K)` bool, as for `dense`; logits of dead classes are not read,
+                except where a single entry or a dense row puts mass on them.
+
+        Returns:
+            `(*batch)`, in float32 or wider.
+        """
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        total: Tensor = torch.zeros_like(logits[..., 0])
+        for term in self.terms:
+            total = total + term.dot(logits, weight, alive)
+        return total
+
+    def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None = None) -> None:
+        """Add `scale * q` to `out` in place.
+
+        Args:
+            out: `(*batch, K)`, classes last, any strides.
+            scale: `(*batch)`.
+            alive: `(*batch, K)` bool, as for `dense`.
+        """
+        for term in reversed(self.terms):
+            term.add_to(out, scale, alive)
+
+    def dense(self, alive: Tensor | None = None) -> Tensor:
+        """Return the full `(*batch, K)` tensor: the oracle of everything else.
+
+        Args:
+            alive: `(*batch, K)` bool, False for a masked class: uniform mass and table rows
+                are renormalised over the living classes; single entries and dense rows stay.
+
+        Returns:
+            `(*batch, K)` in the target's dtype.
+        """
+        shape = (*self.batch_shape, self.num_classes)
+        out = torch.zeros(shape, dtype=self.dtype, device=self.device)
+        self.add_to(out, torch.ones_like(out[..., 0]), alive)
+        return out
+
+    def entropy(self) -> Tensor:
+        """Return `-sum_k q_k log q_k` per sample in nats, the floor of the cross-entropy.
+
+        Returns:
+            `(*batch)`.
+
+        Raises:
+            ValueError: an entry is negative.
+        """
+        probs = self.dense()
+        rounding = 64 * torch.finfo(probs.dtype).eps
+        if bool((probs < -rounding).any()):
+            raise ValueError(
+                f"`entropy` needs entries >= 0, got {float(probs.min()):.6g}; a target with "
+                "negative entries (negative rate, backward correction) has none"
+            )
+        return torch.special.entr(probs.clamp(min=0)).sum(-1)
+
+    def smooth(
+        self,
+        rate: Factor,
+        prior: Tensor | None = None,
+        *,
+        again: bool = False,
+        allow_negative: bool = False,
+    ) -> "Target":
+        r"""Return `(1 - rate) q + rate * prior`, mass for mass.
+
+        Args:
+            rate: the share that moves, in [0, 1]: a number, or a tensor with one value per sample.
+                0 marks the target as smoothed without changing it.
+            prior: where it moves: None for uniform, `(K,)`, or `(K, K)` with one row per label.
+            again: smooth a target that is smoothed already.
+            allow_negative: accept rates below 0, whose loss is unbounded below.
+
+        Returns:
+            Target of the same batch shape that remembers being smoothed.
+
+        Raises:
+            ValueError: rate out of range, target smoothed already, prior of a wrong shape or
+                not made of distributions.
+        """
+        if self.smoothed and not again:
+            raise ValueError(
+                "`target` is smoothed already and smoothing happens once; pass `again=True` to "
+                "smooth it a second time"
+            )
+        factor = self._rate_factor(rate, allow_negative)
+        if prior is not None:
+            checks.check_matrix(prior, self.num_classes, "prior")
+            if checks.readable(prior):
+                checks.check_distribution_rows(prior, "prior")
+        return self.blend(factor, prior)
+
+    def blend(self, rate: Factor, prior: Tensor | None = None) -> "Target":
+        """Do what `smooth` does, without its checks; for policies that have made them.
+
+        Args:
+            rate: any number, or a tensor with one value per sample.
+            prior: None, `(K,)` or `(K, K)`, any entries.
+
+        Returns:
+            Target marked as smoothed.
+        """
+        if not isinstance(rate, Tensor) and rate == 0:
+            return self.smoothed_from(self)
+        given = replace(self, smoothed=False, origin=None)
+        moved = given._of_mass(given.mass()) if prior is None else given._from_prior(prior)
+        return (given * (1 - rate) + moved * rate).smoothed_from(self)
+
+    def _rate_factor(self, rate: Factor, allow_negative: bool) -> Factor:
+        if not isinstance(rate, Tensor):
+            return checks.check_rate(rate, allow_negative=allow_negative)
+        factor = per_sample(rate, self.batch_shape, "rate").to(self.device)
+        if checks.readable(rate) and rate.numel():
+            for extreme in torch.aminmax(rate.detach()):
+                checks.check_rate(float(extreme), allow_negative=allow_negative)
+        return factor
+
+    def _of_mass(self, mass: Tensor) -> "Target":
+        """A uniform target with the given mass per sample."""
+        others = (Uniform(mass, self.num_classes),)
+        return Target(num_classes=self.num_classes, entries=no_entries(mass), others=others)
+
+    def _from_prior(self, prior: Tensor) -> "Target":
+        if prior.dim() == 2:
+            return self.map_classes(prior)
+        weights = self.mass().unsqueeze(-1)
+        rows = torch.zeros_like(weights, dtype=torch.long)
+        table = TableRows(prior.to(self.device).unsqueeze(0), rows, weights)
+        return replace(self, entries=no_entries(weights[..., 0]), others=(table,), origin=None)
+
+    def map_classes(self, matrix: Tensor) -> "Target":
+        """Return `q @ matrix`: each class replaced by its row, without building N x K.
+
+        Args:
+            matrix: `(K, K)` floating point, any entries.
+
+        Returns:
+            Target of the same batch shape; its single entries have become table rows.
+
+        Raises:
+            ValueError: the matrix has another shape.
+        """
+        checks.check_matrix(matrix, self.num_classes, "matrix")
+        matrix = matrix.to(self.device)
+        return replace(
+            self,
+            entries=no_entries(self.entries.weights[..., :0].sum(-1)),
+            others=tuple(term.mapped(matrix) for term in self.terms),
+            smoothed=False,
+            origin=None,
+        )
+
+    def smoothed_from(self, origin: "Target") -> "Target":
+        """Return this target marked as the smoothed form of `origin`; for writers of policies."""
+        return replace(self, smoothed=True, origin=origin.given)
+
+    def mix(self, other: "Target", lam: Factor) -> "Target":
+        """Return `lam * self + (1 - lam) * other`, as MixUp and CutMix do.
+
+        Args:
+            other: a target of the same batch shape and number of classes, smoothed if and only
+                if this one is.
+            lam: in [0, 1]; a number, or a tensor with one value per sample.
+
+        Returns:
+            Target of the same batch shape.
+        """
+        if not isinstance(lam, Tensor):
+            lam = checks.check_fraction(lam, "lam")
+        return self * lam + other * (1 - lam)
+
+    def __mul__(self, factor: Factor) -> "Target":
+        if not isinstance(factor, Tensor | float | int):
+            return NotImplemented
+        each = factor
+        if isinstance(factor, Tensor):
+            each = per_sample(factor, self.batch_shape, "factor").to(self.device)
+        scaled = self._each_term(lambda term: term * each)
+        return scaled if self.origin is None else replace(scaled, origin=self.origin * factor)
+
+    __rmul__ = __mul__
+
+    def __sub__(self, other: "Target") -> "Target":
+        return self + other * -1.0
+
+    def __add__(self, other: "Target") -> "Target":
+        if not isinstance(other, Target):
+            return NotImplemented
+        self._check_addable(other)
+        derived = self.origin is not None or other.origin is not None
+        entries = self.entries.joined(other.entries)
+        assert entries is not None
+        return replace(
+            self,
+            entries=entries,
+            others=joined(self.others + other.others),
+            origin=self.given + other.given if derived else None,
+        )
+
+    def _check_addable(self, other: "Target") -> None:
+        if self.num_classes != other.num_classes or self.batch_shape != other.batch_shape:
+            raise ValueError(
+                "targets must agree in classes and batch shape to be added, got "
+                f"{self.num_classes} classes, {tuple(self.batch_shape)} and "
+                f"{other.num_classes} classes, {tuple(other.batch_shape)}"
+            )
+        if self.smoothed != other.smoothed:
+            raise ValueError(
+                "a smoothed target cannot be mixed with one that is not; smooth both, or mark "
+                "the hard one as meant to be so with `.smooth(0.0)`"
+            )
+
+    def _each_term(self, change: Callable[[Any], Any]) -> "Target":
+        others = tuple(change(term) for term in self.others)
+        return replace(self, entries=change(self.entries), others=others)
+
+    def __getitem__(self, index: Any) -> "Target":
+        key = batch_index(index, len(self.batch_shape))
+        chosen = self._each_term(lambda term: term[key])
+        return chosen if self.origin is None else replace(chosen, origin=self.origin[key])
+
+    def to(self, *args: Any, **kwargs: Any) -> "Target":
+        """Return the target on another device or in another float dtype, as `Tensor.to` does."""
+        moved = self._each_term(lambda term: term.to(*args, **kwargs))
+        return (
+            moved if self.origin is None else replace(moved, origin=self.origin.to(*args, **kwargs))
+        )

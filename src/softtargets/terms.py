@@ -1,0 +1,329 @@
+"""The four kinds of term a `Target` is a sum of, each linear in its weights.
+
+Class dimensions come last everywhere. `weight` is a `(K,)` tensor of class weights or None for
+ones. `alive` is a `(*batch, K)` mask, False where a class is masked out, or None for all alive:
+uniform mass and table rows are renormalised over the living classes, entries and dense rows stay.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+def _column(factor: Tensor | float) -> Tensor | float:
+    """One factor per sample, shaped to multiply tensors with one more dimension."""
+    return factor.unsqueeze(-1) if isinstance(factor, Tensor) and factor.dim() else factor
+
+
+def _weighted_dot(values: Tensor, logits: Tensor, weight: Tensor | None) -> Tensor:
+    return (values * logits if weight is None else values * weight * logits).sum(-1)
+
+
+class AbstractTerm(ABC):
+    """What a target needs of each of its terms; `(*batch)` values out of class-last tensors."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def mass(self, weight: Tensor | None, alive: Tensor | None) -> Tensor:
+        """Return `sum_k weight_k q_k`."""
+
+    @abstractmethod
+    def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
+        """Return `sum_k weight_k q_k z_k`; dead logits count only where mass is put on them."""
+
+    @abstractmethod
+    def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
+        """Add `scale * q` to `out` in place."""
+
+    @abstractmethod
+    def used(self) -> Tensor:
+        """Return True where the term is not zero everywhere."""
+
+    @abstractmethod
+    def mapped(self, matrix: Tensor) -> "AbstractTerm":
+        """Return the term of `q @ matrix`."""
+
+    @abstractmethod
+    def joined(self, other: "AbstractTerm") -> "AbstractTerm | None":
+        """Return the sum of both as one term where they are of a kind, else None."""
+
+    @abstractmethod
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Return the term moved or cast, as `Tensor.to` does; integers keep their dtype."""
+
+    @abstractmethod
+    def __getitem__(self, key: Any) -> Self: ...
+
+    @abstractmethod
+    def __mul__(self, factor: Tensor | float) -> Self: ...
+
+    @abstractmethod
+    def floats(self) -> tuple[Tensor, ...]:
+        """Return the floating point parts, into which a gradient could flow."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entries(AbstractTerm):
+    """A few classes per sample: `sum_j weights_j * e[classes_j]`; classes may repeat.
+
+    Attributes:
+        classes: `(*batch, J)` int64.
+        weights: `(*batch, J)` float32 or float64.
+    """
+
+    classes: Tensor
+    weights: Tensor
+
+    def _factors(self, weight: Tensor | None) -> Tensor:
+        return self.weights if weight is None else self.weights * weight[self.classes]
+
+    def mass(self, weight: Tensor | None, alive: Tensor | None) -> Tensor:
+        return self._factors(weight).sum(-1)
+
+    def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
+        factors = self._factors(weight)
+        products = factors * logits.gather(-1, self.classes)
+        return (products if alive is None else torch.where(factors == 0, 0, products)).sum(-1)
+
+    def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
+        out.scatter_add_(-1, self.classes, (scale.unsqueeze(-1) * self.weights).to(out.dtype))
+
+    def used(self) -> Tensor:
+        return (self.weights != 0).any(-1)
+
+    def mapped(self, matrix: Tensor) -> "TableRows":
+        return TableRows(matrix, self.classes, self.weights)
+
+    def joined(self, other: AbstractTerm) -> "Entries | None":
+        if not isinstance(other, Entries):
+            return None
+        if other.classes.shape[-1] == 0:
+            return self
+        classes = torch.cat([self.classes, other.classes], -1)
+        return Entries(classes, torch.cat([self.weights, other.weights], -1))
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        weights = self.weights.to(*args, **kwargs)
+        return replace(self, classes=self.classes.to(weights.device), weights=weights)
+
+    def __getitem__(self, key: Any) -> Self:
+        return replace(self, classes=self.classes[key], weights=self.weights[key])
+
+    def __mul__(self, factor: Tensor | float) -> Self:
+        return replace(self, weights=self.weights * _column(factor))
+
+    def floats(self) -> tuple[Tensor, ...]:
+        return (self.weights,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TableRows(AbstractTerm):
+    """Rows of a table that all samples share: `sum_j weights_j * table[rows_j]`.
+
+    Attributes:
+        table: `(R, K)` floating point: a prior, an OLS matrix, an inverse noise matrix.
+        rows: `(*batch, J)` int64.
+        weights: `(*batch, J)` float32 or float64.
+    """
+
+    table: Tensor
+    rows: Tensor
+    weights: Tensor
+
+    def _each(self, alive: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+        for j in range(self.rows.shape[-1]):
+            values = self.table[0] if len(self.table) == 1 else self.table[self.rows[..., j]]
+            values = values.to(self.weights.dtype)
+            yield values if alive is None else _renormalised(values, alive), self.weights[..., j]
+
+    def mass(self, weight: Tensor | None, alive: Tensor | None) -> Tensor:
+        total = torch.zeros_like(self.weights[..., 0])
+        for values, weights in self._each(alive):
+            total = total + weights * (values if weight is None else values * weight).sum(-1)
+        return total
+
+    def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
+        total = torch.zeros_like(logits[..., 0])
+        safe = logits if alive is None else torch.where(alive, logits, 0)
+        for values, weights in self._each(alive):
+            total = total + weights * _weighted_dot(values, safe, weight)
+        return total
+
+    def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
+        for values, weights in self._each(alive):
+            out += (scale * weights).unsqueeze(-1) * values
+
+    def used(self) -> Tensor:
+        return (self.weights != 0).any(-1)
+
+    def mapped(self, matrix: Tensor) -> "TableRows":
+        return replace(self, table=_matmul(self.table, matrix))
+
+    def joined(self, other: AbstractTerm) -> "TableRows | None":
+        if not isinstance(other, TableRows) or other.table is not self.table:
+            return None
+        rows = torch.cat([self.rows, other.rows], -1)
+        return TableRows(self.table, rows, torch.cat([self.weights, other.weights], -1))
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        weights = self.weights.to(*args, **kwargs)
+        table = self.table.to(*args, **kwargs)
+        return replace(self, table=table, rows=self.rows.to(weights.device), weights=weights)
+
+    def __getitem__(self, key: Any) -> Self:
+        return replace(self, rows=self.rows[key], weights=self.weights[key])
+
+    def __mul__(self, factor: Tensor | float) -> Self:
+        return replace(self, weights=self.weights * _column(factor))
+
+    def floats(self) -> tuple[Tensor, ...]:
+        return (self.table, self.weights)
+
+
+def _renormalised(values: Tensor, alive: Tensor) -> Tensor:
+    """Rows with their mass on living classes only; evenly spread if none of it was on one."""
+    mass = values.sum(-1, keepdim=True)
+    living = values * alive
+    remaining = living.sum(-1, keepdim=True)
+    even = mass * alive / alive.sum(-1, keepdim=True).clamp(min=1)
+    safe = torch.where(remaining == 0, 1, remaining)
+    return torch.where(remaining == 0, even, living * (mass / safe))
+
+
+def _matmul(left: Tensor, right: Tensor) -> Tensor:
+    """`left @ right` in the dtype of `left`, which autocast must not lower."""
+    with torch.autocast(left.device.type, enabled=False):
+        return left @ right.to(left.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Uniform(AbstractTerm):
+    """Mass spread evenly over all classes: `(weights / K) * 1`.
+
+    Attributes:
+        weights: `(*batch)` float32 or float64, the mass.
+        num_classes: K.
+    """
+
+    weights: Tensor
+    num_classes: int
+
+    def mass(self, weight: Tensor | None, alive: Tensor | None) -> Tensor:
+        if weight is None:
+            return self.weights
+        if alive is None:
+            return self.weights * weight.mean()
+        return self.weights * (alive * weight).sum(-1) / alive.sum(-1).clamp(min=1)
+
+    def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
+        count: Tensor | int = self.num_classes
+        if alive is not None:
+            logits, count = torch.where(alive, logits, 0), alive.sum(-1).clamp(min=1)
+        return self.weights * (logits if weight is None else logits * weight).sum(-1) / count
+
+    def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
+        spread = (scale * self.weights).unsqueeze(-1)
+        if alive is None:
+            out += spread / self.num_classes
+        else:
+            out += spread / alive.sum(-1, keepdim=True).clamp(min=1) * alive
+
+    def used(self) -> Tensor:
+        return self.weights != 0
+
+    def mapped(self, matrix: Tensor) -> TableRows:
+        rows = torch.zeros_like(self.weights, dtype=torch.long).unsqueeze(-1)
+        return TableRows(matrix.mean(0, keepdim=True), rows, self.weights.unsqueeze(-1))
+
+    def joined(self, other: AbstractTerm) -> "Uniform | None":
+        if not isinstance(other, Uniform):
+            return None
+        return Uniform(self.weights + other.weights, self.num_classes)
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        return replace(self, weights=self.weights.to(*args, **kwargs))
+
+    def __getitem__(self, key: Any) -> Self:
+        return replace(self, weights=self.weights[key])
+
+    def __mul__(self, factor: Tensor | float) -> Self:
+        return replace(self, weights=self.weights * factor)
+
+    def floats(self) -> tuple[Tensor, ...]:
+        return (self.weights,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseRows(AbstractTerm):
+    """Full rows that the user or a teacher brought: `weights * values`.
+
+    Attributes:
+        values: `(*batch, K)` floating point, kept as it came.
+        weights: `(*batch)` float32 or float64.
+    """
+
+    values: Tensor
+    weights: Tensor
+
+    def mass(self, weight: Tensor | None, alive: Tensor | None) -> Tensor:
+        values = self.values.to(self.weights.dtype)
+        return self.weights * (values if weight is None else values * weight).sum(-1)
+
+    def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
+        values = self.values.to(self.weights.dtype)
+        if alive is not None:
+            logits = torch.where(values == 0, 0, logits)
+        return self.weights * _weighted_dot(values, logits, weight)
+
+    def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
+        out += (scale * self.weights).unsqueeze(-1) * self.values
+
+    def used(self) -> Tensor:
+        return (self.weights != 0) & (self.values != 0).any(-1)
+
+    def mapped(self, matrix: Tensor) -> "DenseRows":
+        return replace(self, values=_matmul(self.values, matrix))
+
+    def joined(self, other: AbstractTerm) -> None:
+        return None
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        return replace(
+            self,
+            values=self.values.to(*args, **kwargs),
+            weights=self.weights.to(*args, **kwargs),
+        )
+
+    def __getitem__(self, key: Any) -> Self:
+        return replace(self, values=self.values[key], weights=self.weights[key])
+
+    def __mul__(self, factor: Tensor | float) -> Self:
+        return replace(self, weights=self.weights * factor)
+
+    def floats(self) -> tuple[Tensor, ...]:
+        return (self.values, self.weights)
+
+
+def no_entries(per_sample: Tensor) -> Entries:
+    """No single entries, for the batch shape, dtype and device of `per_sample`."""
+    weights = per_sample.unsqueeze(-1)[..., :0]
+    return Entries(torch.zeros_like(weights, dtype=torch.long), weights)
+
+
+def joined(terms: tuple[AbstractTerm, ...]) -> tuple[AbstractTerm, ...]:
+    """Sum terms that are of a kind: uniform masses, rows of the same table."""
+    result: list[AbstractTerm] = []
+    for term in terms:
+        for i, seen in enumerate(result):
+            both = seen.joined(term)
+            if both is not None:
+                result[i] = both
+                break
+        else:
+            result.append(term)
+    return tuple(result)
