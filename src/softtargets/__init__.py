@@ -4,7 +4,7 @@ Importing this package loads torch and nothing else heavy; the laboratory and th
 need the extra `softtargets[lab]`.
 """
 
-from softtargets import noise
+from softtargets import calibration, noise
 from softtargets.engine import LossOptions
 from softtargets.losses import CrossEntropyLoss, cross_entropy
 from softtargets.smoothing import (
@@ -27,6 +27,7 @@ __all__ = [
     "OnlineLabelSmoothing",
     "QuadraticRate",
     "Target",
+    "calibration",
     "cross_entropy",
     "noise",
 ]

@@ -10,9 +10,9 @@ from softtargets.calibration.errors import (
     expected_calibration_error,
 )
 from softtargets.calibration.evaluation import evaluate
-from softtargets.calibration.outcome import CalibrationReport, Estimate
 from softtargets.calibration.reliability import ReliabilityCurve, reliability_curve
 from softtargets.calibration.scores import accuracy, brier_score, negative_log_likelihood
+from softtargets.calibration.summary import CalibrationReport, Estimate
 from softtargets.calibration.temperature import TemperatureScaling
 
 __all__ = [

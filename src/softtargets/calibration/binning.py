@@ -60,7 +60,7 @@ class BinStatistics:
             outcomes: same shape, bool or 0 / 1: whether the event happened.
             bins: number of bins, at least 1.
             binning: "width": edges k / bins; "mass": edges at the scores of rank
-                ceil(k N / bins), so that bins hold equally many samples; equal scores stay together.
+                ceil(k N / bins): bins of equally many samples, but equal scores stay together.
             edges: use these instead, as later batches of "mass" binning must.
 
         Raises:

@@ -1,16 +1,17 @@
 """Reliability curves: how often predictions of a given confidence come true."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from softtargets.calibration.binning import Binning, BinStatistics, bin_edges
-from softtargets.calibration.checks import check_bins, check_probs
+from softtargets.calibration.binning import Binning, BinStatistics
+from softtargets.calibration.checks import check_probs
 
 _NORMAL_QUANTILE = 1.959963984540054  # of 0.975: intervals hold 95 %
 
 
-class ReliabilityCurve(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReliabilityCurve:
     """One point per bin that holds samples, M of them; all tensors float64 but `bin`, `count`.
 
     Args:
@@ -47,8 +48,15 @@ class ReliabilityCurve(NamedTuple):
         count = statistics.counts[filled]
         accuracy = statistics.outcome_sums[filled] / count
         low, high = _wilson_interval(accuracy, count)
-        confidence = statistics.confidence_sums[filled] / count
-        return cls(statistics.edges, filled, count, confidence, accuracy, low, high)
+        return cls(
+            edges=statistics.edges,
+            bin=filled,
+            count=count,
+            confidence=statistics.confidence_sums[filled] / count,
+            accuracy=accuracy,
+            accuracy_low=low,
+            accuracy_high=high,
+        )
 
 
 def reliability_curve(
@@ -89,16 +97,15 @@ def reliability_curve(
     if class_index is None:
         statistics = BinStatistics.top_label(probs, labels, bins=bins, binning=binning)
         return ReliabilityCurve.from_statistics(statistics)
-    check_bins(bins, binning)
     check_probs(probs, labels)
     if not 0 <= class_index < probs.shape[1]:
         raise ValueError(
             f"`class_index` must be in 0 .. {probs.shape[1] - 1}, got {class_index}; None is the "
             "predicted class"
         )
-    scores = probs[:, class_index].clamp_max(1)
-    edges = bin_edges(scores, bins, binning)
-    statistics = BinStatistics.from_scores(scores, labels == class_index, edges=edges)
+    statistics = BinStatistics.from_scores(
+        probs[:, class_index].clamp_max(1), labels == class_index, bins=bins, binning=binning
+    )
     return ReliabilityCurve.from_statistics(statistics)
 
 

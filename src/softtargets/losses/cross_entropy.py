@@ -161,12 +161,12 @@ class CrossEntropyLoss(nn.Module):
         _refuse_torch_arguments(torch_arguments)
         check_smoothing_type(smoothing)
         check_reduction(reduction, None)
-        policy = smoothing
-        if smoothing is not None and not isinstance(smoothing, AbstractSmoothing):
-            policy = LabelSmoothing(smoothing)
         if weight is not None:
             check_weight(weight, weight.shape[0] if weight.dim() else 0)
-        self.smoothing = policy
+        if smoothing is None or isinstance(smoothing, AbstractSmoothing):
+            self.smoothing: AbstractSmoothing | None = smoothing
+        else:
+            self.smoothing = LabelSmoothing(smoothing)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction

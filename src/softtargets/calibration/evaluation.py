@@ -1,0 +1,154 @@
+"""One call that measures a set of predictions and says how sure each number is."""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from softtargets.calibration.binning import BinStatistics
+from softtargets.calibration.bootstrap import (
+    absolute_gap_interval,
+    percentile_interval,
+    resample,
+)
+from softtargets.calibration.checks import check_bins, check_logits
+from softtargets.calibration.scores import hits, log_losses, squared_errors
+from softtargets.calibration.summary import CalibrationReport, Estimate
+from softtargets.calibration.temperature import TemperatureScaling
+
+
+def evaluate(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    temperature_from: tuple[Tensor, Tensor] | None = None,
+    bootstrap: int = 1000,
+    generator: torch.Generator | None = None,
+    bins: int = 15,
+) -> CalibrationReport:
+    """Measure accuracy, NLL, Brier score and calibration errors, each with a 95 % interval.
+
+    Accuracy, NLL and Brier score have percentile bootstrap intervals. The calibration errors are
+    biased by noise, and so are their bootstrap draws: their interval, one for the population's
+    binned error, inverts a test with the recentred draws, contains 0 for a calibrated model about
+    97 times in 100, and belongs to the plain and the debiased value alike. It describes the
+    sampling of the test set; it does not hold the variation between training runs. Class-wise
+    intervals are trustworthy from a few hundred samples on, top-label ones earlier.
+
+    Args:
+        logits: `(N, K)`, floating point; -inf masks a class. Of probabilities pass the logarithm.
+        labels: `(N,)`, integers in 0 .. K - 1.
+        temperature_from: `(logits, labels)` of a validation split: T is fitted on it and the same
+            numbers for `logits / T` are in `scaled`. T is held fixed in the bootstrap.
+        bootstrap: number of resamples; 0 leaves the ends of all intervals NaN.
+        generator: source of the resamples, on the CPU. None: a fresh one seeded with 0, so that
+            equal calls give equal reports.
+        bins: number of equal-width bins.
+
+    Returns:
+        A `CalibrationReport`. All is computed in float64 on the CPU.
+
+    Raises:
+        ValueError: logits or labels break a rule above.
+        TypeError: a wrong dtype.
+
+    Example:
+        >>> import torch
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> logits = 3 * torch.randn(500, 4, generator=generator)
+        >>> labels = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+        >>> report = evaluate(2 * logits, labels, temperature_from=(2 * logits, labels))
+        >>> 1.5 < report.temperature < 2.5
+        True
+        >>> report.expected_calibration_error.low > 0.05  # over-confident beyond doubt
+        True
+        >>> report.scaled.expected_calibration_error.low  # could be perfectly calibrated
+        0.0
+    """
+    check_bins(bins, "width")
+    check_logits(logits, labels)
+    seed = _seed(bootstrap, generator)
+    logits, labels = logits.detach().cpu().double(), labels.detach().cpu().long()
+    report = _measure(logits, labels, bootstrap=bootstrap, seed=seed, bins=bins)
+    if temperature_from is None:
+        return report
+    if temperature_from[0].shape[-1] != logits.shape[-1]:
+        raise ValueError(
+            f"`temperature_from` must have logits of {logits.shape[-1]} classes, got "
+            f"{temperature_from[0].shape[-1]}; fit on a split of the same task"
+        )
+    scaling = TemperatureScaling().fit(*temperature_from)
+    # The same resamples before and after, so that the two columns can be compared.
+    scaled = _measure(scaling(logits), labels, bootstrap=bootstrap, seed=seed, bins=bins)
+    return replace(
+        report,
+        temperature=scaling.temperature,
+        temperature_at_bound=scaling.at_bound,
+        scaled=scaled,
+    )
+
+
+def _seed(bootstrap: int, generator: torch.Generator | None) -> int:
+    if isinstance(bootstrap, bool) or not isinstance(bootstrap, int):
+        raise TypeError(f"`bootstrap` must be an integer, got {type(bootstrap).__name__}")
+    if bootstrap < 0:
+        raise ValueError(f"`bootstrap` must be at least 0, got {bootstrap}; 0 means no intervals")
+    if generator is None:
+        generator = torch.Generator().manual_seed(0)
+    if generator.device.type != "cpu":
+        raise ValueError(
+            f"`generator` must be on the CPU, got {generator.device}; use `torch.Generator()`"
+        )
+    return int(torch.randint(2**62, (), generator=generator))
+
+
+def _measure(
+    logits: Tensor, labels: Tensor, *, bootstrap: int, seed: int, bins: int
+) -> CalibrationReport:
+    probs = torch.softmax(logits, -1)
+    values = torch.stack(
+        [hits(logits, labels), log_losses(logits, labels), squared_errors(probs, labels)], 1
+    )
+    draws = None
+    if bootstrap:
+        generator = torch.Generator().manual_seed(seed)
+        draws = resample(values, probs, labels, draws=bootstrap, bins=bins, generator=generator)
+    means = values.mean(0).tolist()
+    means_draws = [None] * 3 if draws is None else draws.means.unbind(1)
+    accuracy, loss, brier = (_mean(*pair) for pair in zip(means, means_draws, strict=True))
+    top_label = BinStatistics.top_label(probs, labels, bins=bins)
+    class_wise = BinStatistics.class_wise(probs, labels, bins=bins)
+    ece, ece_debiased, ece_signed = _error(top_label, draws and draws.top_label_gaps)
+    cce, cce_debiased, cce_signed = _error(class_wise, draws and draws.class_gaps)
+    return CalibrationReport(
+        num_samples=len(labels),
+        num_classes=logits.shape[1],
+        accuracy=accuracy,
+        negative_log_likelihood=loss,
+        brier_score=brier,
+        expected_calibration_error=ece,
+        expected_calibration_error_debiased=ece_debiased,
+        classwise_calibration_error=cce,
+        classwise_calibration_error_debiased=cce_debiased,
+        expected_calibration_error_signed=ece_signed,
+        classwise_calibration_error_signed=cce_signed,
+    )
+
+
+def _mean(value: float, draws: Tensor | None) -> Estimate:
+    low, high = (math.nan, math.nan) if draws is None else percentile_interval(draws)
+    return Estimate(value=value, low=low, high=high)
+
+
+def _error(statistics: BinStatistics, draws: Tensor | None) -> tuple[Estimate, Estimate, float]:
+    """Plain and debiased error, averaged over groups, and the debiased one before its floor."""
+    groups = statistics.counts.numel() // statistics.counts.shape[-1]
+    low, high = math.nan, math.nan
+    if draws is not None:
+        ends = absolute_gap_interval(statistics.signed_gaps.flatten(), draws)
+        low, high = ends[0] / groups, ends[1] / groups
+    plain = float(statistics.calibration_error().mean())
+    signed = float(statistics.calibration_error(debiased=True, floor=False).mean())
+    debiased = Estimate(value=max(signed, 0.0), low=low, high=high)
+    return Estimate(value=plain, low=low, high=high), debiased, signed

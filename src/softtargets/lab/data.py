@@ -1,0 +1,169 @@
+"""Data sets, held in memory: scikit-learn's digits, and arrays from an npz file."""
+
+import hashlib
+import lzma
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softtargets.lab.errors import LabError
+
+EMBEDDED = ("digits",)
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Samples of one part of a data set.
+
+    Attributes:
+        inputs: `(N, *shape)` float32, standardised with the training part's mean and deviation.
+        labels: `(N,)` int64.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """A data set in its three parts; validation is what temperatures are fitted on.
+
+    Attributes:
+        name: what to call it in a report.
+        digest: hash of contents and split.
+        num_classes: K.
+        mean: subtracted from the inputs.
+        deviation: by which the inputs were divided.
+    """
+
+    name: str
+    digest: str
+    num_classes: int
+    train: Split
+    validation: Split
+    test: Split
+    mean: float
+    deviation: float
+
+
+def load(source: str) -> DataSet:
+    """Return the data set of that name, or the one in the npz file at that path.
+
+    Args:
+        source: `"digits"` (1,797 handwritten digits of 8 x 8, bundled with scikit-learn), or a
+            path to an `.npz` or `.npz.xz` file with the arrays `x_train` (N, ...), `y_train` (N,),
+            `x_test` and `y_test`. A seventh of the training part becomes validation data.
+
+    Raises:
+        LabError: no such data set or file, or a file that does not hold these arrays.
+    """
+    if source == "digits":
+        return _digits()
+    path = Path(source)
+    if not path.is_file():
+        raise LabError(
+            f"no data set {source!r}: give one of {', '.join(EMBEDDED)}, or the path of an .npz "
+            f"file with the arrays {', '.join(_ARRAYS)}"
+        )
+    arrays = _read_arrays(path)
+    x_train, y_train, x_test, y_test = (arrays[name] for name in _ARRAYS)
+    x_train, x_validation, y_train, y_validation = _stratified(x_train, y_train, 1 / 7)
+    name = path.name.removesuffix(".xz").removesuffix(".npz")
+    return _assemble(name, [x_train, x_validation, x_test], [y_train, y_validation, y_test])
+
+
+def _digits() -> DataSet:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    x_rest, x_test, y_rest, y_test = _stratified(images.reshape(-1, 8, 8), labels, 1 / 3)
+    x_train, x_validation, y_train, y_validation = _stratified(x_rest, y_rest, 1 / 4)
+    return _assemble("digits", [x_train, x_validation, x_test], [y_train, y_validation, y_test])
+
+
+def _stratified(inputs: Any, labels: Any, share: float) -> list[Any]:
+    from sklearn.model_selection import train_test_split
+
+    parts: list[Any] = train_test_split(
+        inputs, labels, test_size=share, stratify=labels, random_state=0
+    )
+    return parts
+
+
+def _assemble(name: str, inputs: list[Any], labels: list[Any]) -> DataSet:
+    digest = hashlib.sha256()
+    for array in (*inputs, *labels):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    mean, deviation = float(inputs[0].mean()), float(inputs[0].std()) or 1.0
+    parts = [
+        Split(
+            inputs=torch.from_numpy(((x - mean) / deviation).astype(np.float32)),
+            labels=torch.from_numpy(y.astype(np.int64)),
+        )
+        for x, y in zip(inputs, labels, strict=True)
+    ]
+    return DataSet(
+        name=name,
+        digest=digest.hexdigest()[:16],
+        num_classes=int(max(part.labels.max() for part in parts)) + 1,
+        train=parts[0],
+        validation=parts[1],
+        test=parts[2],
+        mean=mean,
+        deviation=deviation,
+    )
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    try:
+        opener = lzma.open if path.suffix == ".xz" else Path.open
+        with opener(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in _ARRAYS if name in archive}
+            found = ", ".join(archive.files)
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        AttributeError,
+        zipfile.BadZipFile,
+        lzma.LZMAError,
+    ) as error:
+        raise LabError(
+            f"{path} cannot be read as an npz file ({error}); save it with numpy.savez"
+        ) from error
+    for name in _ARRAYS:
+        if name not in arrays:
+            raise LabError(
+                f"{path} has no array {name!r}, it has: {found}; save it under that name"
+            )
+    for part in ("train", "test"):
+        _check_part(path, part, arrays[f"x_{part}"], arrays[f"y_{part}"])
+    return arrays
+
+
+def _check_part(path: Path, part: str, inputs: Any, labels: Any) -> None:
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0 or labels.min() < 0:
+        raise LabError(
+            f"{path}: y_{part} must hold labels from 0 on, one integer per sample, got "
+            f"{labels.dtype} of shape {labels.shape}"
+        )
+    if inputs.ndim < 2 or len(inputs) != len(labels) or inputs.dtype.kind not in "iuf":
+        raise LabError(
+            f"{path}: x_{part} must hold numbers of shape ({len(labels)}, ...) as y_{part} has "
+            f"{len(labels)} labels, got {inputs.dtype} of shape {inputs.shape}"
+        )
+    if not np.isfinite(inputs).all():
+        raise LabError(f"{path}: x_{part} must be finite; it holds NaN or infinity")
+    if part == "train" and np.bincount(labels)[np.unique(labels)].min() < 2:
+        raise LabError(
+            f"{path}: y_train needs at least 2 samples of each class for a validation part"
+        )

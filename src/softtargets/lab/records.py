@@ -1,0 +1,252 @@
+"""Records: what a finished run leaves behind, written at once or not at all.
+
+RUN/checkpoint.pt   while the run is going on: everything the next epoch needs
+RUN/arrays.npz      logits, labels and example targets
+RUN/model.pt        the trained weights
+RUN/record.json     written last: where it is, the run is done
+"""
+
+import hashlib
+import io
+import os
+import platform
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from softtargets.lab.errors import LabError
+from softtargets.lab.spec import RunSpec
+
+FORMAT = 1
+
+METRICS = (
+    "accuracy",
+    "negative_log_likelihood",
+    "brier_score",
+    "expected_calibration_error",
+    "classwise_calibration_error",
+)
+
+
+class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was measured after an epoch.
+
+    Attributes:
+        loss: mean training loss against the method's own targets, during the epoch.
+        train_nll: NLL of the training labels as given, after the epoch.
+        train_accuracy: accuracy on the training labels as given.
+        validation_nll: NLL of the validation labels.
+        validation_accuracy: accuracy on them.
+        validation_ece: debiased ECE on them.
+    """
+
+    loss: float
+    train_nll: float
+    train_accuracy: float
+    validation_nll: float
+    validation_accuracy: float
+    validation_ece: float
+
+
+class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A value with its 95 % interval over resampled test data."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One training sample and the target that the method gives it at the end.
+
+    Attributes:
+        index: number of the sample in the training part.
+        true_label: before label noise.
+        label: as given to training.
+        target: `(K,)`.
+    """
+
+    index: int
+    true_label: int
+    label: int
+    target: list[float]
+
+
+class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a run was computed."""
+
+    softtargets: str
+    torch: str
+    python: str
+    machine: str
+    threads: int
+
+
+class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A finished run.
+
+    Attributes:
+        format: version of this structure.
+        spec: what was run.
+        environment: where.
+        seconds: training time of this run, over all its sittings.
+        history: one row per epoch.
+        metrics: test metrics by name, `METRICS` and the debiased calibration errors; the latter
+            keep their sign, so that their mean over seeds is not biased by a floor at 0.
+        scaled: the same after temperature scaling fitted on the validation data.
+        temperature: of that scaling.
+        temperature_at_bound: whether the search ended at its bound.
+        examples: targets of a few training samples.
+        arrays_sha256: hash of `arrays.npz`.
+    """
+
+    format: int
+    spec: RunSpec
+    environment: Environment
+    seconds: float
+    history: list[Epoch]
+    metrics: dict[str, Estimate]
+    scaled: dict[str, Estimate]
+    temperature: float
+    temperature_at_bound: bool
+    examples: list[Example]
+    arrays_sha256: str
+
+
+def environment() -> Environment:
+    """Return the versions and the machine this process runs on."""
+    import softtargets
+
+    return Environment(
+        softtargets=softtargets.__version__,
+        torch=str(torch.__version__),
+        python=platform.python_version(),
+        machine=f"{platform.system()} {platform.machine()}",
+        threads=torch.get_num_threads(),
+    )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a restart after a crash, sees all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LabError(f"cannot write {path} ({error.strerror}); choose another folder") from error
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        root: the folder that holds the runs.
+        run_id: see `RunSpec.run_id`.
+    """
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.path = root / run_id
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is finished."""
+        return (self.path / "record.json").exists()
+
+    def record(self) -> RunRecord:
+        """Return the record of a finished run, checked against its arrays.
+
+        Raises:
+            LabError: the record is corrupt.
+        """
+        try:
+            record = msgspec.json.decode((self.path / "record.json").read_bytes(), type=RunRecord)
+            arrays = (self.path / "arrays.npz").read_bytes()
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self.corrupt(str(error)) from error
+        if record.format != FORMAT or record.spec.run_id != self.path.name:
+            raise self.corrupt("it belongs to another run or version")
+        if hashlib.sha256(arrays).hexdigest() != record.arrays_sha256:
+            raise self.corrupt("arrays.npz is not the file that was written")
+        if not (self.path / "model.pt").is_file():
+            raise self.corrupt("model.pt is missing")
+        return record
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the arrays of a finished run."""
+        try:
+            with np.load(self.path / "arrays.npz", allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise self.corrupt(str(error)) from error
+
+    def model_state(self) -> dict[str, Any]:
+        """Return the trained weights."""
+        return self._load("model.pt")
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """Return the last checkpoint of an unfinished run, or None."""
+        return self._load("checkpoint.pt") if (self.path / "checkpoint.pt").exists() else None
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint."""
+        self.create()
+        write_atomically(self.path / "checkpoint.pt", _saved(state))
+
+    def finish(self, record: RunRecord, arrays: bytes, model_state: dict[str, Any]) -> None:
+        """Write everything, the record last, and drop the checkpoint."""
+        self.create()
+        write_atomically(self.path / "arrays.npz", arrays)
+        write_atomically(self.path / "model.pt", _saved(model_state))
+        content = msgspec.json.format(msgspec.json.encode(record), indent=1)
+        write_atomically(self.path / "record.json", content)
+        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+
+    def create(self) -> None:
+        """Make the folder, if it is not there."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LabError(
+                f"cannot write {self.path} ({error.strerror}); choose another folder with --out"
+            ) from error
+
+    def _load(self, name: str) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = torch.load(self.path / name, weights_only=True)
+        except Exception as error:  # torch raises half a dozen types for a damaged file
+            raise self.corrupt(f"{name} cannot be read") from error
+        return state
+
+    def corrupt(self, why: str) -> LabError:
+        """Return the error that says why this run cannot be used, and the way out."""
+        reason = " ".join(why.split())
+        return LabError(
+            f"the earlier run {self.path} is corrupt: {reason}; delete that folder to compute it "
+            "again"
+        )
+
+
+def pack_arrays(**arrays: Any) -> bytes:
+    """Return the arrays as the content of an npz file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def sha256(content: bytes) -> str:
+    """Return the hash as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _saved(state: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()

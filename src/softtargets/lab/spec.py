@@ -1,0 +1,48 @@
+"""A run as a frozen value; its hash names its folder."""
+
+import hashlib
+
+import msgspec
+
+Parameters = dict[str, float | str]
+
+
+class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that decides the numbers of a run.
+
+    Attributes:
+        data: name or path of the data set, as given.
+        data_hash: hash of its contents and split.
+        method: a name in `softtargets.lab.methods.METHODS`.
+        parameters: the method's settings.
+        seed: initial weights, data order and label noise.
+        noise: share of training labels flipped to another class, uniformly.
+        epochs: passes over the training data.
+        teacher: run_id of the teacher, for methods that have one.
+        hidden: widths of the hidden layers.
+        batch_size: samples per step; the last batch of an epoch may be smaller.
+        learning_rate: of SGD, at the start; it falls to 0 along a cosine.
+        momentum: Nesterov momentum.
+        weight_decay: L2 penalty.
+    """
+
+    data: str
+    data_hash: str
+    method: str
+    parameters: Parameters
+    seed: int
+    noise: float
+    epochs: int
+    teacher: str | None = None
+    hidden: tuple[int, ...] = (128, 128)
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+    @property
+    def run_id(self) -> str:
+        """A readable name with a hash of every field; the place of the data plays no part."""
+        fields = msgspec.structs.replace(self, data="")
+        digest = hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+        return f"{self.method}-seed{self.seed}-{digest[:12]}"

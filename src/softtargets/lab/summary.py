@@ -1,0 +1,118 @@
+"""Means over seeds with intervals, and paired differences to the baseline."""
+
+import math
+from dataclasses import dataclass
+
+from softtargets.lab.compare import Comparison
+from softtargets.lab.methods import BASELINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A column of the comparison.
+
+    Attributes:
+        key: name in a record.
+        title: for a table's head.
+        higher_is_better: the direction.
+        digits: decimals to print.
+        scale: what a value is multiplied with for printing.
+    """
+
+    key: str
+    title: str
+    higher_is_better: bool = False
+    digits: int = 3
+    scale: float = 1.0
+
+
+METRICS = (
+    Metric(key="accuracy", title="accuracy %", higher_is_better=True, digits=2, scale=100),
+    Metric(key="negative_log_likelihood", title="NLL"),
+    Metric(key="brier_score", title="Brier"),
+    Metric(key="expected_calibration_error", title="ECE %", digits=2, scale=100),
+    Metric(key="expected_calibration_error_debiased", title="ECE % debiased", digits=2, scale=100),
+    Metric(key="classwise_calibration_error", title="class-wise ECE %", digits=2, scale=100),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean over seeds with its 95 % interval (Student's t); NaN limits with one seed."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half the length of the interval."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One method of a comparison.
+
+    Attributes:
+        method: its name.
+        plain: mean over seeds by metric, of the model as trained.
+        scaled: the same after temperature scaling.
+        plain_difference: mean of the paired differences to hard labels; empty for these.
+        scaled_difference: the same after temperature scaling.
+        temperature: mean of the fitted temperatures.
+    """
+
+    method: str
+    plain: dict[str, Mean]
+    scaled: dict[str, Mean]
+    plain_difference: dict[str, Mean]
+    scaled_difference: dict[str, Mean]
+    temperature: Mean
+
+
+def mean_over_seeds(values: list[float]) -> Mean:
+    """Return the mean with its 95 % interval by Student's t distribution."""
+    from scipy import stats
+
+    count = len(values)
+    mean = math.fsum(values) / count
+    if count < 2:
+        return Mean(mean, math.nan, math.nan)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    half = float(stats.t.ppf(0.975, count - 1)) * math.sqrt(variance / count)
+    return Mean(mean, mean - half, mean + half)
+
+
+def summarise(comparison: Comparison) -> list[Row]:
+    """Return one row per method, in the order of the comparison."""
+    plain = {method: _values(comparison, method, scaled=False) for method in comparison.runs}
+    scaled = {method: _values(comparison, method, scaled=True) for method in comparison.runs}
+    return [
+        Row(
+            method=method,
+            plain={key: mean_over_seeds(values) for key, values in plain[method].items()},
+            scaled={key: mean_over_seeds(values) for key, values in scaled[method].items()},
+            plain_difference=_differences(plain, method),
+            scaled_difference=_differences(scaled, method),
+            temperature=mean_over_seeds([r.temperature for r in comparison.records(method)]),
+        )
+        for method in comparison.runs
+    ]
+
+
+def _values(comparison: Comparison, method: str, *, scaled: bool) -> dict[str, list[float]]:
+    records = comparison.records(method)
+    metrics = [record.scaled if scaled else record.metrics for record in records]
+    return {metric.key: [each[metric.key].value for each in metrics] for metric in METRICS}
+
+
+def _differences(values: dict[str, dict[str, list[float]]], method: str) -> dict[str, Mean]:
+    if method == BASELINE or BASELINE not in values:
+        return {}
+    return {
+        key: mean_over_seeds(
+            [ours - base for ours, base in zip(own, values[BASELINE][key], strict=True)]
+        )
+        for key, own in values[method].items()
+    }

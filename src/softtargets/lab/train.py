@@ -1,0 +1,267 @@
+"""One run: train, measure, record. It can be killed at any moment and goes on to the same numbers.
+
+Nothing random has state that would have to be restored: the order of an epoch is a function of
+the seed and the epoch's number.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from softtargets import calibration
+from softtargets.lab import records, seeds
+from softtargets.lab.data import DataSet
+from softtargets.lab.errors import LabError
+from softtargets.lab.methods import METHODS
+from softtargets.lab.models import seeded_mlp
+from softtargets.lab.records import Epoch, Estimate, Example, RunFolder, RunRecord
+from softtargets.lab.spec import RunSpec
+from softtargets.losses import CrossEntropyLoss, cross_entropy
+from softtargets.noise import symmetric
+from softtargets.smoothing import OnlineLabelSmoothing
+from softtargets.target import Target
+
+EXAMPLES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teacher:
+    """What a run needs of its teacher: logits of all training samples, and its temperature."""
+
+    logits: Tensor
+    temperature: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _State:
+    """What changes during a run; all of it is in the checkpoint."""
+
+    model: nn.Module
+    criterion: CrossEntropyLoss
+    optimizer: torch.optim.Optimizer
+    history: list[Epoch] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def save(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "criterion": self.criterion.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": [msgspec.structs.asdict(epoch) for epoch in self.history],
+            "seconds": self.seconds,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        self.model.load_state_dict(saved["model"])
+        self.criterion.load_state_dict(saved["criterion"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.history = [Epoch(**epoch) for epoch in saved["history"]]
+        self.seconds = saved["seconds"]
+
+
+def training_labels(spec: RunSpec, data: DataSet) -> Tensor:
+    """Return the labels that the run is given: the true ones, or flipped by its seed."""
+    if spec.noise == 0:
+        return data.train.labels
+    generator = seeds.generator("noise", spec.seed)
+    labels = data.train.labels
+    return symmetric(labels, spec.noise, data.num_classes, generator=generator).labels
+
+
+def run(
+    spec: RunSpec,
+    data: DataSet,
+    folder: RunFolder,
+    teacher: Teacher | None,
+    on_epoch: Callable[[int], None] = lambda epoch: None,
+) -> None:
+    """Compute the run, from its last checkpoint if there is one, and write its record.
+
+    Args:
+        spec: what to run.
+        data: the data set of the spec.
+        folder: where it is kept.
+        teacher: for methods that need one.
+        on_epoch: called with the number of finished epochs, first with those of the checkpoint.
+
+    Raises:
+        LabError: training diverged, or the folder cannot be read or written.
+    """
+    labels = training_labels(spec, data)
+    state = _start(spec, data, teacher)
+    saved = folder.checkpoint()
+    if saved is not None:
+        try:
+            state.restore(saved)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise folder.corrupt("checkpoint.pt is of another kind of run") from error
+    on_epoch(len(state.history))
+    while len(state.history) < spec.epochs:
+        began = time.perf_counter()
+        loss = _train_epoch(spec, data, labels, state, teacher)
+        state.history.append(_measure(state.model, data, labels, loss))
+        state.seconds += time.perf_counter() - began
+        folder.save_checkpoint(state.save())
+        on_epoch(len(state.history))
+    _finish(spec, data, labels, folder, state, teacher)
+
+
+def _start(spec: RunSpec, data: DataSet, teacher: Teacher | None) -> _State:
+    num_inputs = data.train.inputs[0].numel()
+    model = seeded_mlp(num_inputs, spec.hidden, data.num_classes, spec.seed)
+    temperature = 1.0 if teacher is None else teacher.temperature
+    policy = METHODS[spec.method].build(data.num_classes, spec.parameters, temperature)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=spec.learning_rate,
+        momentum=spec.momentum,
+        nesterov=spec.momentum > 0,
+        weight_decay=spec.weight_decay,
+    )
+    return _State(model=model, criterion=CrossEntropyLoss(policy), optimizer=optimizer)
+
+
+def _train_epoch(
+    spec: RunSpec, data: DataSet, labels: Tensor, state: _State, teacher: Teacher | None
+) -> float:
+    """Train for one epoch and return the mean loss against the method's targets."""
+    epoch = len(state.history)
+    for group in state.optimizer.param_groups:
+        group["lr"] = spec.learning_rate * (1 + math.cos(math.pi * epoch / spec.epochs)) / 2
+    order = torch.randperm(len(labels), generator=seeds.generator("order", spec.seed, epoch))
+    state.model.train()
+    state.criterion.train()
+    total = 0.0
+    for batch in torch.split(order, spec.batch_size):
+        given = None if teacher is None else teacher.logits[batch]
+        logits = state.model(data.train.inputs[batch])
+        loss = state.criterion(logits, labels[batch], teacher_logits=given)
+        state.optimizer.zero_grad()
+        loss.backward()
+        state.optimizer.step()
+        total += loss.item() * len(batch)
+    if isinstance(state.criterion.smoothing, OnlineLabelSmoothing):
+        state.criterion.smoothing.end_epoch()
+    if not math.isfinite(total):
+        raise LabError(
+            f"{spec.run_id} diverged in epoch {epoch + 1} (the loss is not finite); nothing was "
+            "recorded for it"
+        )
+    return total / len(labels)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the logits of all inputs, in eval mode."""
+    model.eval()
+    return torch.cat([model(chunk) for chunk in torch.split(inputs, 4096)])
+
+
+def _measure(model: nn.Module, data: DataSet, labels: Tensor, loss: float) -> Epoch:
+    train = predict(model, data.train.inputs)
+    validation, truth = predict(model, data.validation.inputs), data.validation.labels
+    error = calibration.expected_calibration_error(validation.softmax(-1), truth, debiased=True)
+    return Epoch(
+        loss=loss,
+        train_nll=float(cross_entropy(train, labels)),
+        train_accuracy=float(calibration.accuracy(train, labels)),
+        validation_nll=float(cross_entropy(validation, truth)),
+        validation_accuracy=float(calibration.accuracy(validation, truth)),
+        validation_ece=float(error),
+    )
+
+
+def _finish(
+    spec: RunSpec,
+    data: DataSet,
+    labels: Tensor,
+    folder: RunFolder,
+    state: _State,
+    teacher: Teacher | None,
+) -> None:
+    validation = predict(state.model, data.validation.inputs)
+    test = predict(state.model, data.test.inputs)
+    report = calibration.evaluate(
+        test,
+        data.test.labels,
+        temperature_from=(validation, data.validation.labels),
+        generator=seeds.generator("bootstrap", spec.seed),
+    )
+    assert report.scaled is not None
+    assert report.temperature is not None
+    arrays = records.pack_arrays(
+        test_logits=test.numpy(),
+        test_labels=data.test.labels.numpy(),
+        validation_logits=validation.numpy(),
+        validation_labels=data.validation.labels.numpy(),
+    )
+    record = RunRecord(
+        format=records.FORMAT,
+        spec=spec,
+        environment=records.environment(),
+        seconds=state.seconds,
+        history=state.history,
+        metrics=_estimates(report),
+        scaled=_estimates(report.scaled),
+        temperature=report.temperature,
+        temperature_at_bound=bool(report.temperature_at_bound),
+        examples=_examples(data, labels, state, teacher),
+        arrays_sha256=records.sha256(arrays),
+    )
+    folder.finish(record, arrays, state.model.state_dict())
+
+
+def _estimates(report: calibration.CalibrationReport) -> dict[str, Estimate]:
+    values = {name: getattr(report, name) for name in records.METRICS}
+    estimates = {name: Estimate(each.value, each.low, each.high) for name, each in values.items()}
+    # The signed forms are the ones whose mean over seeds is not biased by the floor at 0.
+    for name in ("expected_calibration_error", "classwise_calibration_error"):
+        interval = estimates[name]
+        signed: float = getattr(report, f"{name}_signed")
+        estimates[f"{name}_debiased"] = Estimate(signed, interval.low, interval.high)
+    return estimates
+
+
+@torch.no_grad()
+def _examples(
+    data: DataSet, labels: Tensor, state: _State, teacher: Teacher | None
+) -> list[Example]:
+    """The targets of a few samples at the end, the same samples for every method and seed."""
+    chosen = example_indices(data)
+    target = Target.from_labels(labels[chosen], data.num_classes)
+    policy = state.criterion.smoothing
+    if policy is not None:
+        given = None if teacher is None else teacher.logits[chosen]
+        target = policy(
+            target, predict(state.model, data.train.inputs[chosen]), teacher_logits=given
+        )
+    rows = target.dense().tolist()
+    return [
+        Example(
+            index=int(index),
+            true_label=int(data.train.labels[index]),
+            label=int(labels[index]),
+            target=row,
+        )
+        for index, row in zip(chosen, rows, strict=True)
+    ]
+
+
+def example_indices(data: DataSet) -> Tensor:
+    """Return the training samples shown as examples: those farthest from their class's mean.
+
+    A property of the data alone, so that every method and seed shows the same ones.
+    """
+    inputs = data.train.inputs.flatten(1)
+    totals = torch.zeros(data.num_classes, inputs.shape[1]).index_add_(0, data.train.labels, inputs)
+    counts = torch.bincount(data.train.labels, minlength=data.num_classes).clamp(min=1)
+    means = totals / counts.unsqueeze(-1)
+    distances = (inputs - means[data.train.labels]).norm(dim=-1)
+    farthest: Tensor = distances.topk(min(EXAMPLES, len(inputs))).indices
+    return farthest

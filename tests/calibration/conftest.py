@@ -1,0 +1,30 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real data: `SOFTTARGETS_DATA`, or `../shared/data` beside the repository."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("SOFTTARGETS_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set SOFTTARGETS_DATA")
+    return folder
+
+
+@pytest.fixture
+def make_predictions():
+    """Seeded predictions: labels follow softmax(logits / sharpness), so sharpness 1 is calibrated."""
+
+    def make(num_samples=500, num_classes=10, *, sharpness=1.0, scale=2.0, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        logits = scale * torch.randn(
+            num_samples, num_classes, dtype=torch.float64, generator=generator
+        )
+        labels = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+        return sharpness * logits, labels
+
+    return make
