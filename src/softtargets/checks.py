@@ -54,6 +54,15 @@ def check_num_classes(num_classes: int) -> int:
     return num_classes
 
 
+def check_weights_dtype(dtype: torch.dtype) -> None:
+    """Raise unless a target's weights can be held in `dtype`."""
+    if dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"`dtype` of a target must be torch.float32 or torch.float64, got {dtype}; logits of "
+            "any float dtype take either"
+        )
+
+
 def check_labels_dtype(labels: Tensor, name: str = "labels") -> None:
     """Raise unless `labels` is a tensor of integers."""
     if not isinstance(labels, Tensor):

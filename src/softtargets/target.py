@@ -84,12 +84,15 @@ class Target:
         """
         checks.check_num_classes(num_classes)
         checks.check_labels_dtype(labels)
-        counted = labels != ignore_index
+        checks.check_weights_dtype(dtype)
+        # Widened first: -100 compared with uint8 labels would wrap around to 156.
+        labels = labels.long()
+        ignored = labels == ignore_index
+        classes = labels.masked_fill(ignored, 0).unsqueeze(-1)
         if checks.should_validate(validate, labels):
-            checks.check_labels_in_range(labels, counted, num_classes)
-        classes = labels.long().masked_fill(~counted, 0).unsqueeze(-1)
+            checks.check_labels_in_range(labels, ~ignored, num_classes)
         return cls(
-            num_classes=num_classes, entries=Entries(classes, counted.to(dtype).unsqueeze(-1))
+            num_classes=num_classes, entries=Entries(classes, (~ignored).to(dtype).unsqueeze(-1))
         )
 
     @classmethod
@@ -127,6 +130,7 @@ class Target:
         if checks.should_validate(validate, probs):
             checks.check_probs(probs)
         dtype = dtype or torch.promote_types(probs.dtype, torch.float32)
+        checks.check_weights_dtype(dtype)
         ones = torch.ones(probs.shape[:-1], dtype=dtype, device=probs.device)
         return cls(
             num_classes=checks.check_num_classes(probs.shape[-1]),
@@ -278,7 +282,7 @@ class Target:
             `(*batch, K)` in the target's dtype.
         """
         shape = (*self.batch_shape, self.num_classes)
-        out = torch.zeros(shape, dtype=self.dtype, device=self.device)
+        out = self.entries.weights.new_zeros(shape)
         self.add_to(out, torch.ones_like(out[..., 0]), alive)
         return out
 
@@ -298,7 +302,8 @@ class Target:
                 f"`entropy` needs entries >= 0, got {float(probs.min()):.6g}; a target with "
                 "negative entries (negative rate, backward correction) has none"
             )
-        return torch.special.entr(probs.clamp(min=0)).sum(-1)
+        entropies: Tensor = torch.special.entr(probs.clamp(min=0)).sum(-1)
+        return entropies
 
     def smooth(
         self,
@@ -348,6 +353,8 @@ class Target:
         """
         if not isinstance(rate, Tensor) and rate == 0:
             return self.smoothed_from(self)
+        if isinstance(rate, Tensor):
+            rate = self._factor(rate, "rate")
         given = replace(self, smoothed=False, origin=None)
         moved = given._of_mass(given.mass()) if prior is None else given._from_prior(prior)
         return (given * (1 - rate) + moved * rate).smoothed_from(self)
@@ -355,11 +362,15 @@ class Target:
     def _rate_factor(self, rate: Factor, allow_negative: bool) -> Factor:
         if not isinstance(rate, Tensor):
             return checks.check_rate(rate, allow_negative=allow_negative)
-        factor = per_sample(rate, self.batch_shape, "rate").to(self.device)
         if checks.readable(rate) and rate.numel():
             for extreme in torch.aminmax(rate.detach()):
                 checks.check_rate(float(extreme), allow_negative=allow_negative)
-        return factor
+        return self._factor(rate, "rate")
+
+    def _factor(self, value: Tensor, name: str) -> Tensor:
+        """One value per sample, wide enough that `1 - value` is as exact as the weights."""
+        dtype = torch.promote_types(value.dtype, self.dtype)
+        return per_sample(value, self.batch_shape, name).to(self.device, dtype)
 
     def _of_mass(self, mass: Tensor) -> "Target":
         """A uniform target with the given mass per sample."""
@@ -392,8 +403,6 @@ class Target:
             self,
             entries=no_entries(self.entries.weights[..., :0].sum(-1)),
             others=tuple(term.mapped(matrix) for term in self.terms),
-            smoothed=False,
-            origin=None,
         )
 
     def smoothed_from(self, origin: "Target") -> "Target":
@@ -411,16 +420,16 @@ class Target:
         Returns:
             Target of the same batch shape.
         """
-        if not isinstance(lam, Tensor):
+        if isinstance(lam, Tensor):
+            lam = self._factor(lam, "lam")
+        else:
             lam = checks.check_fraction(lam, "lam")
         return self * lam + other * (1 - lam)
 
     def __mul__(self, factor: Factor) -> "Target":
         if not isinstance(factor, Tensor | float | int):
             return NotImplemented
-        each = factor
-        if isinstance(factor, Tensor):
-            each = per_sample(factor, self.batch_shape, "factor").to(self.device)
+        each = self._factor(factor, "factor") if isinstance(factor, Tensor) else factor
         scaled = self._each_term(lambda term: term * each)
         return scaled if self.origin is None else replace(scaled, origin=self.origin * factor)
 
@@ -466,8 +475,9 @@ class Target:
         return chosen if self.origin is None else replace(chosen, origin=self.origin[key])
 
     def to(self, *args: Any, **kwargs: Any) -> "Target":
-        """Return the target on another device or in another float dtype, as `Tensor.to` does."""
+        """Return the target on another device or in float32 or float64, as `Tensor.to` does."""
         moved = self._each_term(lambda term: term.to(*args, **kwargs))
-        return (
-            moved if self.origin is None else replace(moved, origin=self.origin.to(*args, **kwargs))
-        )
+        checks.check_weights_dtype(moved.dtype)
+        if self.origin is None:
+            return moved
+        return replace(moved, origin=self.origin.to(*args, **kwargs))

@@ -23,6 +23,14 @@ def _weighted_dot(values: Tensor, logits: Tensor, weight: Tensor | None) -> Tens
     return (values * logits if weight is None else values * weight * logits).sum(-1)
 
 
+def _without_idle(logits: Tensor, factors: Tensor) -> Tensor:
+    """The logits with 0 for `-inf` where no mass meets it; 0 * -inf would be NaN.
+
+    Living logits stay also where the mass is 0: they are the gradient of that mass.
+    """
+    return torch.where((factors == 0) & (logits == -torch.inf), 0, logits)
+
+
 class AbstractTerm(ABC):
     """What a target needs of each of its terms; `(*batch)` values out of class-last tensors."""
 
@@ -87,8 +95,8 @@ class Entries(AbstractTerm):
 
     def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
         factors = self._factors(weight)
-        products = factors * logits.gather(-1, self.classes)
-        return (products if alive is None else torch.where(factors == 0, 0, products)).sum(-1)
+        chosen = logits.gather(-1, self.classes)
+        return (factors * (chosen if alive is None else _without_idle(chosen, factors))).sum(-1)
 
     def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
         out.scatter_add_(-1, self.classes, (scale.unsqueeze(-1) * self.weights).to(out.dtype))
@@ -196,9 +204,10 @@ def _renormalised(values: Tensor, alive: Tensor) -> Tensor:
 
 
 def _matmul(left: Tensor, right: Tensor) -> Tensor:
-    """`left @ right` in the dtype of `left`, which autocast must not lower."""
+    """`left @ right` in float32 or wider, which autocast must not lower."""
+    dtype = torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)
     with torch.autocast(left.device.type, enabled=False):
-        return left @ right.to(left.dtype)
+        return left.to(dtype) @ right.to(dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,7 +247,9 @@ class Uniform(AbstractTerm):
 
     def mapped(self, matrix: Tensor) -> TableRows:
         rows = torch.zeros_like(self.weights, dtype=torch.long).unsqueeze(-1)
-        return TableRows(matrix.mean(0, keepdim=True), rows, self.weights.unsqueeze(-1))
+        wide = torch.promote_types(matrix.dtype, self.weights.dtype)
+        mean = matrix.mean(0, keepdim=True, dtype=wide)
+        return TableRows(mean, rows, self.weights.unsqueeze(-1))
 
     def joined(self, other: AbstractTerm) -> "Uniform | None":
         if not isinstance(other, Uniform):
@@ -271,14 +282,18 @@ class DenseRows(AbstractTerm):
     weights: Tensor
 
     def mass(self, weight: Tensor | None, alive: Tensor | None) -> Tensor:
-        values = self.values.to(self.weights.dtype)
-        return self.weights * (values if weight is None else values * weight).sum(-1)
+        if weight is None:
+            return self.weights * self.values.sum(-1, dtype=self.weights.dtype)
+        return self.weights * (self.values.to(self.weights.dtype) * weight).sum(-1)
 
     def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
         values = self.values.to(self.weights.dtype)
+        if weight is not None:
+            values = values * weight
         if alive is not None:
-            logits = torch.where(values == 0, 0, logits)
-        return self.weights * _weighted_dot(values, logits, weight)
+            # A row of weight 0 meets no logit at all.
+            logits = _without_idle(logits, values * self.weights.unsqueeze(-1))
+        return self.weights * (values * logits).sum(-1)
 
     def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
         out += (scale * self.weights).unsqueeze(-1) * self.values

@@ -17,7 +17,7 @@ def shared_data():
 
 @pytest.fixture
 def make_predictions():
-    """Seeded predictions: labels follow softmax(logits / sharpness), so sharpness 1 is calibrated."""
+    """Seeded predictions; labels follow softmax(logits / sharpness): 1 is calibrated."""
 
     def make(num_samples=500, num_classes=10, *, sharpness=1.0, scale=2.0, seed=0):
         generator = torch.Generator().manual_seed(seed)

@@ -100,7 +100,7 @@ def test_temperature(make_predictions):
     alone = calibration.evaluate(scaling(logits), labels, bootstrap=100)
     assert report.scaled == alone  # the same resamples
     assert report.scaled.accuracy == report.accuracy
-    assert report.scaled.negative_log_likelihood.high < report.negative_log_likelihood.low
+    assert report.scaled.negative_log_likelihood.value < report.negative_log_likelihood.value
 
 
 def test_temperature_at_bound(make_predictions):

@@ -54,8 +54,25 @@ def test_extremes():
     assert calibration.negative_log_likelihood(sure.log(), right) == 0
     assert calibration.negative_log_likelihood(sure.log(), wrong) == math.inf
     huge = torch.tensor([[60000.0, -60000.0]], dtype=torch.float16)
-    assert calibration.negative_log_likelihood(huge, torch.tensor([1])) == 120000 - 2 * 16
+    assert calibration.negative_log_likelihood(huge, torch.tensor([1])) == 120000
     assert calibration.brier_score(torch.ones(1, 1), torch.tensor([0])) == 0
+
+
+def test_values_carry_no_gradient(make_predictions):
+    logits, labels = make_predictions(20)
+    logits.requires_grad_()
+    probs = logits.softmax(-1)
+    for function in (
+        calibration.brier_score,
+        calibration.expected_calibration_error,
+        calibration.classwise_calibration_error,
+        calibration.accuracy,
+    ):
+        assert not function(probs, labels).requires_grad
+    assert not calibration.negative_log_likelihood(logits, labels).requires_grad
+    assert not calibration.reliability_curve(probs, labels, class_index=1).confidence.requires_grad
+    with pytest.raises(ValueError, match="sum to 1"):
+        calibration.brier_score(2 * probs, labels)
 
 
 def test_inputs_stay_as_they_are(make_predictions):

@@ -1,6 +1,7 @@
 """Bins that merge: batched == at once == merged in any order."""
 
 import functools
+import itertools
 import operator
 
 import pytest
@@ -27,7 +28,7 @@ def binned(pairs, **options):
 @given(scored_batches(), st.integers(1, 20), st.sampled_from(["width", "mass"]))
 def test_batched_equals_at_once_equals_any_order(drawn, bins, binning):
     batches, order = drawn
-    at_once = binned(sum(batches, []), bins=bins, binning=binning)
+    at_once = binned(list(itertools.chain(*batches)), bins=bins, binning=binning)
     parts = [binned(batch, edges=at_once.edges) for batch in batches]
     forward = functools.reduce(operator.add, parts)
     shuffled = functools.reduce(BinStatistics.merge, [parts[i] for i in order])

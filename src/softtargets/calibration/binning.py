@@ -72,6 +72,7 @@ class BinStatistics:
                 "`scores` and `outcomes` must have one shape (*groups, N) with N >= 1, got "
                 f"{tuple(scores.shape)} and {tuple(outcomes.shape)}"
             )
+        scores = scores.detach()
         if not bool(((scores >= 0) & (scores <= 1)).all()):
             raise ValueError(
                 f"`scores` must be in [0, 1], got {scores.min():g} .. {scores.max():g}; "
@@ -225,7 +226,7 @@ class BinStatistics:
     def _shares_and_gaps(self) -> tuple[Tensor, Tensor]:
         counts = self.counts.clamp_min(1)
         gaps = (self.outcome_sums - self.confidence_sums).abs() / counts
-        return self.counts / self.num_samples, gaps
+        return self.counts.double() / self.num_samples, gaps
 
     def _accuracy_variances(self) -> Tensor:
         counts = self.counts.clamp_min(1)

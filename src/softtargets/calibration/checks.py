@@ -45,6 +45,7 @@ def check_probs(probs: Tensor, labels: Tensor) -> None:
     """Raise, naming the first bad row, unless rows are distributions and the labels fit."""
     _check_matrix(probs, "probs")
     _check_labels(labels, probs, "probs")
+    probs = probs.detach()
     way_out = "if these are logits, apply softmax to them first"
     outside = ~((probs >= 0) & probs.isfinite())
     if bool(outside.any()):

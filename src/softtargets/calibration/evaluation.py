@@ -34,7 +34,8 @@ def evaluate(
     binned error, inverts a test with the recentred draws, contains 0 for a calibrated model about
     97 times in 100, and belongs to the plain and the debiased value alike. It describes the
     sampling of the test set; it does not hold the variation between training runs. Class-wise
-    intervals are trustworthy from a few hundred samples on, top-label ones earlier.
+    intervals are too narrow below about 100 samples per class, where events are so rare that
+    resamples miss them; the debiased value may then lie just outside.
 
     Args:
         logits: `(N, K)`, floating point; -inf masks a class. Of probabilities pass the logarithm.
@@ -117,10 +118,14 @@ def _measure(
     means = values.mean(0).tolist()
     means_draws = [None] * 3 if draws is None else draws.means.unbind(1)
     accuracy, loss, brier = (_mean(*pair) for pair in zip(means, means_draws, strict=True))
-    top_label = BinStatistics.top_label(probs, labels, bins=bins)
-    class_wise = BinStatistics.class_wise(probs, labels, bins=bins)
-    ece, ece_debiased, ece_signed = _error(top_label, draws and draws.top_label_gaps)
-    cce, cce_debiased, cce_signed = _error(class_wise, draws and draws.class_gaps)
+    ece, ece_debiased, ece_signed = _error(
+        BinStatistics.top_label(probs, labels, bins=bins),
+        None if draws is None else draws.top_label_gaps,
+    )
+    cce, cce_debiased, cce_signed = _error(
+        BinStatistics.class_wise(probs, labels, bins=bins),
+        None if draws is None else draws.class_gaps,
+    )
     return CalibrationReport(
         num_samples=len(labels),
         num_classes=logits.shape[1],

@@ -47,7 +47,7 @@ class ReliabilityCurve:
         filled = statistics.counts.nonzero().squeeze(-1)
         count = statistics.counts[filled]
         accuracy = statistics.outcome_sums[filled] / count
-        low, high = _wilson_interval(accuracy, count)
+        low, high = _wilson_interval(accuracy, count.double())
         return cls(
             edges=statistics.edges,
             bin=filled,

@@ -12,9 +12,9 @@ from softtargets.calibration.scores import log_losses
 
 BRACKET = (0.05, 20.0)
 
-_BLOCK_ELEMENTS = 2**22  # rows are read in blocks of this many numbers (32 MB in float64)
-_MAX_STEPS = 200  # bisection alone needs about 45
-_RELATIVE_TOLERANCE = 1e-13
+_BLOCK_ELEMENTS = 2**18  # rows are read in blocks of this many numbers (2 MB in float64)
+_MAX_STEPS = 200  # bisection alone needs about 45, Newton about 6
+_RELATIVE_TOLERANCE = 1e-12
 
 
 class TemperatureScaling:
@@ -117,17 +117,15 @@ def _minimise(logits: Tensor, labels: Tensor) -> tuple[float, bool]:
     last_step = math.inf
     for _ in range(_MAX_STEPS):
         low, high = (low, inverse) if slope > 0 else (inverse, high)
-        newton = inverse - slope / curvature if curvature > 0 else math.inf
+        step = -slope / curvature if curvature > 0 else math.inf
+        if slope == 0 or abs(step) <= _RELATIVE_TOLERANCE * inverse:
+            break
         # A step that leaves the bracket or fails to halve is replaced by a bisection.
-        trusted = low < newton < high and abs(newton - inverse) <= last_step / 2
-        proposal = newton if trusted else math.sqrt(low * high)
-        last_step = abs(proposal - inverse)
-        inverse = proposal
-        if last_step <= _RELATIVE_TOLERANCE * inverse:
-            break
+        if not (low < inverse + step < high and abs(step) <= last_step / 2):
+            step = math.sqrt(low * high) - inverse
+        last_step = abs(step)
+        inverse += step
         slope, curvature = _derivatives(logits, labels, inverse)
-        if slope == 0:
-            break
     return inverse, False
 
 

@@ -9,6 +9,7 @@ from torch.autograd import forward_ad
 
 from softtargets.engine import eager, formula
 from softtargets.target import Target
+from softtargets.terms import DenseRows
 
 ExampleLosses = formula.Values
 
@@ -87,12 +88,11 @@ def example_losses(
 def _needs_graph(logits: Tensor, target: Target, weight: Tensor | None) -> bool:
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return True
-    if torch.is_grad_enabled() and (
-        target.requires_grad or (weight is not None and weight.requires_grad)
-    ):
+    if forward_ad._current_level >= 0:
         return True
-    dual = forward_ad.unpack_dual(logits)  # type: ignore[no-untyped-call]
-    return dual.tangent is not None
+    return torch.is_grad_enabled() and (
+        target.requires_grad or (weight is not None and weight.requires_grad)
+    )
 
 
 def _check_reusable(logits: Tensor, graph: bool) -> None:
@@ -101,18 +101,31 @@ def _check_reusable(logits: Tensor, graph: bool) -> None:
             "`reuse_logits` works in eager mode only, not under torch.compile, torch.func, "
             "forward mode or with a gradient into the target; leave it at False"
         )
-    if torch.is_grad_enabled() and logits.requires_grad and logits.is_leaf:
+    if not (torch.is_grad_enabled() and logits.requires_grad):
+        return
+    owner = logits if logits._base is None else logits._base
+    if owner.is_leaf:
         raise ValueError(
             "`reuse_logits` would overwrite a leaf tensor with its own gradient; it is meant for "
             "the output of a model"
+        )
+    if any(
+        step == 0 and size > 1 for size, step in zip(logits.shape, logits.stride(), strict=True)
+    ):
+        raise ValueError(
+            "`reuse_logits` needs logits with memory of their own, got an expanded tensor; leave "
+            "it at False"
         )
 
 
 def check_alive_labels(logits: Tensor, target: Target, class_mask: Tensor | None) -> None:
     """Raise, naming the first one, if a target puts mass of its own on a masked class."""
     dead = formula.masked_logits(logits.detach(), class_mask) == -torch.inf
-    entries = target.given.entries
-    wrong = (dead.gather(-1, entries.classes) & (entries.weights != 0)).any(-1)
+    given = target.given
+    wrong = (dead.gather(-1, given.entries.classes) & (given.entries.weights != 0)).any(-1)
+    for term in given.others:
+        if isinstance(term, DenseRows):
+            wrong |= (dead & (term.values != 0)).any(-1) & (term.weights != 0)
     wrong &= ~dead.all(-1)
     if bool(wrong.any()):
         position = tuple(int(i) for i in wrong.nonzero()[0])

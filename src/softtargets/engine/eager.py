@@ -14,6 +14,7 @@ from torch import Tensor
 from softtargets.batching import blocks
 from softtargets.engine import formula
 from softtargets.target import Target
+from softtargets.terms import TableRows
 
 # 1 MiB of float32: with its temporaries a block fits the second-level cache of current CPUs.
 BLOCK_ELEMENTS = 1 << 18
@@ -48,14 +49,15 @@ class _CrossEntropy(torch.autograd.Function):
                 result = formula.values(block, part, weight)
                 ctx.masked = True
             losses[key], partition[key] = result
-        ctx.save_for_backward(logits, weight, class_mask, partition)
+        # The target's own parts are saved too, so that autograd notices if someone changes them.
+        ctx.save_for_backward(logits, weight, class_mask, partition, *_own_floats(target))
         ctx.target, ctx.reuse_logits = target, reuse_logits
         ctx.mark_non_differentiable(partition)
         return losses, partition
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        logits, weight, class_mask, partition = ctx.saved_tensors
+        logits, weight, class_mask, partition, *_ = ctx.saved_tensors
         incoming = grads[0]
         if torch.is_grad_enabled():
             grad = _differentiable_gradient(ctx.target, logits, weight, class_mask, incoming)
@@ -66,13 +68,22 @@ class _CrossEntropy(torch.autograd.Function):
                 mask = None if class_mask is None else class_mask[key]
                 same = class_mask is None and block.dtype == partition.dtype
                 block = formula.masked_logits(block, mask)
-                out = grad[key] if same else torch.empty_like(block)
+                out = grad[key] if same else block
                 part = ctx.target[key] if key else ctx.target
                 saved = (partition[key], incoming[key])
                 formula.gradient_(out, block, part, weight, saved, ctx.masked)
+                if mask is not None:
+                    out.masked_fill_(~mask, 0)
                 if not same:
                     grad[key] = out
         return grad, None, None, None, None
+
+
+def _own_floats(target: Target) -> tuple[Tensor, ...]:
+    """The parts of one batch; tables are left out, DDP writes buffers anew before a forward."""
+    return tuple(
+        part for term in target.terms if not isinstance(term, TableRows) for part in term.floats()
+    )
 
 
 def _keys(logits: Tensor) -> list[tuple[slice, ...]]:

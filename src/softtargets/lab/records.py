@@ -207,7 +207,8 @@ class RunFolder:
         write_atomically(self.path / "model.pt", _saved(model_state))
         content = msgspec.json.format(msgspec.json.encode(record), indent=1)
         write_atomically(self.path / "record.json", content)
-        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+        for leftover in (self.path / "checkpoint.pt", *self.path.glob(".*.*")):
+            leftover.unlink(missing_ok=True)
 
     def create(self) -> None:
         """Make the folder, if it is not there."""

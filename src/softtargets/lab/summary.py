@@ -1,10 +1,14 @@
 """Means over seeds with intervals, and paired differences to the baseline."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
 
 from softtargets.lab.compare import Comparison
 from softtargets.lab.methods import BASELINE
+from softtargets.lab.records import write_atomically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,3 +120,31 @@ def _differences(values: dict[str, dict[str, list[float]]], method: str) -> dict
         )
         for key, own in values[method].items()
     }
+
+
+def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
+    """Write the comparison's numbers as JSON, for machines and for the records of a project.
+
+    Args:
+        comparison: what was compared.
+        rows: its summary.
+        path: the file; replaced at once.
+    """
+    data = comparison.data
+    records = [record for runs in comparison.runs.values() for _, record in runs]
+    content = {
+        "settings": asdict(comparison.settings) | {"data": data.name},
+        "data": {
+            "digest": data.digest,
+            "classes": data.num_classes,
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "test": len(data.test),
+        },
+        "environments": sorted(
+            {msgspec.json.encode(record.environment).decode() for record in records}
+        ),
+        "training_seconds": round(sum(record.seconds for record in records), 1),
+        "rows": rows,
+    }
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")

@@ -66,7 +66,7 @@ def cross_entropy(
         >>> import torch, softtargets as st
         >>> logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, -torch.inf, 1.0]])
         >>> st.cross_entropy(logits, torch.tensor([0, 2]), smoothing=0.1)
-        tensor(0.3596)
+        tensor(0.3681)
 
     References:
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015.
@@ -79,10 +79,20 @@ def cross_entropy(
     built = as_target(
         view, target, class_dim=class_dim, ignore_index=ignore_index, validate=options.validate
     )
-    built = apply_smoothing(smoothing, built, view)
+    built = apply_smoothing(smoothing, built, _as_policies_see(view, mask, smoothing))
     if options.validate:
         check_alive_labels(view, built, mask)
     return _loss(view, built, weight, mask, reduction, normalizer, options)
+
+
+def _as_policies_see(
+    logits: Tensor, class_mask: Tensor | None, smoothing: AbstractSmoothing | float | None
+) -> Tensor:
+    """Logits with `-inf` for masked classes, where the policy looks at them."""
+    blind = not isinstance(smoothing, AbstractSmoothing) or isinstance(smoothing, LabelSmoothing)
+    if class_mask is None or blind:
+        return logits
+    return logits.detach().masked_fill(~class_mask, -torch.inf)
 
 
 def _loss(
@@ -108,9 +118,11 @@ def _loss(
     )
     if per_sample:
         mass = given.mass().detach()
-        losses = losses * (shares / torch.where(mass == 0, 1, mass))
+        scale = shares / torch.where(mass == 0, 1, mass)
+        # As for weights per class: weight 0 outweighs the infinite loss of a masked label.
+        losses = losses.masked_fill(scale == 0, 0) * scale
     counted = (partition != -torch.inf) & ~given.ignored()
-    return reduce(losses, shares, counted, reduction, normalizer)
+    return reduce(losses, shares, counted, reduction, normalizer, validate=options.validate)
 
 
 @final
@@ -139,9 +151,9 @@ class CrossEntropyLoss(nn.Module):
         >>> criterion = st.CrossEntropyLoss(0.1)
         >>> logits, labels = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
         >>> criterion(logits, labels)
-        tensor(0.3724)
+        tensor(0.3729)
         >>> criterion.eval()(logits, labels)
-        tensor(0.2391)
+        tensor(0.2395)
     """
 
     weight: Tensor | None
@@ -203,6 +215,7 @@ class CrossEntropyLoss(nn.Module):
             ignore_index=self.ignore_index,
             validate=self.options.validate,
         )
+        mask = as_class_mask(class_mask, view, self.class_dim)
         if not self.training:
             built = built.given
         else:
@@ -211,7 +224,7 @@ class CrossEntropyLoss(nn.Module):
             built = apply_smoothing(
                 self.smoothing,
                 built,
-                view,
+                _as_policies_see(view, mask, self.smoothing),
                 teacher_logits=teacher_logits,
                 inputs=inputs,
                 index=index,
@@ -222,7 +235,7 @@ class CrossEntropyLoss(nn.Module):
             weight=self.weight,
             reduction=self.reduction,
             class_dim=-1,
-            class_mask=as_class_mask(class_mask, view, self.class_dim),
+            class_mask=mask,
             normalizer=normalizer,
             options=self.options,
         )

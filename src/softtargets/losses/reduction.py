@@ -21,6 +21,10 @@ def check_reduction(reduction: str, normalizer: Tensor | float | None) -> None:
             f'`normalizer` replaces the divisor of `reduction="mean"`, got {reduction!r}; divide '
             "the result yourself"
         )
+    if not isinstance(normalizer, Tensor | int | float) or isinstance(normalizer, bool):
+        raise TypeError(
+            f"`normalizer` must be a number or a tensor, got {type(normalizer).__name__}"
+        )
     if isinstance(normalizer, Tensor):
         if normalizer.numel() != 1:
             raise ValueError(
@@ -38,6 +42,8 @@ def reduce(
     counted: Tensor,
     reduction: Reduction,
     normalizer: Tensor | float | None = None,
+    *,
+    validate: bool | None = None,
 ) -> Tensor:
     """Reduce per-example losses.
 
@@ -48,6 +54,7 @@ def reduce(
         counted: `(*batch)` bool, False for examples that are ignored.
         reduction: `"mean"`, `"sum"` or `"none"`.
         normalizer: replaces the sum of the shares.
+        validate: check the divisor; None means where it costs no GPU wait.
 
     Returns:
         `(*batch)` for `"none"`, else a scalar; the mean over no counted example is 0.
@@ -64,7 +71,7 @@ def reduce(
         divisor = normalizer.to(total) if isinstance(normalizer, Tensor) else normalizer
         return total / (divisor.reshape(()) if isinstance(divisor, Tensor) else divisor)
     divisor = torch.where(counted, shares, 0).sum().to(total.dtype)
-    if not checks.readable(divisor):
+    if not (checks.readable(divisor) or validate):
         return total / torch.where(counted.any(), divisor, 1)
     if divisor > 0:
         return total / divisor

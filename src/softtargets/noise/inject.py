@@ -52,7 +52,7 @@ def symmetric(
         >>> labels = torch.arange(4).repeat(50)
         >>> noisy = st.noise.symmetric(labels, 0.4, 4, generator=torch.Generator().manual_seed(0))
         >>> round(noisy.flipped.float().mean().item(), 2)
-        0.38
+        0.39
 
     References:
         Natarajan et al., "Learning with Noisy Labels", 2013.

@@ -74,7 +74,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         TypeError: neither `inputs` (with a teacher) nor `teacher_logits` is given though the
             teacher is needed.
         ValueError: an argument is out of range, both are given, the teacher's shape does not fit,
-            or its logits hold NaN.
+            or its logits hold NaN or inf.
 
     Example:
         >>> import torch, softtargets as st
@@ -180,10 +180,10 @@ class InstanceLabelSmoothing(AbstractSmoothing):
             )
         given = given.detach().to(target.device, target.dtype)
         given = torch.where(target.entries.used().unsqueeze(-1), given, 0)
-        if checks.readable(given) and bool(given.isnan().any()):
+        if checks.readable(given) and not bool(given.logsumexp(-1).isfinite().all()):
             raise ValueError(
-                "the teacher's logits must not hold NaN; check the teacher on this batch before "
-                "training with it"
+                "the teacher's logits must hold no NaN or inf and no row of -inf alone; check the "
+                "teacher on this batch before training with it"
             )
         return given
 

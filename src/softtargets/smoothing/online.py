@@ -103,7 +103,8 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         self.min_count = min_count
         self.max_confidence = checks.check_fraction(max_confidence, "max_confidence")
         self.epochs = 0
-        self.register_buffer("matrix", self._initial_matrix(torch.get_default_dtype()))
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+        self.register_buffer("matrix", self._initial_matrix(dtype))
         # Running sums are no buffers: DDP would overwrite them with rank 0's, `.half()` round
         # them. `_shared_*` has been added up over the ranks, `_local_*` has not.
         self._local_sums, self._local_counts = self._zeros(torch.float32)
@@ -122,8 +123,8 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         check_not_smoothed(target, "OnlineLabelSmoothing")
         check_policy_classes(target, self.num_classes)
         labels, single = _single_labels(target)
-        if target.dtype == torch.float64 and self.matrix.dtype != torch.float64:
-            self._widen()
+        if torch.promote_types(self.matrix.dtype, target.dtype) != self.matrix.dtype:
+            self._widen(target.dtype)
         # The matrix is replaced at the end of an epoch, so the target may keep a reference to it.
         soft = target.map_classes(self.matrix)
         if self.training and torch.is_grad_enabled():
@@ -175,7 +176,9 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         fresh = sums / sums.sum(-1, keepdim=True)
         # A row of zeros (`initial="zeros"`) holds nothing that momentum could keep.
         kept = self.momentum * (old != 0).any(-1, keepdim=True)
-        changed = (self._shared_counts >= self.min_count) & (old.amax(-1) <= self.max_confidence)
+        changed = self._shared_counts >= self.min_count
+        if self.max_confidence < 1:
+            changed &= old.amax(-1) <= self.max_confidence
         self.matrix = torch.where(changed.unsqueeze(-1), kept * old + (1 - kept) * fresh, old)
         self._shared_sums, self._shared_counts = self._zeros(self._shared_sums.dtype)
         self.epochs += 1
@@ -211,13 +214,12 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         shape = (self.num_classes, self.num_classes)
         return torch.full(shape, value, dtype=dtype, device=device)
 
-    def _widen(self) -> None:
-        """Go over to float64; 1/K is written anew, since it is not exact in float32."""
-        initial = self._initial_matrix(self.matrix.dtype, self.matrix.device)
-        if torch.equal(self.matrix, initial):
-            self.matrix = self._initial_matrix(torch.float64, self.matrix.device)
-        else:
-            self.matrix = self.matrix.double()
+    @torch.no_grad()
+    def _widen(self, dtype: torch.dtype) -> None:
+        """Go over to a wider dtype, as after `.half()`; rounded rows sum to 1 again."""
+        wide = self.matrix.to(dtype)
+        total = wide.sum(-1, keepdim=True)
+        self.matrix = wide / torch.where(total == 0, 1, total)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
@@ -246,8 +248,8 @@ def _single_labels(target: Target) -> tuple[Tensor, Tensor]:
         label = entries.classes.gather(-1, main)
         same = (entries.classes == label) | (entries.weights == 0)
         return label[..., 0], same.all(-1) & entries.used()
-    if len(target.terms) == 1 and isinstance(target.terms[0], DenseRows):
-        values = target.terms[0].values
+    if all(isinstance(term, DenseRows) for term in target.others):
+        values = target.dense()
         return values.argmax(-1), (values != 0).sum(-1) == 1
     raise TypeError(
         "`target` must be labels, mixed labels or rows of probabilities for OnlineLabelSmoothing, "

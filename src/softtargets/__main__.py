@@ -1,0 +1,5 @@
+"""`python -m softtargets` is the command `softtargets`."""
+
+from softtargets.cli import main
+
+main()

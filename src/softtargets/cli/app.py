@@ -1,0 +1,40 @@
+"""The application: parses, calls a command, and turns what users can mend into one line."""
+
+import sys
+
+from cyclopts import App, CycloptsError
+
+from softtargets.cli.compare import compare
+
+app = App(
+    name="softtargets",
+    help="Label smoothing: compare methods on real data.",
+    version_flags=("--version",),
+    result_action="return_value",
+)
+app.command(compare)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line without the program's name.
+
+    Returns:
+        The exit status.
+    """
+    from softtargets.lab.errors import LabError
+
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except (CycloptsError, LabError) as error:
+        print(f"softtargets: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "softtargets: interrupted; finished runs and epochs are kept, the same command goes on",
+            file=sys.stderr,
+        )
+        return 130
+    return 0

@@ -1,0 +1,203 @@
+"""Figures that are the same for every method or metric: one small panel each, for a grid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from softtargets.calibration import BinStatistics, ReliabilityCurve
+from softtargets.lab.compare import Comparison
+from softtargets.lab.summary import Metric, Row
+from softtargets.report.notation import percentage, title
+from softtargets.report.palette import INK, MUTED, PAPER, look
+from softtargets.report.predictions import Predictions
+from softtargets.report.svg import styled
+from softtargets.report.verdict import compared_metrics, differences
+
+WIDTH = 3.5  # inches; all panels are equally wide, so that text is equally large in all
+
+
+@styled()
+def reliability_diagram(predictions: Predictions, method: str) -> Figure:
+    """Accuracy against confidence by bin with 95 % intervals, and the number of predictions."""
+    curve = ReliabilityCurve.from_statistics(predictions.pooled)
+    colour = look(method).light
+    figure = Figure(figsize=(WIDTH, 3.9))
+    axes = figure.add_axes((0.15, 0.31, 0.81, 0.62))
+    axes.set_title(title(method))
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    accuracy = curve.accuracy.numpy()
+    reach = np.stack(
+        [accuracy - curve.accuracy_low.numpy(), curve.accuracy_high.numpy() - accuracy]
+    ).clip(0)
+    axes.errorbar(
+        curve.confidence.numpy(),
+        accuracy,
+        yerr=reach,
+        color=colour,
+        marker=look(method).marker,
+        markersize=4.5,
+        elinewidth=1,
+        linewidth=1,
+    )
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="right")
+    axes.tick_params(labelbottom=False)
+    below = figure.add_axes((0.15, 0.105, 0.81, 0.17), sharex=axes)
+    _count_bars(below, predictions.pooled.counts.numpy(), predictions.pooled.edges.numpy(), colour)
+    below.set(xlabel="confidence", ylabel="number")
+    for each in (axes, below):
+        each.xaxis.set_major_formatter(PercentFormatter(1))
+        each.grid(axis="both" if each is axes else "x")
+        each.set_axisbelow(True)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+@styled()
+def confidence_histogram(predictions: Predictions, method: str) -> Figure:
+    """How many right and wrong predictions have which confidence; two bars per bin."""
+    pooled, confidence = predictions.pooled, predictions.confidence
+    colour = look(method).light
+    figure = Figure(figsize=(WIDTH, 2.6))
+    axes = figure.add_axes((0.15, 0.16, 0.81, 0.72))
+    axes.set_title(title(method))
+    edges = pooled.edges.numpy()
+    right = pooled.outcome_sums.numpy()
+    wrong = pooled.counts.numpy() - right
+    width = np.diff(edges)
+    axes.bar(edges[:-1] + 0.08 * width, right, 0.44 * width, align="edge", color=colour)
+    axes.bar(
+        edges[:-1] + 0.54 * width,
+        wrong,
+        0.38 * width,
+        align="edge",
+        facecolor=PAPER,
+        edgecolor=INK,
+        linewidth=0.8,
+    )
+    axes.set_yscale("log")
+    axes.set(xlim=(0, 1), ylim=(0.7, None), xlabel="confidence", ylabel="predictions")
+    top = axes.get_ylim()[1] * 3
+    axes.set_ylim(0.7, top)
+    for share, line, word in (
+        (confidence.says.value, "-", "says"),
+        (confidence.right.value, (0, (3, 2)), "right"),
+    ):
+        axes.axvline(share, color=INK, linewidth=1, linestyle=line, label=word)
+    axes.text(
+        0.02,
+        0.95,
+        f"says {percentage(confidence.says.value)} on average\n"
+        f"right {percentage(confidence.right.value)}",
+        transform=axes.transAxes,
+        va="top",
+        fontsize=8,
+    )
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.tick_params(which="minor", length=0)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    return figure
+
+
+def _count_bars(axes: Axes, counts: np.ndarray, edges: np.ndarray, colour: str) -> None:
+    axes.bar(edges[:-1], counts, np.diff(edges) * 0.92, align="edge", color=colour, alpha=0.55)
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, max(10.0, 2.0 * float(counts.max())))
+    axes.tick_params(which="minor", length=0)
+
+
+CURVES = {
+    "validation_accuracy": ("Validation accuracy", 100.0, "%"),
+    "validation_nll": ("Validation NLL", 1.0, ""),
+    "validation_ece": ("Validation ECE, debiased", 100.0, "%"),
+}
+
+
+@styled()
+def training_curve(comparison: Comparison, measure: str) -> Figure:
+    """A measure by epoch: mean over seeds, and the range of the seeds as a band.
+
+    Args:
+        comparison: finished runs.
+        measure: a key of `CURVES`, the name of a field of `Epoch`.
+    """
+    heading, scale, unit = CURVES[measure]
+    figure = Figure(figsize=(WIDTH, 2.7))
+    axes = figure.add_axes((0.14, 0.16, 0.82, 0.73))
+    axes.set_title(heading + (f", {unit}" if unit else ""))
+    settled = []
+    for method in comparison.runs:
+        history = scale * np.array(
+            [
+                [getattr(epoch, measure) for epoch in record.history]
+                for record in comparison.records(method)
+            ]
+        )
+        epochs = np.arange(1, history.shape[1] + 1)
+        colour = look(method).light
+        axes.fill_between(
+            epochs, history.min(0), history.max(0), color=colour, alpha=0.13, linewidth=0
+        )
+        alone = {"marker": look(method).marker, "markersize": 4} if len(epochs) < 4 else {}
+        axes.plot(epochs, history.mean(0), color=colour, linestyle=look(method).dash, **alone)
+        settled.append(history[:, history.shape[1] // 8 :])
+    _limit_to(axes, np.concatenate([each.ravel() for each in settled]))
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.grid(axis="y")
+    return figure
+
+
+def _limit_to(axes: Axes, shown: np.ndarray) -> None:
+    """Leave the first epochs, which are far off, out of the frame."""
+    shown = shown[np.isfinite(shown)]
+    if len(shown) and shown.max() > shown.min():
+        margin = 0.05 * (shown.max() - shown.min())
+        axes.set_ylim(shown.min() - margin, shown.max() + margin)
+
+
+@styled()
+def difference_plot(rows: Sequence[Row], metric: Metric) -> Figure:
+    """Paired differences to hard labels with their intervals: filled as trained, hollow scaled.
+
+    Args:
+        rows: the methods that have differences.
+        metric: which measure.
+    """
+    figure = Figure(figsize=(WIDTH, 0.95 + 0.36 * len(rows)))
+    height = figure.get_figheight()
+    axes = figure.add_axes((0.14, 0.5 / height, 0.82, 1 - 0.8 / height))
+    axes.set_title(metric.title)
+    axes.axvline(0, color=INK, linewidth=1)
+    states = (False, True) if metric in compared_metrics(scaled=True) else (False,)
+    for place, row in enumerate(rows):
+        for scaled in states:
+            shift = 0 if len(states) == 1 else (0.17 if scaled else -0.17)
+            difference = differences(row, scaled=scaled)[metric.key]
+            half = metric.scale * difference.half_width
+            axes.errorbar(
+                metric.scale * difference.value,
+                place + shift,
+                xerr=None if np.isnan(half) else half,
+                color=look(row.method).light,
+                marker=look(row.method).marker,
+                markersize=5,
+                markerfacecolor=PAPER if scaled else look(row.method).light,
+                elinewidth=1.4,
+                capsize=2.5,
+            )
+    axes.set_yticks(range(len(rows)), [title(row.method) for row in rows])
+    axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.set_xlabel("better →" if metric.higher_is_better else "← better")
+    return figure
+
+

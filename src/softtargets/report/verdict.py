@@ -1,0 +1,101 @@
+"""Who is best, and whose paired interval against hard labels excludes 0."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from softtargets.lab.methods import BASELINE
+from softtargets.lab.summary import METRICS, Mean, Metric, Row
+from softtargets.report.notation import ACCURACY, number
+
+
+class Verdict(StrEnum):
+    """What the paired 95 % interval of a difference to hard labels says."""
+
+    BETTER = "clearly better"
+    WORSE = "clearly worse"
+    UNCLEAR = "no clear difference"
+    UNTESTED = "not tested"
+
+
+def judge(metric: Metric, difference: Mean | None) -> Verdict:
+    """Return whether the interval lies on one side of 0, and on which.
+
+    Args:
+        metric: says which direction is good.
+        difference: method minus hard labels; None or NaN limits where there is no interval.
+    """
+    if difference is None or difference.low != difference.low:
+        return Verdict.UNTESTED
+    if difference.low <= 0 <= difference.high:
+        return Verdict.UNCLEAR
+    return Verdict.BETTER if (difference.low > 0) == metric.higher_is_better else Verdict.WORSE
+
+
+def values(row: Row, *, scaled: bool) -> dict[str, Mean]:
+    """Return the means of a method as trained or after temperature scaling."""
+    return row.scaled if scaled else row.plain
+
+
+def differences(row: Row, *, scaled: bool) -> dict[str, Mean]:
+    """Return the paired differences as trained or after temperature scaling."""
+    return row.scaled_difference if scaled else row.plain_difference
+
+
+def compared_metrics(*, scaled: bool) -> tuple[Metric, ...]:
+    """Return the metrics that can differ; scaling keeps the order of the classes, so accuracy."""
+    return tuple(metric for metric in METRICS if not (scaled and metric == ACCURACY))
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The rows of a comparison, to be asked questions.
+
+    Attributes:
+        rows: one per method.
+        seeds: how many runs a mean is over.
+    """
+
+    rows: list[Row]
+    seeds: int
+
+    @property
+    def baseline(self) -> Row | None:
+        """The hard labels, if they were run."""
+        return next((row for row in self.rows if row.method == BASELINE), None)
+
+    @property
+    def smoothed(self) -> list[Row]:
+        """The methods that are compared with hard labels."""
+        return [row for row in self.rows if row.method != BASELINE]
+
+    @property
+    def testable(self) -> bool:
+        """Whether there are differences with intervals."""
+        return self.seeds > 1 and self.baseline is not None and bool(self.smoothed)
+
+    def best(self, metric: Metric, *, scaled: bool, among: list[Row] | None = None) -> list[Row]:
+        """Return the rows that print the best value."""
+        rows = self.rows if among is None else among
+        found = [values(row, scaled=scaled)[metric.key].value for row in rows]
+        top = number(metric, max(found) if metric.higher_is_better else min(found))
+        printed = [number(metric, value) for value in found]
+        return [row for row, text in zip(rows, printed, strict=True) if text == top]
+
+    def judged(self, verdict: Verdict, metric: Metric, *, scaled: bool) -> list[Row]:
+        """Return the methods with this verdict."""
+        return [row for row in self.smoothed if self.verdict(row, metric, scaled=scaled) == verdict]
+
+    def verdict(self, row: Row, metric: Metric, *, scaled: bool) -> Verdict:
+        """Return the verdict on one method."""
+        return judge(metric, differences(row, scaled=scaled).get(metric.key))
+
+    def tally(self) -> tuple[int, int]:
+        """Return how many differences were tested, and how many of them are clear."""
+        verdicts = [
+            self.verdict(row, metric, scaled=scaled)
+            for row in self.smoothed
+            for scaled in (False, True)
+            for metric in compared_metrics(scaled=scaled)
+        ]
+        clear = sum(verdict in (Verdict.BETTER, Verdict.WORSE) for verdict in verdicts)
+        return sum(verdict != Verdict.UNTESTED for verdict in verdicts), clear

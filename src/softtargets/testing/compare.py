@@ -1,0 +1,103 @@
+"""What the checks share: readable comparisons, logits to test on, settings for a while."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softtargets.engine import eager
+from softtargets.target import Target
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `AssertionError` with the message unless the condition holds.
+
+    Args:
+        condition: what must be true.
+        message: what to say if it is not.
+    """
+    if not condition:
+        raise AssertionError(message)
+
+
+def require_close(actual: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+    """Raise unless both have one shape and differ by `tolerance * (1 + |expected|)` at most.
+
+    Args:
+        actual: what was computed; infinities must be in the same places.
+        expected: what it should be.
+        tolerance: absolute and relative.
+        what: named in the message.
+    """
+    require(
+        actual.shape == expected.shape,
+        f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}",
+    )
+    actual, expected = actual.detach().double(), expected.detach().double()
+    same = (actual == expected) | ((actual - expected).abs() <= tolerance * (1 + expected.abs()))
+    if not bool(same.all()):
+        at = tuple(int(i) for i in (~same).nonzero()[0])
+        raise AssertionError(
+            f"{what}: {float(actual[at])!r} at {at}, expected {float(expected[at])!r} within "
+            f"{tolerance:g} ({int((~same).sum())} of {same.numel()} values differ)"
+        )
+
+
+def tolerance_of(target: Target) -> float:
+    """Return the rounding to allow for sums in the target's dtype.
+
+    Args:
+        target: float32 or float64.
+    """
+    return 256 * torch.finfo(target.dtype).eps
+
+
+def random_logits(
+    shape: tuple[int, ...], dtype: torch.dtype, seed: int, *, dead: float = 0.0
+) -> Tensor:
+    """Return normal logits times 3, a share of them `-inf`.
+
+    Args:
+        shape: `(*batch, K)`.
+        dtype: of the result.
+        seed: of a generator of its own.
+        dead: probability that a class is masked; a tenth of the rows is masked entirely.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    masked = torch.rand(shape, generator=generator) < dead
+    rows = torch.rand(shape[:-1], generator=generator) < (0.1 if dead else 0.0)
+    return logits.masked_fill(masked | rows.unsqueeze(-1), -torch.inf).to(dtype)
+
+
+@contextmanager
+def block_elements(count: int) -> Iterator[None]:
+    """Let the eager engine work in blocks of another size for a while.
+
+    Args:
+        count: elements in a block.
+    """
+    before = eager.BLOCK_ELEMENTS, eager.BLOCK_ELEMENTS_GPU
+    eager.BLOCK_ELEMENTS = eager.BLOCK_ELEMENTS_GPU = count
+    try:
+        yield
+    finally:
+        eager.BLOCK_ELEMENTS, eager.BLOCK_ELEMENTS_GPU = before
+
+
+@contextmanager
+def poisoned_memory() -> Iterator[None]:
+    """Let `torch.empty` return NaN for a while, so that what is read unwritten shows."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic: Any = torch.utils.deterministic
+    filled = deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        deterministic.fill_uninitialized_memory = filled
+        torch.use_deterministic_algorithms(before, warn_only=warn)

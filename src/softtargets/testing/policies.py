@@ -1,0 +1,137 @@
+"""`check_policy`: what must hold for every smoothing policy."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softtargets.losses import CrossEntropyLoss, cross_entropy
+from softtargets.smoothing import AbstractSmoothing
+from softtargets.target import Target
+from softtargets.testing.compare import random_logits, require, require_close
+from softtargets.testing.targets import check_target
+
+Context = Callable[[Tensor], Mapping[str, Any]]
+
+
+def check_policy(
+    make_policy: Callable[[], AbstractSmoothing],
+    num_classes: int,
+    *,
+    distribution: bool = True,
+    context: Context | None = None,
+    compiles: bool = False,
+    seed: int = 0,
+) -> None:
+    """Check a smoothing policy: its targets, its state, and what a loss makes of it.
+
+    Args:
+        make_policy: returns a fresh policy, in training mode.
+        num_classes: K, at least 2.
+        distribution: whether targets must sum to 1 and have no negative entry.
+        context: returns further keywords, such as `teacher_logits`, for `(N, K)` logits.
+        compiles: whether `CrossEntropyLoss` with it must run under
+            `torch.compile(fullgraph=True, backend="aot_eager")`.
+        seed: of the logits and labels.
+
+    Raises:
+        AssertionError: with what does not hold.
+
+    Example:
+        >>> import softtargets as st
+        >>> from softtargets import testing
+        >>> testing.check_policy(lambda: st.LabelSmoothing(0.1), num_classes=3)
+    """
+    logits = random_logits((12, num_classes), torch.float64, seed)
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(num_classes, (12,), generator=generator)
+    labels[3] = -100
+    keywords = dict(context(logits)) if context else {}
+    given = Target.from_labels(labels, num_classes, dtype=torch.float64)
+    smoothed = make_policy()(given, logits, **keywords)
+    _check_result(smoothed, given, distribution)
+    check_target(smoothed, seed=seed)
+    _check_refuses(make_policy(), smoothed, logits, keywords)
+    _check_state(make_policy, given, logits, keywords)
+    _check_eval(make_policy(), logits, labels, keywords)
+    if compiles:
+        _check_compiles(make_policy, logits, labels, keywords)
+
+
+def _check_result(smoothed: Target, given: Target, distribution: bool) -> None:
+    require(smoothed.smoothed, "the result is not marked: use `Target.smoothed_from`")
+    require(smoothed.batch_shape == given.batch_shape, "the batch shape changed")
+    require_close(smoothed.given.dense(), given.dense(), 0.0, "`given` of the result")
+    dense = smoothed.dense()
+    ignored = given.ignored()
+    require(bool((dense[ignored] == 0).all()), "an ignored row has got mass")
+    require(bool(smoothed.ignored()[ignored].all()), "an ignored row is no longer ignored")
+    if distribution:
+        ones = (~ignored).double()
+        require_close(smoothed.mass(), ones, 1e-12, "mass of a distribution")
+        require(bool((dense >= -1e-12).all()), f"negative entry {float(dense.min())!r}")
+
+
+def _check_refuses(
+    policy: AbstractSmoothing, smoothed: Target, logits: Tensor, keywords: dict[str, Any]
+) -> None:
+    try:
+        policy(smoothed, logits, **keywords)
+    except ValueError as error:
+        require("smoothed" in str(error), f"the refusal does not say why: {error}")
+        return
+    raise AssertionError("the policy smooths a target twice: use `check_not_smoothed`")
+
+
+def _check_state(
+    make_policy: Callable[[], AbstractSmoothing],
+    given: Target,
+    logits: Tensor,
+    keywords: dict[str, Any],
+) -> None:
+    policy = make_policy()
+    policy(given, logits, **keywords)
+    restored = make_policy()
+    restored.load_state_dict(policy.state_dict())
+    copied = copy.deepcopy(policy)
+    for name, other in (("state_dict", restored), ("deepcopy", copied)):
+        twin = copy.deepcopy(policy)
+        for _ in range(2):
+            expected = twin(given, logits, **keywords).dense()
+            actual = other(given, logits, **keywords).dense()
+            require(bool((actual == expected).all()), f"{name} gives another target")
+            for each in (twin, other):
+                if hasattr(each, "end_epoch"):
+                    each.end_epoch()
+
+
+def _check_eval(
+    policy: AbstractSmoothing, logits: Tensor, labels: Tensor, keywords: dict[str, Any]
+) -> None:
+    criterion = CrossEntropyLoss(policy).eval()
+    plain = cross_entropy(logits, labels)
+    require_close(criterion(logits, labels, **keywords), plain, 0.0, "loss in eval mode")
+
+
+def _check_compiles(
+    make_policy: Callable[[], AbstractSmoothing],
+    logits: Tensor,
+    labels: Tensor,
+    keywords: dict[str, Any],
+) -> None:
+    results = []
+    for compiled in (False, True):
+        criterion: Any = CrossEntropyLoss(make_policy())
+        if compiled:
+            criterion = torch.compile(criterion, fullgraph=True, backend="aot_eager")
+        leaf = logits.clone().requires_grad_()
+        loss = criterion(leaf, labels, **keywords)
+        loss.backward()
+        results.append((loss, leaf.grad))
+    (loss, gradient), (compiled_loss, compiled_gradient) = results
+    assert gradient is not None
+    assert compiled_gradient is not None
+    require_close(compiled_loss, loss, 1e-12, "compiled loss")
+    require_close(compiled_gradient, gradient, 1e-12, "compiled gradient")

@@ -1,0 +1,88 @@
+import lzma
+
+import numpy as np
+import pytest
+import torch
+
+from softtargets.lab import data
+from softtargets.lab.errors import LabError
+
+
+def arrays(classes=3, train=60, test=12):
+    rng = np.random.default_rng(0)
+    return {
+        "x_train": rng.integers(0, 255, (train, 4, 4)).astype(np.uint8),
+        "y_train": np.arange(train) % classes,
+        "x_test": rng.integers(0, 255, (test, 4, 4)).astype(np.uint8),
+        "y_test": np.arange(test) % classes,
+    }
+
+
+def test_digits_is_split_by_class_without_overlap_and_the_same_each_time():
+    first, second = data.load("digits"), data.load("digits")
+    assert (len(first.train), len(first.validation), len(first.test)) == (898, 300, 599)
+    assert first.digest == second.digest
+    assert torch.equal(first.test.inputs, second.test.inputs)
+    whole = torch.cat(
+        [part.inputs.flatten(1) for part in (first.train, first.validation, first.test)]
+    )
+    assert len(whole.unique(dim=0)) == 1797
+    for part in (first.train, first.validation, first.test):
+        shares = torch.bincount(part.labels, minlength=10) / len(part)
+        assert shares.sub(0.1).abs().max() < 0.01
+    assert first.train.inputs.mean().abs() < 1e-5
+    assert first.train.inputs.std() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npz.xz"])
+def test_arrays_from_a_file(tmp_path, suffix):
+    path = tmp_path / f"shapes{suffix}"
+    with lzma.open(path, "wb") if suffix.endswith("xz") else path.open("wb") as file:
+        np.savez(file, **arrays())
+    loaded = data.load(str(path))
+    assert loaded.name == "shapes"
+    assert loaded.num_classes == 3
+    assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (51, 9, 12)
+    restored = loaded.test.inputs * loaded.deviation + loaded.mean
+    np.testing.assert_allclose(restored.numpy(), arrays()["x_test"], atol=1e-3)
+
+
+def broken(**changes):
+    return {name: value for name, value in (arrays() | changes).items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (broken(y_test=None), "no array 'y_test'"),
+        (broken(y_train=np.full(60, 0.5)), "y_train must hold labels"),
+        (broken(y_train=np.arange(59)), "x_train must hold numbers of shape \\(59"),
+        (broken(y_train=np.arange(60)), "at least 2 samples of each class"),
+        (broken(x_test=np.full((12, 4), np.nan)), "x_test must be finite"),
+        (broken(x_test=np.array([{}] * 12, dtype=object)), "cannot be read"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(tmp_path, content, message):
+    path = tmp_path / "bad.npz"
+    np.savez(path, **content)
+    with pytest.raises(LabError, match=message):
+        data.load(str(path))
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
+    for name in ("bad.npz", "bad.npz.xz"):
+        path = tmp_path / name
+        path.write_bytes(b"not an archive")
+        with pytest.raises(LabError, match="cannot be read"):
+            data.load(str(path))
+
+
+def test_an_unknown_name_says_what_there_is():
+    with pytest.raises(LabError, match="no data set 'digit': give one of digits, or the path"):
+        data.load("digit")
+
+
+def test_fashion_mnist(shared_data):
+    loaded = data.load(str(shared_data / "fashion_mnist" / "fashion_mnist_29k.npz.xz"))
+    assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (24857, 4143, 10000)
+    assert loaded.num_classes == 10
