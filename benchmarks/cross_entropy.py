@@ -31,8 +31,7 @@ def uniform_step(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def online_step(num_classes: int) -> Step:
-    criterion = st.CrossEntropyLoss(st.OnlineLabelSmoothing(num_classes))
-    return criterion
+    return st.CrossEntropyLoss(st.OnlineLabelSmoothing(num_classes))
 
 
 def check(step: Step, target: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -90,7 +89,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     results = [compare(shape, arguments.pairs) for shape in SHAPES]
-    command = f"python -m benchmarks.cross_entropy --threads {arguments.threads} --pairs {arguments.pairs}"
+    flags = f"--threads {arguments.threads} --pairs {arguments.pairs}"
+    command = f"python -m benchmarks.cross_entropy {flags}"
     record.write("cross_entropy", command, results)
 
 

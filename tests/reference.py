@@ -87,8 +87,7 @@ class OnlineSmoothing:
                 rows.append(np.zeros(self.num_classes))
                 continue
             rows.append(
-                self.hard_weight * one_hot(y, self.num_classes)
-                + self.soft_weight * self.matrix[y]
+                self.hard_weight * one_hot(y, self.num_classes) + self.soft_weight * self.matrix[y]
             )
             p = softmax(z)
             if learn and (not self.correct_only or int(p.argmax()) == int(y)):

@@ -251,7 +251,7 @@ class TestErrors:
     @pytest.mark.parametrize("rate", [1.3, float("nan"), float("inf"), torch.tensor([0.1, 1.5])])
     def test_rates(self, rate):
         target = st.Target.from_labels(torch.tensor([0, 1]), 4)
-        with pytest.raises(ValueError, match=r"`rate` must be in \[0, 1\], got (1\.3|1\.5|nan|inf)"):
+        with pytest.raises(ValueError, match=r"`rate` must be in \[0, 1\], got (1\.[35]|nan|inf)"):
             target.smooth(rate)
 
     def test_negative_rates_need_an_opt_in(self):

@@ -54,6 +54,13 @@ def check_num_classes(num_classes: int) -> int:
     return num_classes
 
 
+def check_floating(tensor: Tensor, name: str, way_out: str = "") -> None:
+    """Raise unless `tensor` is a floating point tensor."""
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise TypeError(f"`{name}` must be a floating point tensor, got {kind}{way_out}")
+
+
 def check_weights_dtype(dtype: torch.dtype) -> None:
     """Raise unless a target's weights can be held in `dtype`."""
     if dtype not in (torch.float32, torch.float64):
@@ -74,15 +81,30 @@ def check_labels_dtype(labels: Tensor, name: str = "labels") -> None:
         )
 
 
-def check_labels_in_range(labels: Tensor, counted: Tensor, num_classes: int) -> None:
-    """Raise, naming the first one, if a counted label lies outside 0 .. num_classes - 1."""
-    wrong = counted & ((labels < 0) | (labels >= num_classes))
-    if bool(wrong.any()):
-        position = tuple(int(i) for i in wrong.nonzero()[0])
+def check_labels_in_range(labels: Tensor, num_classes: int, name: str = "labels") -> None:
+    """Raise, naming the first one, if a label lies outside 0 .. num_classes - 1."""
+    if not labels.numel():
+        return
+    low, high = torch.aminmax(labels)
+    if int(low) >= 0 and int(high) < num_classes:
+        return
+    wrong = (labels < 0) | (labels >= num_classes)
+    position = tuple(int(i) for i in wrong.nonzero()[0])
+    raise ValueError(
+        f"`{name}` must be in 0 .. {num_classes - 1} ({num_classes} classes), got "
+        f"{int(labels[position])} at {position}; mark positions without a label with "
+        "`ignore_index`"
+    )
+
+
+def check_top_k(indices: Tensor, weights: Tensor, num_classes: int) -> None:
+    """Raise unless both have one shape (*batch, k), k <= num_classes, and the right kinds."""
+    check_labels_dtype(indices, "indices")
+    check_floating(weights, "weights")
+    if indices.shape != weights.shape or indices.dim() == 0 or indices.shape[-1] > num_classes:
         raise ValueError(
-            f"`labels` must be in 0 .. {num_classes - 1} ({num_classes} classes), got "
-            f"{int(labels[position])} at {position}; mark positions without a label with "
-            "`ignore_index`"
+            f"`indices` and `weights` must have the same shape (*batch, k) with k <= "
+            f"{num_classes}, got {tuple(indices.shape)} and {tuple(weights.shape)}"
         )
 
 
@@ -103,10 +125,8 @@ def check_probs(probs: Tensor, name: str = "probs") -> None:
 
 def check_matrix(matrix: Tensor, num_classes: int, name: str) -> None:
     """Raise unless `matrix` is floating point, finite and of shape (K,) or (K, K)."""
-    if not isinstance(matrix, Tensor) or not matrix.is_floating_point():
-        kind = matrix.dtype if isinstance(matrix, Tensor) else type(matrix).__name__
-        raise TypeError(f"`{name}` must be a floating point tensor, got {kind}")
-    if matrix.shape not in ((num_classes,), (num_classes, num_classes)):
+    check_floating(matrix, name)
+    if matrix.dim() not in (1, 2) or any(size != num_classes for size in matrix.shape):
         raise ValueError(
             f"`{name}` must have shape ({num_classes},) or ({num_classes}, {num_classes}) for "
             f"{num_classes} classes, got {tuple(matrix.shape)}"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from softtargets import checks
 from softtargets.batching import batch_index, per_sample
+from softtargets.combination import AbstractCombination
 from softtargets.terms import (
     AbstractTerm,
     DenseRows,
@@ -30,7 +31,7 @@ Factor = Tensor | float
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Target:
+class Target(AbstractCombination):
     r"""A batch of targets over `num_classes` classes; batch dimensions lead.
 
     Use the constructors `from_labels`, `from_probs` and `from_top_k`; combine with `smooth`, `mix`,
@@ -87,13 +88,12 @@ class Target:
         checks.check_weights_dtype(dtype)
         # Widened first: -100 compared with uint8 labels would wrap around to 156.
         labels = labels.long()
-        ignored = labels == ignore_index
-        classes = labels.masked_fill(ignored, 0).unsqueeze(-1)
+        counted = labels != ignore_index
+        classes = torch.where(counted, labels, 0)
         if checks.should_validate(validate, labels):
-            checks.check_labels_in_range(labels, ~ignored, num_classes)
-        return cls(
-            num_classes=num_classes, entries=Entries(classes, (~ignored).to(dtype).unsqueeze(-1))
-        )
+            checks.check_labels_in_range(classes, num_classes)
+        entries = Entries(classes.unsqueeze(-1), counted.to(dtype).unsqueeze(-1))
+        return cls(num_classes=num_classes, entries=entries)
 
     @classmethod
     def from_probs(
@@ -119,12 +119,7 @@ class Target:
             TypeError: `probs` is not floating point.
             ValueError: `probs` has no dimension, or `validate` finds a row that is no distribution.
         """
-        if not isinstance(probs, Tensor) or not probs.is_floating_point():
-            kind = probs.dtype if isinstance(probs, Tensor) else type(probs).__name__
-            raise TypeError(
-                f"`probs` must be a floating point tensor, got {kind}; for integer labels use "
-                "`Target.from_labels`"
-            )
+        checks.check_floating(probs, "probs", "; for integer labels use `Target.from_labels`")
         if probs.dim() == 0:
             raise ValueError("`probs` must have shape (*batch, K), got a scalar")
         if checks.should_validate(validate, probs):
@@ -164,20 +159,11 @@ class Target:
             ValueError: shapes differ, k > K, an index is out of range, or `rest` is unknown.
         """
         checks.check_num_classes(num_classes)
-        checks.check_labels_dtype(indices, "indices")
-        if not weights.is_floating_point():
-            raise TypeError(f"`weights` must be a floating point tensor, got {weights.dtype}")
-        if indices.shape != weights.shape or indices.dim() == 0 or indices.shape[-1] > num_classes:
-            raise ValueError(
-                f"`indices` and `weights` must have the same shape (*batch, k) with k <= "
-                f"{num_classes}, got {tuple(indices.shape)} and {tuple(weights.shape)}"
-            )
+        checks.check_top_k(indices, weights, num_classes)
         if rest not in ("uniform", "none"):
             raise ValueError(f'`rest` must be "uniform" or "none", got {rest!r}')
         if checks.readable(indices):
-            checks.check_labels_in_range(
-                indices, torch.ones_like(indices, dtype=torch.bool), num_classes
-            )
+            checks.check_labels_in_range(indices, num_classes, "indices")
         weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
         remaining = num_classes - indices.shape[-1]
         others: tuple[AbstractTerm, ...] = ()
@@ -189,102 +175,9 @@ class Target:
         return cls(num_classes=num_classes, entries=entries, others=others)
 
     @property
-    def batch_shape(self) -> torch.Size:
-        """The shape of the batch, without the class dimension."""
-        return self.entries.weights.shape[:-1]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the weights, float32 or float64."""
-        return self.entries.weights.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the weights."""
-        return self.entries.weights.device
-
-    @property
     def given(self) -> "Target":
         """The target before it was smoothed; its mass is the divisor of a mean."""
         return self if self.origin is None else self.origin
-
-    @property
-    def terms(self) -> tuple[AbstractTerm, ...]:
-        """The terms whose sum this is; entries are left out where there are none."""
-        return (self.entries, *self.others) if self.entries.classes.shape[-1] else self.others
-
-    @property
-    def requires_grad(self) -> bool:
-        """Whether a gradient flows into any part of the target."""
-        return any(part.requires_grad for term in self.terms for part in term.floats())
-
-    def ignored(self) -> Tensor:
-        """Return `(*batch)` bool, True where the target is zero everywhere."""
-        used = self.entries.used()
-        for term in self.others:
-            used = used | term.used()
-        return ~used
-
-    def mass(self, weight: Tensor | None = None, alive: Tensor | None = None) -> Tensor:
-        """Return `sum_k weight_k q_k` per sample; without `weight` the mass of q.
-
-        Args:
-            weight: `(K,)` class weights, or None for ones.
-            alive: `(*batch, K)` bool, as for `dense`.
-
-        Returns:
-            `(*batch)`.
-        """
-        total = self.entries.mass(weight, alive)
-        for term in self.others:
-            total = total + term.mass(weight, alive)
-        return total
-
-    def dot(
-        self, logits: Tensor, weight: Tensor | None = None, alive: Tensor | None = None
-    ) -> Tensor:
-        """Return the inner product `sum_k weight_k q_k z_k` per sample.
-
-        Args:
-            logits: `(*batch, K)`, classes last.
-            weight: `(K,)` class weights, or None for ones.
-            alive: `(*batch, K)` bool, as for `dense`; logits of dead classes are not read,
-                except where a single entry or a dense row puts mass on them.
-
-        Returns:
-            `(*batch)`, in float32 or wider.
-        """
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        total: Tensor = torch.zeros_like(logits[..., 0])
-        for term in self.terms:
-            total = total + term.dot(logits, weight, alive)
-        return total
-
-    def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None = None) -> None:
-        """Add `scale * q` to `out` in place.
-
-        Args:
-            out: `(*batch, K)`, classes last, any strides.
-            scale: `(*batch)`.
-            alive: `(*batch, K)` bool, as for `dense`.
-        """
-        for term in reversed(self.terms):
-            term.add_to(out, scale, alive)
-
-    def dense(self, alive: Tensor | None = None) -> Tensor:
-        """Return the full `(*batch, K)` tensor: the oracle of everything else.
-
-        Args:
-            alive: `(*batch, K)` bool, False for a masked class: uniform mass and table rows
-                are renormalised over the living classes; single entries and dense rows stay.
-
-        Returns:
-            `(*batch, K)` in the target's dtype.
-        """
-        shape = (*self.batch_shape, self.num_classes)
-        out = self.entries.weights.new_zeros(shape)
-        self.add_to(out, torch.ones_like(out[..., 0]), alive)
-        return out
 
     def entropy(self) -> Tensor:
         """Return `-sum_k q_k log q_k` per sample in nats, the floor of the cross-entropy.
@@ -355,9 +248,12 @@ class Target:
             return self.smoothed_from(self)
         if isinstance(rate, Tensor):
             rate = self._factor(rate, "rate")
+        if prior is None:
+            kept = self._each_term(lambda term: term * (1 - rate))
+            others = joined((*kept.others, Uniform(self.mass() * rate, self.num_classes)))
+            return replace(kept, others=others, smoothed=True, origin=self.given)
         given = replace(self, smoothed=False, origin=None)
-        moved = given._of_mass(given.mass()) if prior is None else given._from_prior(prior)
-        return (given * (1 - rate) + moved * rate).smoothed_from(self)
+        return (given * (1 - rate) + given._from_prior(prior) * rate).smoothed_from(self)
 
     def _rate_factor(self, rate: Factor, allow_negative: bool) -> Factor:
         if not isinstance(rate, Tensor):
@@ -371,11 +267,6 @@ class Target:
         """One value per sample, wide enough that `1 - value` is as exact as the weights."""
         dtype = torch.promote_types(value.dtype, self.dtype)
         return per_sample(value, self.batch_shape, name).to(self.device, dtype)
-
-    def _of_mass(self, mass: Tensor) -> "Target":
-        """A uniform target with the given mass per sample."""
-        others = (Uniform(mass, self.num_classes),)
-        return Target(num_classes=self.num_classes, entries=no_entries(mass), others=others)
 
     def _from_prior(self, prior: Tensor) -> "Target":
         if prior.dim() == 2:

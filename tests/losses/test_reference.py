@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests import reference
 
 import softtargets as st
+from tests import reference
 
 N, K = 12, 5
 REDUCTIONS = ["mean", "sum", "none"]
@@ -222,7 +222,9 @@ def test_instance_label_smoothing_of_images():
         labels, lambda i, y: reference.instance_smoothed(y, teacher_logits[i].numpy(), **arguments)
     )
     expected, _ = reference.cross_entropy(logits.numpy(), targets, given(labels))
-    images, teacher_images = (x.reshape(2, 3, 2, K).movedim(-1, 1) for x in (logits, teacher_logits))
+    images, teacher_images = (
+        x.reshape(2, 3, 2, K).movedim(-1, 1) for x in (logits, teacher_logits)
+    )
     loss = st.CrossEntropyLoss(make())(
         images, labels.reshape(2, 3, 2), teacher_logits=teacher_images
     )

@@ -11,6 +11,7 @@ app = App(
     help="Label smoothing: compare methods on real data.",
     version_flags=("--version",),
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.command(compare)
 

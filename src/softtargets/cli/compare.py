@@ -53,7 +53,7 @@ def compare(
         comparison = lab.compare(settings, out, progress)
     rows = summarise(comparison)
     write_summary(comparison, rows, out / "summary.json")
-    for table in comparison_tables(rows):
+    for table in comparison_tables(rows, seeds=seeds):
         console.print(table)
     page = out / "report.html"
     write_page(comparison, page)

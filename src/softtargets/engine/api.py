@@ -1,7 +1,7 @@
 """The one entrance of the engine: options, checks, and the choice of an implementation."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,12 @@ from softtargets.engine import eager, formula
 from softtargets.target import Target
 from softtargets.terms import DenseRows
 
-ExampleLosses = formula.Values
+
+class ExampleLosses(NamedTuple):
+    """Per-example losses and the log-partition; `-inf` in the latter is a row without a class."""
+
+    losses: Tensor
+    logsumexp: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +81,16 @@ def example_losses(
     if options.reuse_logits:
         _check_reusable(logits, graph)
     if graph and options.impl is None:
-        return formula.values(formula.masked_logits(logits, class_mask), target, weight)
+        result = formula.values(formula.masked_logits(logits, class_mask), target, weight)
+        return ExampleLosses(result.losses, result.logsumexp)
     if graph:
         raise ValueError(
             f'`impl="{options.impl}"` cannot run under torch.compile, torch.func, forward mode or '
             "with a gradient into the target; leave `impl` at None"
         )
-    return eager.example_losses(logits, target, weight, class_mask, options.reuse_logits)
+    return ExampleLosses(
+        *eager.example_losses(logits, target, weight, class_mask, options.reuse_logits)
+    )
 
 
 def _needs_graph(logits: Tensor, target: Target, weight: Tensor | None) -> bool:

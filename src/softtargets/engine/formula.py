@@ -15,10 +15,11 @@ from softtargets.target import Target
 
 
 class Values(NamedTuple):
-    """Per-example losses and the log-partition; `-inf` in the latter is a row without a class."""
+    """Per-example losses, log-partition (`-inf`: no living class) and weighted mass."""
 
     losses: Tensor
     logsumexp: Tensor
+    mass: Tensor
 
 
 def compute_dtype(logits: Tensor) -> torch.dtype:
@@ -41,8 +42,9 @@ def fast_values(logits: Tensor, target: Target, weight: Tensor | None) -> Values
         weight: `(K,)` or None.
     """
     partition = torch.logsumexp(logits, -1)
-    losses = target.mass(weight) * partition - target.dot(logits, weight)
-    return Values(losses.to(logits.dtype), partition)
+    mass = target.mass(weight)
+    losses = mass * partition - target.dot(logits, weight)
+    return Values(losses.to(logits.dtype), partition, mass)
 
 
 def values(logits: Tensor, target: Target, weight: Tensor | None) -> Values:
@@ -59,9 +61,10 @@ def values(logits: Tensor, target: Target, weight: Tensor | None) -> Values:
     # Rows that do not count may hold anything; zeros keep NaN out of their gradient.
     logits = torch.where(counted.unsqueeze(-1), logits, 0)
     partition = torch.logsumexp(logits, -1)
-    losses = target.mass(weight, alive) * partition - target.dot(logits, weight, alive)
+    mass = target.mass(weight, alive)
+    losses = mass * partition - target.dot(logits, weight, alive)
     losses = torch.where(counted, losses, 0)
-    return Values(losses.to(logits.dtype), torch.where(living, partition, -torch.inf))
+    return Values(losses.to(logits.dtype), torch.where(living, partition, -torch.inf), mass)
 
 
 def gradient_(
@@ -69,7 +72,7 @@ def gradient_(
     logits: Tensor,
     target: Target,
     weight: Tensor | None,
-    saved: tuple[Tensor, Tensor],
+    saved: tuple[Tensor, Tensor, Tensor],
     masked: bool,
 ) -> None:
     """Write `incoming * (sum_k w_k q_k * softmax(z) - w q)` into `out`, which may be `logits`.
@@ -79,10 +82,10 @@ def gradient_(
         logits: `(*batch, K)`, of the same dtype.
         target: of the same batch shape.
         weight: `(K,)` or None.
-        saved: `(*batch)` log-partition and `(*batch)` incoming gradient of the losses.
+        saved: log-partition, weighted mass and incoming gradient of the losses, `(*batch)` each.
         masked: whether classes may be masked or rows not counted.
     """
-    partition, incoming = saved
+    partition, mass, incoming = saved
     alive = None
     if masked:
         alive = logits != -torch.inf
@@ -90,7 +93,7 @@ def gradient_(
         incoming = torch.where(counted, incoming, 0)
         partition = torch.where(counted, partition, 0)
     torch.sub(logits, partition.unsqueeze(-1), out=out).exp_()
-    out *= (incoming * target.mass(weight, alive)).unsqueeze(-1)
+    out *= (incoming * mass).unsqueeze(-1)
     if weight is None:
         target.add_to(out, -incoming, alive)
     else:

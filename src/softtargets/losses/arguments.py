@@ -12,9 +12,7 @@ from softtargets.terms import DenseRows, Entries
 
 def class_last(logits: Tensor, class_dim: int) -> Tensor:
     """Return a view of the logits with the class dimension last; `(K,)` needs no class_dim."""
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        raise TypeError(f"`logits` must be a floating point tensor, got {kind}")
+    checks.check_floating(logits, "logits")
     if logits.dim() == 0:
         raise ValueError("`logits` must have shape (K,), (N, K) or (N, K, d1, ...), got a scalar")
     return _move(logits, logits.dim(), class_dim)
@@ -27,7 +25,8 @@ def _move(tensor: Tensor, dims: int, class_dim: int) -> Tensor:
         raise ValueError(
             f"`class_dim` must be a dimension of the logits, which have {dims}, got {class_dim}"
         )
-    return tensor.movedim(class_dim, -1)
+    last = class_dim in (-1, dims - 1)
+    return tensor if last else tensor.movedim(class_dim, -1)
 
 
 def as_target(
@@ -122,9 +121,7 @@ def check_weight(weight: Tensor | None, num_classes: int) -> None:
     """Raise unless `weight` is None or one floating point number per class."""
     if weight is None:
         return
-    if not isinstance(weight, Tensor) or not weight.is_floating_point():
-        kind = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
-        raise TypeError(f"`weight` must be a floating point tensor, got {kind}")
+    checks.check_floating(weight, "weight")
     if weight.shape != (num_classes,):
         raise ValueError(
             f"`weight` must have shape ({num_classes},), one per class, got {tuple(weight.shape)}"

@@ -121,8 +121,10 @@ def _loss(
         scale = shares / torch.where(mass == 0, 1, mass)
         # As for weights per class: weight 0 outweighs the infinite loss of a masked label.
         losses = losses.masked_fill(scale == 0, 0) * scale
-    counted = (partition != -torch.inf) & ~given.ignored()
-    return reduce(losses, shares, counted, reduction, normalizer, validate=options.validate)
+    living = partition != -torch.inf
+    return reduce(
+        losses, shares, living, given.ignored, reduction, normalizer, validate=options.validate
+    )
 
 
 @final

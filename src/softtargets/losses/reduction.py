@@ -1,5 +1,6 @@
 """The one reduction of all losses: the mean divides by the mass of the targets as given."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -39,7 +40,8 @@ def check_reduction(reduction: str, normalizer: Tensor | float | None) -> None:
 def reduce(
     losses: Tensor,
     shares: Tensor,
-    counted: Tensor,
+    living: Tensor,
+    ignored: Callable[[], Tensor],
     reduction: Reduction,
     normalizer: Tensor | float | None = None,
     *,
@@ -51,7 +53,9 @@ def reduce(
         losses: `(*batch)`.
         shares: `(*batch)`, what each example adds to the divisor of the mean: its weighted mass
             before smoothing.
-        counted: `(*batch)` bool, False for examples that are ignored.
+        living: `(*batch)` bool, False for examples without a living class.
+        ignored: returns `(*batch)` bool, True for examples whose target is zero everywhere; asked
+            for only where the divisor does not decide.
         reduction: `"mean"`, `"sum"` or `"none"`.
         normalizer: replaces the sum of the shares.
         validate: check the divisor; None means where it costs no GPU wait.
@@ -70,12 +74,12 @@ def reduce(
     if normalizer is not None:
         divisor = normalizer.to(total) if isinstance(normalizer, Tensor) else normalizer
         return total / (divisor.reshape(()) if isinstance(divisor, Tensor) else divisor)
-    divisor = torch.where(counted, shares, 0).sum().to(total.dtype)
+    divisor = torch.where(living, shares, 0).sum().to(total.dtype)
     if not (checks.readable(divisor) or validate):
-        return total / torch.where(counted.any(), divisor, 1)
+        return total / torch.where((living & ~ignored()).any(), divisor, 1)
     if divisor > 0:
         return total / divisor
-    if bool(counted.any()):
+    if bool((living & ~ignored()).any()):
         raise ValueError(
             "the mean divides by the weighted mass of the targets, which must be > 0, got "
             f'{float(divisor)}; give `normalizer=` or use `reduction="sum"`'

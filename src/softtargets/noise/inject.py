@@ -64,7 +64,7 @@ def symmetric(
         raise ValueError(f"`generator` must be on the CPU, got {generator.device}")
     clean = labels.long().cpu()
     counted = clean != ignore_index
-    checks.check_labels_in_range(clean, counted, num_classes)
+    checks.check_labels_in_range(torch.where(counted, clean, 0), num_classes)
     chosen = torch.rand(clean.shape, generator=generator, dtype=torch.float64) < rate
     offset = torch.randint(1, num_classes, clean.shape, generator=generator)
     flipped = chosen & counted

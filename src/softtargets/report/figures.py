@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, PercentFormatter
 
-from softtargets.calibration import BinStatistics, ReliabilityCurve
+from softtargets.calibration import ReliabilityCurve
 from softtargets.lab.compare import Comparison
 from softtargets.lab.summary import Metric, Row
 from softtargets.report.notation import percentage, title
@@ -25,7 +25,7 @@ def reliability_diagram(predictions: Predictions, method: str) -> Figure:
     curve = ReliabilityCurve.from_statistics(predictions.pooled)
     colour = look(method).light
     figure = Figure(figsize=(WIDTH, 3.9))
-    axes = figure.add_axes((0.15, 0.31, 0.81, 0.62))
+    axes = figure.add_axes((0.15, 0.31, 0.785, 0.62))
     axes.set_title(title(method))
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     accuracy = curve.accuracy.numpy()
@@ -41,17 +41,19 @@ def reliability_diagram(predictions: Predictions, method: str) -> Figure:
         markersize=4.5,
         elinewidth=1,
         linewidth=1,
+        clip_on=False,
     )
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="right")
+    _subtitle(axes, "share that is right, by confidence")
+    axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     axes.tick_params(labelbottom=False)
-    below = figure.add_axes((0.15, 0.105, 0.81, 0.17), sharex=axes)
+    below = figure.add_axes((0.15, 0.105, 0.785, 0.17), sharex=axes)
     _count_bars(below, predictions.pooled.counts.numpy(), predictions.pooled.edges.numpy(), colour)
-    below.set(xlabel="confidence", ylabel="number")
+    below.set_xlabel("confidence")
     for each in (axes, below):
-        each.xaxis.set_major_formatter(PercentFormatter(1))
+        each.xaxis.set_major_formatter(_percent_ticks())
         each.grid(axis="both" if each is axes else "x")
         each.set_axisbelow(True)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(_percent_ticks())
     return figure
 
 
@@ -61,7 +63,7 @@ def confidence_histogram(predictions: Predictions, method: str) -> Figure:
     pooled, confidence = predictions.pooled, predictions.confidence
     colour = look(method).light
     figure = Figure(figsize=(WIDTH, 2.6))
-    axes = figure.add_axes((0.15, 0.16, 0.81, 0.72))
+    axes = figure.add_axes((0.15, 0.16, 0.785, 0.72))
     axes.set_title(title(method))
     edges = pooled.edges.numpy()
     right = pooled.outcome_sums.numpy()
@@ -77,36 +79,46 @@ def confidence_histogram(predictions: Predictions, method: str) -> Figure:
         edgecolor=INK,
         linewidth=0.8,
     )
-    axes.set_yscale("log")
-    axes.set(xlim=(0, 1), ylim=(0.7, None), xlabel="confidence", ylabel="predictions")
-    top = axes.get_ylim()[1] * 3
-    axes.set_ylim(0.7, top)
-    for share, line, word in (
-        (confidence.says.value, "-", "says"),
-        (confidence.right.value, (0, (3, 2)), "right"),
-    ):
-        axes.axvline(share, color=INK, linewidth=1, linestyle=line, label=word)
+    _log_counts(axes, 5 * float(pooled.counts.sum()))
+    _subtitle(axes, "number of predictions")
+    axes.set(xlim=(0, 1), xlabel="confidence")
+    axes.axvline(confidence.says.value, color=INK, linewidth=1)
+    axes.axvline(confidence.right.value, color=INK, linewidth=1, linestyle=(0, (3, 2)))
     axes.text(
-        0.02,
-        0.95,
+        0.03,
+        0.96,
         f"says {percentage(confidence.says.value)} on average\n"
         f"right {percentage(confidence.right.value)}",
         transform=axes.transAxes,
         va="top",
         fontsize=8,
     )
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.tick_params(which="minor", length=0)
+    axes.xaxis.set_major_formatter(_percent_ticks())
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     return figure
 
 
+def _percent_ticks() -> PercentFormatter:
+    return PercentFormatter(1, symbol=" %")
+
+
+def _subtitle(axes: Axes, text: str) -> None:
+    axes.set_title(text, loc="right", fontsize=7.5, fontweight="normal", color=MUTED)
+
+
+def _log_counts(axes: Axes, top: float) -> None:
+    """A logarithmic axis of counts, with a place for single ones."""
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, max(10.0, top))
+    axes.yaxis.set_major_locator(LogLocator(10, numticks=5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, place: f"{count:,.0f}"))
+    axes.tick_params(which="minor", length=0)
+
+
 def _count_bars(axes: Axes, counts: np.ndarray, edges: np.ndarray, colour: str) -> None:
     axes.bar(edges[:-1], counts, np.diff(edges) * 0.92, align="edge", color=colour, alpha=0.55)
-    axes.set_yscale("log")
-    axes.set_ylim(0.7, max(10.0, 2.0 * float(counts.max())))
-    axes.tick_params(which="minor", length=0)
+    _log_counts(axes, float(counts.sum()))
 
 
 CURVES = {
@@ -141,9 +153,15 @@ def training_curve(comparison: Comparison, measure: str) -> Figure:
         axes.fill_between(
             epochs, history.min(0), history.max(0), color=colour, alpha=0.13, linewidth=0
         )
-        alone = {"marker": look(method).marker, "markersize": 4} if len(epochs) < 4 else {}
-        axes.plot(epochs, history.mean(0), color=colour, linestyle=look(method).dash, **alone)
-        settled.append(history[:, history.shape[1] // 8 :])
+        axes.plot(
+            epochs,
+            history.mean(0),
+            color=colour,
+            linestyle=look(method).dash,
+            marker=look(method).marker if len(epochs) < 4 else None,
+            markersize=4,
+        )
+        settled.append(history[:, history.shape[1] // 4 :])
     _limit_to(axes, np.concatenate([each.ravel() for each in settled]))
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -199,5 +217,3 @@ def difference_plot(rows: Sequence[Row], metric: Metric) -> Figure:
     axes.set_axisbelow(True)
     axes.set_xlabel("better →" if metric.higher_is_better else "← better")
     return figure
-
-

@@ -12,11 +12,27 @@ LIKELIHOOD = METRIC["negative_log_likelihood"]
 CALIBRATION = METRIC["expected_calibration_error_debiased"]
 
 PERCENT = "\N{NO-BREAK SPACE}%"
+_TIED = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
+
+_FULL_NAMES = {
+    "ls": "label smoothing",
+    "ols": "online label smoothing",
+    "ils1": "instance-based smoothing of the amount",
+    "ils2": "instance-based smoothing of the shape",
+    "ils": "instance-based smoothing",
+}
 
 
 def title(method: str) -> str:
     """Return the name a reader sees."""
     return METHODS[method].title if method in METHODS else method
+
+
+def introduced(method: str) -> str:
+    """Return the name with what it stands for, for its first mention."""
+    if method not in _FULL_NAMES:
+        return title(method)
+    return f"{_FULL_NAMES[method]} ({title(method)})"
 
 
 def decimal(value: float, digits: int, *, signed: bool = False) -> str:
@@ -54,8 +70,8 @@ def quantity(metric: Metric, value: float) -> str:
 
 def change(metric: Metric, difference: Mean) -> str:
     """Return a difference with its half width and unit, for a sentence."""
-    text = mean_and_half_width(metric, difference, signed=True)
-    return text + (" points" if metric.scale == 100 else "")
+    text = mean_and_half_width(metric, difference, signed=True, joint=_TIED)
+    return text + ("\N{NO-BREAK SPACE}points" if metric.scale == 100 else "")
 
 
 def listed(words: Sequence[str]) -> str:
@@ -68,3 +84,32 @@ def listed(words: Sequence[str]) -> str:
 def counted(count: int, noun: str) -> str:
     """Return `one seed`, `5 seeds`."""
     return f"one {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+_NOUNS = {ACCURACY.key: "accuracy", LIKELIHOOD.key: "NLL", CALIBRATION.key: "calibration error"}
+_PLURALS = {"has": "have", "is": "are", "says": "say", "makes": "make"}
+
+
+def noun(metric: Metric) -> str:
+    """Return what a sentence calls a metric."""
+    return _NOUNS.get(metric.key, metric.title)
+
+
+def superlative(metric: Metric) -> str:
+    """Return the good end of a metric."""
+    return "highest" if metric.higher_is_better else "lowest"
+
+
+def verb(method: str, singular: str) -> str:
+    """Return the verb as the method's name needs it: LS has, hard labels have."""
+    return _PLURALS[singular] if title(method).endswith("labels") else singular
+
+
+def points(share: float, digits: int = 1) -> str:
+    """Return a difference of shares in percentage points."""
+    return f"{decimal(100 * share, digits)} points"
+
+
+def opened(text: str) -> str:
+    """Return a sentence with its first letter large."""
+    return text[:1].upper() + text[1:]

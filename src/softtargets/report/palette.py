@@ -41,6 +41,17 @@ def look(method: str) -> Look:
     return _LOOKS.get(method, _OTHER)
 
 
+def colour_name(method: str) -> str:
+    """Return the name of the page's variable that holds the colour of the method."""
+    return f"method-{method if method in _LOOKS else 'other'}"
+
+
+def dashes(method: str) -> str:
+    """Return the dash of the method as SVG has it, "" for a solid line, for a line 1.8 thick."""
+    dash = look(method).dash
+    return "" if isinstance(dash, str) else " ".join(f"{1.8 * length:g}" for length in dash[1])
+
+
 def variables(*, dark: bool) -> dict[str, str]:
     """Return the value of each colour variable of the page."""
     greys = {

@@ -12,7 +12,7 @@ from softtargets.lab.summary import Mean, mean_over_seeds
 
 NOTABLE_GAP = 0.01
 
-Lean = Literal["over-confident", "under-confident", "neither clearly over- nor under-confident"]
+Lean = Literal["over-confident", "under-confident", "no clear lean"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,16 @@ class Confidence:
     gap: Mean
 
     @property
+    def close(self) -> bool:
+        """Whether the mean gap is less than a point."""
+        return abs(self.gap.value) < NOTABLE_GAP
+
+    @property
     def lean(self) -> Lean:
         """The direction: a gap of a point or more, on the same side for all of the interval."""
         one_sided = not self.gap.low <= 0 <= self.gap.high
-        if abs(self.gap.value) < NOTABLE_GAP or not one_sided:
-            return "neither clearly over- nor under-confident"
+        if self.close or not one_sided:
+            return "no clear lean"
         return "over-confident" if self.gap.value > 0 else "under-confident"
 
 

@@ -5,14 +5,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from softtargets.report.palette import INK, MUTED, PAPER, RULE, variables
+from softtargets.report.palette import INK, MUTED, RULE, variables
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "softtargets",
     "font.family": "DejaVu Sans",
@@ -47,7 +48,6 @@ STYLE = {
 WITHOUT_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in the style of the report; also a decorator."""
@@ -61,7 +61,7 @@ def standalone(figure: Figure) -> str:
     buffer = io.StringIO()
     with styled():
         figure.savefig(buffer, format="svg", metadata=WITHOUT_METADATA)
-    return buffer.getvalue()
+    return buffer.getvalue().replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
 
 
 def inline(figure: Figure, name: str, label: str) -> str:
@@ -99,5 +99,9 @@ def _shortened(text: str) -> str:
     """Leave out what cannot be seen, and what would reach out of the figure: style and fonts."""
     text = re.sub(r"<!--.*?-->|<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r" font-family: [^;\"]*;?| transform=\"rotate\(-0 [^\"]*\"", "", text)
-    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)
+    text = re.sub(
+        r' (?:d|x|y|width|height)="[^"]*"',
+        lambda match: re.sub(r"(\d\.\d\d)\d+", r"\1", match[0]),
+        text,
+    )
     return re.sub(r"\s*\n\s*", " ", text).replace("> <", "><")

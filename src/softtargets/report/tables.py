@@ -52,7 +52,7 @@ def as_markdown(rows: Sequence[Row], *, scaled: bool = False) -> str:
         "| method | " + " | ".join(metric.title for metric in METRICS) + " |",
         "|---|" + "---:|" * len(METRICS),
     ]
-    best = {metric.key: _best(board, metric, scaled=scaled) for metric in METRICS}
+    best = {metric.key: board.leaders(metric, scaled=scaled) for metric in METRICS}
     for row in rows:
         cells = [
             f"**{text}**" if row.method in best[metric.key] else text
@@ -96,7 +96,7 @@ def _values_table(board: Board, *, scaled: bool) -> Table:
     table = _table(f"{heading}, {_basis(board.seeds)}", _values_caption(board, scaled), metrics)
     if scaled:
         table.add_column("T ", justify="right", vertical="bottom")
-    best = {metric.key: _best(board, metric, scaled=scaled) for metric in metrics}
+    best = {metric.key: board.leaders(metric, scaled=scaled) for metric in metrics}
     for row in board.rows:
         cells = []
         for metric in metrics:
@@ -144,11 +144,3 @@ def _difference_cell(row: Row, metric: Metric, *, scaled: bool) -> Text:
 
 def _basis(seeds: int) -> str:
     return "one seed" if seeds == 1 else f"mean of {seeds} seeds"
-
-
-def _best(board: Board, metric: Metric, *, scaled: bool) -> set[str]:
-    """The methods to mark; where there is only one, or all are equal, nobody is best."""
-    leaders = {row.method for row in board.best(metric, scaled=scaled)}
-    return leaders if len(leaders) < len(board.rows) else set()
-
-

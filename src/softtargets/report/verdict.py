@@ -81,6 +81,11 @@ class Board:
         printed = [number(metric, value) for value in found]
         return [row for row, text in zip(rows, printed, strict=True) if text == top]
 
+    def leaders(self, metric: Metric, *, scaled: bool) -> set[str]:
+        """Return the methods to mark as best: nobody, where all are equal or there is only one."""
+        best = self.best(metric, scaled=scaled)
+        return {row.method for row in best} if len(best) < len(self.rows) else set()
+
     def judged(self, verdict: Verdict, metric: Metric, *, scaled: bool) -> list[Row]:
         """Return the methods with this verdict."""
         return [row for row in self.smoothed if self.verdict(row, metric, scaled=scaled) == verdict]

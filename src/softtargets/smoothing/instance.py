@@ -154,7 +154,8 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         return replace(target, entries=kept, others=(moved,)).smoothed_from(target)
 
     def _as_teacher(self, target: Target, rates: Tensor, teacher_logits: Tensor) -> Target:
-        entries, rows = target.entries, list[AbstractTerm]()
+        entries = target.entries
+        rows: list[AbstractTerm] = []
         for j in range(entries.classes.shape[-1]):
             label = entries.classes[..., j : j + 1]
             others = (teacher_logits / self.temperature).scatter(-1, label, -torch.inf)

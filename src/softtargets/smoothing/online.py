@@ -156,52 +156,71 @@ class OnlineLabelSmoothing(AbstractSmoothing):
     @torch.no_grad()
     def sync(self) -> None:
         """Add up the running sums of all ranks; collective, call before a checkpoint."""
-        device = self.matrix.device
-        sums, counts = (x.to(device, torch.float64) for x in (self._local_sums, self._local_counts))
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            both = torch.cat([sums, counts.unsqueeze(-1)], -1)
-            dist.all_reduce(both)
-            sums, counts = both[:, :-1], both[:, -1]
-        dtype = self._local_sums.dtype
-        self._shared_sums = (self._shared_sums.to(device, torch.float64) + sums).to(dtype)
-        self._shared_counts = (self._shared_counts.to(device, torch.float64) + counts).to(dtype)
+        if not _several_ranks():
+            return
+        device, dtype = self.matrix.device, self._local_sums.dtype
+        local = torch.cat([self._local_sums, self._local_counts.unsqueeze(-1)], -1)
+        total = local.to(device, torch.float64)
+        dist.all_reduce(total)
+        self._shared_sums = (self._shared_sums.to(total) + total[:, :-1]).to(dtype)
+        self._shared_counts = (self._shared_counts.to(total) + total[:, -1]).to(dtype)
         self._local_sums, self._local_counts = self._zeros(dtype)
 
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Replace the rows of `matrix` by this epoch's statistics; collective."""
         self.sync()
-        dtype = torch.promote_types(self.matrix.dtype, self._shared_sums.dtype)
-        old, sums = self.matrix.to(dtype), self._shared_sums.to(dtype)
+        shared, local = self._shared_sums, self._local_sums
+        dtype = torch.promote_types(
+            self.matrix.dtype, torch.promote_types(shared.dtype, local.dtype)
+        )
+        old = self.matrix.to(dtype)
+        sums = shared.to(old) + local.to(old)
+        counts = self._shared_counts.to(old) + self._local_counts.to(old)
         fresh = sums / sums.sum(-1, keepdim=True)
         # A row of zeros (`initial="zeros"`) holds nothing that momentum could keep.
-        kept = self.momentum * (old != 0).any(-1, keepdim=True)
-        changed = self._shared_counts >= self.min_count
+        kept = self.momentum * (old != 0).any(-1, keepdim=True).to(dtype)
+        changed = counts >= self.min_count
         if self.max_confidence < 1:
             changed &= old.amax(-1) <= self.max_confidence
         self.matrix = torch.where(changed.unsqueeze(-1), kept * old + (1 - kept) * fresh, old)
-        self._shared_sums, self._shared_counts = self._zeros(self._shared_sums.dtype)
+        self._local_sums, self._local_counts = self._zeros(local.dtype)
+        self._shared_sums, self._shared_counts = self._zeros(local.dtype)
         self.epochs += 1
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Return the running sums of this epoch and the epoch count."""
+        """Return the running sums of this epoch and the epoch count.
+
+        What this process saw and what all ranks shared stay apart: added up in another order,
+        the sums of a restored run would differ in their last bit.
+        """
         return {
-            "sums": (self._shared_sums + self._local_sums.to(self._shared_sums.device)).cpu(),
-            "counts": (self._shared_counts + self._local_counts.to(self._shared_sums.device)).cpu(),
+            "sums": self._local_sums.cpu(),
+            "counts": self._local_counts.cpu(),
+            "shared_sums": self._shared_sums.cpu(),
+            "shared_counts": self._shared_counts.cpu(),
             "epochs": self.epochs,
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_extra_state` returned."""
-        sums, counts = state["sums"], state["counts"]
-        if sums.shape != (self.num_classes, self.num_classes):
+        if state["sums"].shape != (self.num_classes, self.num_classes):
             raise ValueError(
-                f"the saved state must be of {self.num_classes} classes, got {sums.shape[0]}; "
-                "build the policy with the number of classes it was saved with"
+                f"the saved state must be of {self.num_classes} classes, got "
+                f"{state['sums'].shape[0]}; build the policy with the number of classes it was "
+                "saved with"
             )
-        self._shared_sums = sums.to(self.matrix.device, copy=True)
-        self._shared_counts = counts.to(self.matrix.device, copy=True)
-        self._local_sums, self._local_counts = self._zeros(sums.dtype)
+        device = self.matrix.device
+        sums, counts, shared_sums, shared_counts = (
+            state[name].to(device, copy=True)
+            for name in ("sums", "counts", "shared_sums", "shared_counts")
+        )
+        if _several_ranks():
+            # Every rank restores the same file: what its writer saw must not count for each.
+            shared_sums, shared_counts = shared_sums + sums, shared_counts + counts
+            sums, counts = self._zeros(sums.dtype)
+        self._local_sums, self._local_counts = sums, counts
+        self._shared_sums, self._shared_counts = shared_sums, shared_counts
         self.epochs = int(state["epochs"])
 
     def _zeros(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -227,6 +246,10 @@ class OnlineLabelSmoothing(AbstractSmoothing):
             f"num_classes={self.num_classes}, hard_weight={self.hard_weight:g}, "
             f"soft_weight={self.soft_weight:g}, epochs={self.epochs}"
         )
+
+
+def _several_ranks() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def _adopt_matrix_dtype(

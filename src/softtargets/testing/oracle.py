@@ -13,6 +13,7 @@ from torch.nn import functional
 from softtargets.target import Target
 from softtargets.terms import DenseRows, Entries, TableRows, Uniform
 
+
 def dense_target(target: Target, alive: Tensor | None = None) -> Tensor:
     """Return the target as a full float64 tensor, built from one-hot rows.
 

@@ -103,8 +103,9 @@ def _check_state(
             actual = other(given, logits, **keywords).dense()
             require(bool((actual == expected).all()), f"{name} gives another target")
             for each in (twin, other):
-                if hasattr(each, "end_epoch"):
-                    each.end_epoch()
+                end_epoch: Any = getattr(each, "end_epoch", None)
+                if end_epoch is not None:
+                    end_epoch()
 
 
 def _check_eval(
@@ -122,6 +123,7 @@ def _check_compiles(
     keywords: dict[str, Any],
 ) -> None:
     results = []
+    torch.compiler.reset()
     for compiled in (False, True):
         criterion: Any = CrossEntropyLoss(make_policy())
         if compiled:

@@ -1,0 +1,116 @@
+"""What a loss reads of a sum of terms: mass, inner product, gradient, the dense form.
+
+See `softtargets.target.Target`, which adds the constructors, the algebra and the memory of having
+been smoothed.
+"""
+
+from abc import ABC
+
+import torch
+from torch import Tensor
+
+from softtargets.terms import AbstractTerm, Entries
+
+
+class AbstractCombination(ABC):
+    """The readings of `entries + sum(others)`; the fields are the subclass's."""
+
+    __slots__ = ()
+
+    num_classes: int
+    entries: Entries
+    others: tuple[AbstractTerm, ...]
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """The shape of the batch, without the class dimension."""
+        return self.entries.weights.shape[:-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights, float32 or float64."""
+        return self.entries.weights.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return self.entries.weights.device
+
+    @property
+    def terms(self) -> tuple[AbstractTerm, ...]:
+        """The terms whose sum this is; entries are left out where there are none."""
+        return (self.entries, *self.others) if self.entries.classes.shape[-1] else self.others
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient flows into any part of the target."""
+        return any(part.requires_grad for term in self.terms for part in term.floats())
+
+    def ignored(self) -> Tensor:
+        """Return `(*batch)` bool, True where the target is zero everywhere."""
+        used = self.entries.used()
+        for term in self.others:
+            used = used | term.used()
+        return ~used
+
+    def mass(self, weight: Tensor | None = None, alive: Tensor | None = None) -> Tensor:
+        """Return `sum_k weight_k q_k` per sample; without `weight` the mass of q.
+
+        Args:
+            weight: `(K,)` class weights, or None for ones.
+            alive: `(*batch, K)` bool, as for `dense`.
+
+        Returns:
+            `(*batch)`.
+        """
+        total = self.entries.mass(weight, alive)
+        for term in self.others:
+            total = total + term.mass(weight, alive)
+        return total
+
+    def dot(
+        self, logits: Tensor, weight: Tensor | None = None, alive: Tensor | None = None
+    ) -> Tensor:
+        """Return the inner product `sum_k weight_k q_k z_k` per sample.
+
+        Args:
+            logits: `(*batch, K)`, classes last.
+            weight: `(K,)` class weights, or None for ones.
+            alive: `(*batch, K)` bool, as for `dense`; logits of dead classes are not read,
+                except where a single entry or a dense row puts mass on them.
+
+        Returns:
+            `(*batch)`, in float32 or wider.
+        """
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        first, *others = self.terms or (self.entries,)
+        total = first.dot(logits, weight, alive)
+        for term in others:
+            total = total + term.dot(logits, weight, alive)
+        return total
+
+    def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None = None) -> None:
+        """Add `scale * q` to `out` in place.
+
+        Args:
+            out: `(*batch, K)`, classes last, any strides.
+            scale: `(*batch)`.
+            alive: `(*batch, K)` bool, as for `dense`.
+        """
+        for term in reversed(self.terms):
+            term.add_to(out, scale, alive)
+
+    def dense(self, alive: Tensor | None = None) -> Tensor:
+        """Return the full `(*batch, K)` tensor: the oracle of everything else.
+
+        Args:
+            alive: `(*batch, K)` bool, False for a masked class: uniform mass and table rows
+                are renormalised over the living classes; single entries and dense rows stay.
+
+        Returns:
+            `(*batch, K)` in the target's dtype.
+        """
+        shape = (*self.batch_shape, self.num_classes)
+        out = self.entries.weights.new_zeros(shape)
+        self.add_to(out, torch.ones_like(out[..., 0]), alive)
+        return out

@@ -1,0 +1,137 @@
+"""The tables of the page, as rows of cells with what a cell says beside its number."""
+
+import math
+from dataclasses import dataclass
+
+from softtargets.lab.summary import Mean, Metric
+from softtargets.report.notation import (
+    ACCURACY,
+    CALIBRATION,
+    LIKELIHOOD,
+    decimal,
+    noun,
+    number,
+    quantity,
+)
+from softtargets.report.verdict import Board, Verdict, compared_metrics, differences, values
+
+_WORDS = {
+    Verdict.BETTER: "clearly better",
+    Verdict.WORSE: "clearly worse",
+    Verdict.UNCLEAR: "not clear",
+    Verdict.UNTESTED: "",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell.
+
+    Attributes:
+        text: the value.
+        half_width: of its interval, or "".
+        order: what the column is sorted by.
+        best: whether it leads its column.
+        verdict: against hard labels, or "".
+    """
+
+    text: str
+    half_width: str = ""
+    order: float = 0.0
+    best: bool = False
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """A table.
+
+    Attributes:
+        columns: heads after that of the methods.
+        lines: a method and its cells.
+    """
+
+    columns: list[str]
+    lines: list[tuple[str, list[Cell]]]
+
+
+def glance_sheet(board: Board) -> Sheet:
+    """Return accuracy, likelihood and calibration with the verdict on each, without intervals."""
+    asked = [
+        (metric, scaled)
+        for scaled in (False, True)
+        for metric in (ACCURACY, LIKELIHOOD, CALIBRATION)
+        if metric in compared_metrics(scaled=scaled)
+    ]
+    lines = [
+        (
+            row.method,
+            [
+                Cell(
+                    text=quantity(metric, values(row, scaled=scaled)[metric.key].value),
+                    best=row.method in board.leaders(metric, scaled=scaled),
+                    verdict=_WORDS[board.verdict(row, metric, scaled=scaled)],
+                )
+                for metric, scaled in asked
+            ],
+        )
+        for row in board.rows
+    ]
+    columns = [noun(metric) + (" after scaling" if scaled else "") for metric, scaled in asked]
+    return Sheet(columns=columns, lines=lines)
+
+
+def value_sheet(board: Board, *, scaled: bool) -> Sheet:
+    """Return the means of all methods, the best of each column marked."""
+    metrics = compared_metrics(scaled=scaled)
+    leaders = {metric.key: board.leaders(metric, scaled=scaled) for metric in metrics}
+    lines = []
+    for row in board.rows:
+        cells = [
+            Cell(
+                text=number(metric, mean.value),
+                half_width=_half_width(metric, mean),
+                order=mean.value,
+                best=row.method in leaders[metric.key],
+            )
+            for metric in metrics
+            for mean in [values(row, scaled=scaled)[metric.key]]
+        ]
+        if scaled:
+            half = row.temperature.half_width
+            cells.append(
+                Cell(
+                    text=decimal(row.temperature.value, 2),
+                    half_width="" if math.isnan(half) else decimal(half, 2),
+                    order=row.temperature.value,
+                )
+            )
+        lines.append((row.method, cells))
+    columns = [metric.title for metric in metrics] + ["temperature"] * scaled
+    return Sheet(columns=columns, lines=lines)
+
+
+def difference_sheet(board: Board, *, scaled: bool) -> Sheet:
+    """Return the paired differences to hard labels, with the verdict on each in words."""
+    metrics = compared_metrics(scaled=scaled)
+    lines = [
+        (
+            row.method,
+            [
+                Cell(
+                    text=number(metric, difference.value, signed=True),
+                    half_width=_half_width(metric, difference),
+                    order=difference.value,
+                    verdict=_WORDS[board.verdict(row, metric, scaled=scaled)],
+                )
+                for metric in metrics
+                for difference in [differences(row, scaled=scaled)[metric.key]]
+            ],
+        )
+        for row in board.smoothed
+    ]
+    return Sheet(columns=[metric.title for metric in metrics], lines=lines)
+
+
+def _half_width(metric: Metric, mean: Mean) -> str:
+    return "" if math.isnan(mean.half_width) else number(metric, mean.half_width)

@@ -1,0 +1,119 @@
+"""What was run, for the page's last section."""
+
+import math
+
+from softtargets.lab.compare import Comparison
+from softtargets.lab.methods import METHODS
+from softtargets.lab.records import RunRecord
+from softtargets.lab.summary import Row
+from softtargets.report.notation import ACCURACY, counted, listed, percentage, points, title
+
+
+def facts(comparison: Comparison, rows: list[Row]) -> list[tuple[str, str]]:
+    """Return pairs of a heading and what there is to say about it.
+
+    Args:
+        comparison: finished runs.
+        rows: their summary.
+    """
+    records = [record for method in comparison.runs for record in comparison.records(method)]
+    return [
+        ("Data", _data(comparison)),
+        ("Label noise", _noise(comparison)),
+        ("Runs", _runs(comparison, records)),
+        ("Model", _model(comparison, records[0])),
+        ("Optimiser", _optimiser(records[0])),
+        ("Settings of the methods", _settings(comparison)),
+        ("Temperature", _temperature(records)),
+        ("Size of the test set", _test_set(comparison, rows)),
+        ("Environment", _environment(records)),
+    ]
+
+
+def standard_error(comparison: Comparison, rows: list[Row]) -> float:
+    """Return the largest standard error of an accuracy that the size of the test set leaves."""
+    shares = [row.plain[ACCURACY.key].value for row in rows]
+    return max(math.sqrt(share * (1 - share) / len(comparison.data.test)) for share in shares)
+
+
+def _data(comparison: Comparison) -> str:
+    data = comparison.data
+    shape = " × ".join(map(str, data.train.inputs.shape[1:]))
+    return (
+        f"{data.name}: {len(data.train):,} samples to train on, {len(data.validation):,} for "
+        f"validation, {len(data.test):,} for testing; {data.num_classes} classes, inputs of "
+        f"{shape} numbers, standardised; content hash {data.digest}."
+    )
+
+
+def _noise(comparison: Comparison) -> str:
+    noise = comparison.settings.noise
+    if noise == 0:
+        return "None: all labels are as they come with the data."
+    return (
+        f"{percentage(noise)} of the training labels are flipped to another class, chosen evenly. "
+        "Validation and test labels are clean."
+    )
+
+
+def _runs(comparison: Comparison, records: list[RunRecord]) -> str:
+    seconds = sum(record.seconds for record in records)
+    time = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    return (
+        f"{counted(len(comparison.runs), 'method')}, {counted(comparison.settings.seeds, 'seed')} "
+        f"each, {counted(comparison.settings.epochs, 'epoch')}. A seed decides initial weights, "
+        f"order of the data and label noise, the same for all methods. Training took {time} in all."
+    )
+
+
+def _model(comparison: Comparison, record: RunRecord) -> str:
+    widths = [comparison.data.train.inputs[0].numel(), *record.spec.hidden]
+    widths.append(comparison.data.num_classes)
+    return f"Multi-layer perceptron with ReLU, widths {' – '.join(map(str, widths))}."
+
+
+def _optimiser(record: RunRecord) -> str:
+    spec = record.spec
+    return (
+        f"SGD with Nesterov momentum {spec.momentum:g}, learning rate {spec.learning_rate:g} "
+        f"falling to 0 along a cosine, weight decay {spec.weight_decay:g}, batches of "
+        f"{spec.batch_size}. The same for all methods."
+    )
+
+
+def _settings(comparison: Comparison) -> str:
+    parts = []
+    for method in comparison.runs:
+        parameters = comparison.records(method)[0].spec.parameters
+        named = ", ".join(f"{name} = {value}" for name, value in parameters.items()) or "none"
+        teacher = method in METHODS and METHODS[method].needs_teacher
+        tail = ", teacher: the hard-label run of the same seed" if teacher else ""
+        parts.append(f"{title(method)}: {named}{tail}")
+    return "; ".join(parts) + "."
+
+
+def _temperature(records: list[RunRecord]) -> str:
+    text = (
+        "One number per run, by which its logits are divided; fitted on the validation data, "
+        "applied to the test data."
+    )
+    stuck = sum(record.temperature_at_bound for record in records)
+    if stuck:
+        text += f" In {counted(stuck, 'run')} the search ended at its bound."
+    return text
+
+
+def _test_set(comparison: Comparison, rows: list[Row]) -> str:
+    return (
+        f"With {len(comparison.data.test):,} test samples, an accuracy has a standard error of up "
+        f"to {points(standard_error(comparison, rows), 2)} that no number of seeds removes."
+    )
+
+
+def _environment(records: list[RunRecord]) -> str:
+    described = {
+        f"softtargets {each.softtargets}, torch {each.torch}, Python {each.python}, "
+        f"{each.machine}, {counted(each.threads, 'thread')}": None
+        for each in (record.environment for record in records)
+    }
+    return f"{listed(list(described))}."

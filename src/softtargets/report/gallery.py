@@ -1,0 +1,139 @@
+"""All figures of the page, as inline SVG, each with its name and its description in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from softtargets.lab.compare import Comparison
+from softtargets.lab.records import Example
+from softtargets.lab.summary import METRICS
+from softtargets.report.conclusion import says
+from softtargets.report.figures import (
+    CURVES,
+    confidence_histogram,
+    difference_plot,
+    reliability_diagram,
+    training_curve,
+)
+from softtargets.report.notation import change, percentage, title
+from softtargets.report.predictions import Predictions
+from softtargets.report.svg import inline
+from softtargets.report.targets import (
+    chosen_examples,
+    picture,
+    sample_picture,
+    shown_classes,
+    target_bars,
+)
+from softtargets.report.verdict import Board
+
+STATES = {False: "as trained", True: "after temperature scaling"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gallery:
+    """The figures.
+
+    Attributes:
+        reliability: per state, one diagram per method.
+        histograms: per method, as trained.
+        curves: per measure.
+        differences: per metric; none where nothing can be compared.
+        targets: per method.
+        sample: picture of the sample of `targets`, or None.
+        example: that sample.
+        all_classes: whether `targets` show all classes.
+    """
+
+    reliability: list[tuple[str, list[Markup]]]
+    histograms: list[Markup]
+    curves: list[Markup]
+    differences: list[Markup]
+    targets: list[tuple[str, Markup]]
+    sample: Markup | None
+    example: Example
+    all_classes: bool
+
+
+def draw_gallery(
+    comparison: Comparison,
+    board: Board,
+    predicted: Mapping[bool, Mapping[str, Predictions]],
+) -> Gallery:
+    """Draw everything.
+
+    Args:
+        comparison: finished runs.
+        board: their summary.
+        predicted: predictions by method, as trained (False) and after scaling (True).
+    """
+    examples = chosen_examples(comparison)
+    example = next(iter(examples.values()))
+    classes = shown_classes(examples)
+    image = picture(comparison.data, example.index)
+    return Gallery(
+        reliability=[
+            (state, _reliability(predicted[scaled], state)) for scaled, state in STATES.items()
+        ],
+        histograms=[_histogram(method, each) for method, each in predicted[False].items()],
+        curves=[
+            _svg(training_curve(comparison, measure), measure, f"{heading[0]} by epoch")
+            for measure, heading in CURVES.items()
+        ],
+        differences=_differences(board),
+        targets=[(method, _target(each, method, classes)) for method, each in examples.items()],
+        sample=None
+        if image is None
+        else _svg(sample_picture(image), "sample", f"training sample {example.index}"),
+        example=example,
+        all_classes=len(classes) == comparison.data.num_classes,
+    )
+
+
+def _svg(figure: Figure, name: str, label: str) -> Markup:
+    # The text of a figure was escaped when it was written as XML, the label by `inline`.
+    return Markup(inline(figure, name.replace("_", "-").replace(" ", "-"), label))
+
+
+def _reliability(predicted: Mapping[str, Predictions], state: str) -> list[Markup]:
+    return [
+        _svg(
+            reliability_diagram(each, method),
+            f"reliability-{method}-{state}",
+            f"Reliability diagram of {title(method)} {state}: it {says(method, each.confidence)}",
+        )
+        for method, each in predicted.items()
+    ]
+
+
+def _histogram(method: str, each: Predictions) -> Markup:
+    right = int(each.pooled.outcome_sums.sum())
+    wrong = int(each.pooled.counts.sum()) - right
+    label = (
+        f"Confidence histogram of {title(method)} as trained: {right:,} right and {wrong:,} wrong "
+        f"predictions, mean confidence {percentage(each.confidence.says.value)}"
+    )
+    return _svg(confidence_histogram(each, method), f"histogram-{method}", label)
+
+
+def _differences(board: Board) -> list[Markup]:
+    rows = board.smoothed
+    if board.baseline is None or not rows:
+        return []
+    drawn = []
+    for metric in METRICS:
+        told = ", ".join(
+            f"{title(row.method)} {change(metric, row.plain_difference[metric.key])}"
+            for row in rows
+        )
+        label = f"Differences to hard labels in {metric.title} as trained: {told}"
+        drawn.append(_svg(difference_plot(rows, metric), f"difference-{metric.key}", label))
+    return drawn
+
+
+def _target(example: Example, method: str, classes: list[int]) -> Markup:
+    told = ", ".join(f"class {index} {percentage(example.target[index])}" for index in classes)
+    label = f"Target that {title(method)} gives: {told}"
+    return _svg(target_bars(example, method, classes), f"target-{method}", label)

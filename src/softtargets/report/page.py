@@ -1,0 +1,108 @@
+"""The comparison as one HTML page that needs nothing but itself."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from softtargets.lab.compare import Comparison
+from softtargets.lab.methods import METHODS
+from softtargets.lab.records import write_atomically
+from softtargets.lab.summary import summarise
+from softtargets.report import notation, palette
+from softtargets.report.advice import advice, cautions
+from softtargets.report.cells import difference_sheet, glance_sheet, value_sheet
+from softtargets.report.conclusion import findings, headline
+from softtargets.report.facts import facts, standard_error
+from softtargets.report.gallery import STATES, draw_gallery
+from softtargets.report.predictions import Predictions, predictions
+from softtargets.report.verdict import Board
+
+
+def render_page(comparison: Comparison) -> str:
+    """Return the page. Equal comparisons give equal text.
+
+    Args:
+        comparison: finished runs.
+    """
+    rows = summarise(comparison)
+    board = Board(rows, comparison.settings.seeds)
+    predicted = {
+        scaled: {
+            method: predictions(comparison, method, scaled=scaled) for method in comparison.runs
+        }
+        for scaled in STATES
+    }
+    confidence = {method: each.confidence for method, each in predicted[False].items()}
+    sheets = [(state, value_sheet(board, scaled=scaled)) for scaled, state in STATES.items()]
+    compared = [
+        (state, difference_sheet(board, scaled=scaled))
+        for scaled, state in STATES.items()
+        if board.baseline is not None and board.smoothed
+    ]
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            name=comparison.data.name,
+            board=board,
+            noise=comparison.settings.noise,
+            headline=headline(board, confidence),
+            findings=findings(board, confidence),
+            advice=advice(board),
+            cautions=cautions(board, standard_error(comparison, rows)),
+            reading=_reading(predicted[False]),
+            glance=glance_sheet(board),
+            sheets=sheets,
+            difference_sheets=compared,
+            gallery=draw_gallery(comparison, board, predicted),
+            summaries={name: METHODS[name].summary for name in comparison.runs},
+            facts=facts(comparison, rows),
+        )
+    )
+
+
+def write_page(comparison: Comparison, path: Path) -> None:
+    """Write the page, all of it or nothing.
+
+    Args:
+        comparison: finished runs.
+        path: the HTML file.
+
+    Raises:
+        LabError: the file cannot be written.
+    """
+    write_atomically(path, render_page(comparison).encode())
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        title=notation.title,
+        percentage=notation.percentage,
+        counted=notation.counted,
+        colour=palette.colour_name,
+        dashes=palette.dashes,
+        light=palette.variables(dark=False),
+        dark=palette.variables(dark=True),
+    )
+    return environment
+
+
+def _reading(predicted: Mapping[str, Predictions]) -> dict[str, str]:
+    """The method whose confidence is farthest off, as the example for a reader."""
+    method = max(predicted, key=lambda name: abs(predicted[name].confidence.gap.value))
+    confidence = predicted[method].confidence
+    return {
+        "method": notation.title(method),
+        "says": notation.percentage(confidence.says.value),
+        "right": notation.percentage(confidence.right.value),
+        "gap": notation.points(abs(confidence.gap.value)),
+        "direction": "below" if confidence.gap.value < 0 else "above",
+    }

@@ -1,0 +1,92 @@
+"""What each method's target looks like for one training sample, and that sample's picture."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from softtargets.lab.compare import Comparison
+from softtargets.lab.data import DataSet
+from softtargets.lab.records import Example
+from softtargets.report.figures import WIDTH
+from softtargets.report.notation import title
+from softtargets.report.palette import look
+from softtargets.report.svg import styled
+
+_MOST_BARS = 12
+_TALLEST = 512
+_LEAST_PRINTED = 0.0005
+
+
+def chosen_examples(comparison: Comparison) -> dict[str, Example]:
+    """Return, by method, the stored example of the first seed on which the targets differ most."""
+    first = {method: comparison.records(method)[0].examples for method in comparison.runs}
+    places = range(min(len(examples) for examples in first.values()))
+
+    def spread(place: int) -> float:
+        targets = np.array([examples[place].target for examples in first.values()])
+        return float(np.abs(targets - targets.mean(0)).sum())
+
+    best = max(places, key=spread)
+    return {method: examples[best] for method, examples in first.items()}
+
+
+def shown_classes(examples: dict[str, Example]) -> list[int]:
+    """Return the classes to draw: all, or those that get most from any method."""
+    most = np.max([example.target for example in examples.values()], axis=0)
+    if len(most) <= _MOST_BARS:
+        return list(range(len(most)))
+    return sorted(int(index) for index in np.argsort(-most, kind="stable")[:_MOST_BARS])
+
+
+@styled()
+def target_bars(example: Example, method: str, classes: list[int]) -> Figure:
+    """The entries of a target, each with its value in per cent unless that is 0.0."""
+    figure = Figure(figsize=(WIDTH, 1.9))
+    axes = figure.add_axes((0.13, 0.2, 0.85, 0.64))
+    axes.set_title(title(method))
+    entries = [example.target[index] for index in classes]
+    places = range(len(classes))
+    axes.bar(places, entries, 0.78, color=look(method).light)
+    for place, entry in zip(places, entries, strict=True):
+        if entry >= _LEAST_PRINTED:
+            text = f"{100 * entry:.1f}" if entry < 0.0995 else f"{100 * entry:.0f}"
+            axes.text(place, entry + 0.03, text, ha="center", fontsize=6.5)
+    axes.set_xticks(list(places), [str(index) for index in classes])
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylim(0, 1.15)
+    axes.set_yticks([0, 0.5, 1])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_xlabel("class", labelpad=1)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    return figure
+
+
+def picture(data: DataSet, index: int) -> NDArray[np.float64] | None:
+    """Return a training sample as grey or colour image in [0, 1]; None if it is neither.
+
+    Args:
+        data: the data set.
+        index: number of the sample in the training part.
+    """
+    sample = data.train.inputs[index].double().numpy() * data.deviation + data.mean
+    if sample.ndim == 3 and 1 in (sample.shape[0], sample.shape[-1]):
+        sample = sample.squeeze(0 if sample.shape[0] == 1 else -1)
+    if not (sample.ndim == 2 or (sample.ndim == 3 and sample.shape[-1] == 3)):
+        return None
+    if min(sample.shape[:2]) < 2 or max(sample.shape[:2]) > _TALLEST:
+        return None
+    low, high = sample.min(), sample.max()
+    return np.asarray((sample - low) / ((high - low) or 1.0))
+
+
+@styled()
+def sample_picture(image: NDArray[np.float64]) -> Figure:
+    """The sample; grey ones dark on light."""
+    height, width = image.shape[:2]
+    figure = Figure(figsize=(1.6, 1.6 * height / width))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1, interpolation="none", aspect="auto")
+    axes.set_axis_off()
+    return figure

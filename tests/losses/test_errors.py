@@ -1,0 +1,138 @@
+"""Promise 5.7: what cannot be right is an error that names the argument, the rule, the value and
+the way out; 5.9: negative rates need an opt-in.
+"""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+import softtargets as st
+
+N, K = 8, 5
+
+
+def batch():
+    return 2 * torch.randn(N, K), torch.randint(K, (N,))
+
+
+class TestErrors:  # 5.7
+    def test_5_7_rates(self):
+        logits, labels = batch()
+        with pytest.raises(ValueError, match=r"`rate` must be in \[0, 1\], got 1\.3"):
+            st.cross_entropy(logits, labels, smoothing=1.3)
+        for build in (st.LabelSmoothing, st.CrossEntropyLoss):
+            with pytest.raises(ValueError, match=r"got -0\.1.*`allow_negative=True`"):
+                build(-0.1)
+        with pytest.raises(TypeError, match="`smoothing` must be None, a rate"):
+            st.CrossEntropyLoss("0.1")
+        with pytest.raises(TypeError, match="`smoothing` must be None, a rate"):
+            st.CrossEntropyLoss(True)
+
+    def test_5_7_torchs_arguments(self):
+        with pytest.raises(TypeError, match=r"`label_smoothing`; .*`CrossEntropyLoss\(0\.1\)`"):
+            st.CrossEntropyLoss(label_smoothing=0.1)
+        with pytest.raises(TypeError, match=r"class weights go into `weight=`"):
+            st.CrossEntropyLoss(torch.ones(K))
+        with pytest.raises(TypeError, match=r"`size_average`; use `reduction="):
+            st.CrossEntropyLoss(size_average=True)
+        with pytest.raises(TypeError, match=r"no argument `rate`"):
+            st.CrossEntropyLoss(rate=0.1)
+
+    def test_5_7_labels(self):
+        logits, labels = batch()
+        labels[4] = K
+        with pytest.raises(ValueError, match=r"0 \.\. 4 \(5 classes\), got 5 at \(4,\); .*ignore"):
+            st.cross_entropy(logits, labels)
+        with pytest.raises(ValueError, match=r"got -1 at \(4,\)"):
+            st.cross_entropy(logits, labels.clamp(max=0) - 1 * (labels == K))
+        with pytest.raises(TypeError, match=r"`target` must hold integers, got torch.bool"):
+            st.cross_entropy(logits, labels > 2)
+        with pytest.raises(TypeError, match=r"`target` must be integer labels, prob.*got list"):
+            st.cross_entropy(logits, labels.tolist())
+
+    def test_5_7_shapes(self):
+        logits, labels = batch()
+        with pytest.raises(ValueError, match=r"labels of shape \(8,\) .* got \(8, 1\)"):
+            st.cross_entropy(logits, labels.unsqueeze(-1))
+        with pytest.raises(ValueError, match=r"got \(8, 5\); one-hot rows must be floating point"):
+            st.cross_entropy(logits, functional.one_hot(labels, K))
+        with pytest.raises(ValueError, match=r"probabilities of the logits' shape .* got \(8, 4\)"):
+            st.cross_entropy(logits, torch.rand(N, K - 1))
+        with pytest.raises(ValueError, match=r"batch shape \(8,\) and 5 classes .* \(8,\) and 4"):
+            st.cross_entropy(logits, st.Target.from_labels(labels % 4, 4))
+        with pytest.raises(ValueError, match=r"`class_dim` must be a dimension .* 2, got 2"):
+            st.cross_entropy(logits, labels, class_dim=2)
+        with pytest.raises(ValueError, match=r"`logits` must have shape .* a scalar"):
+            st.cross_entropy(torch.tensor(1.0), labels)
+        with pytest.raises(TypeError, match=r"`logits` must be a floating point tensor"):
+            st.cross_entropy(logits.long(), labels)
+
+    def test_5_7_rows_that_are_no_distribution(self):
+        logits, _ = batch()
+        probs = torch.rand(N, K)
+        options = st.LossOptions(validate=True)
+        with pytest.raises(ValueError, match=r"must hold distributions .* apply softmax"):
+            st.cross_entropy(logits, probs, options=options)
+        st.cross_entropy(logits, torch.softmax(probs, -1), options=options)
+
+    def test_5_7_options(self):
+        logits, labels = batch()
+        with pytest.raises(ValueError, match=r'`reduction` must be "mean", "sum" or "none"'):
+            st.CrossEntropyLoss(reduction="average")
+        with pytest.raises(ValueError, match=r'`normalizer` replaces .* got "?\'?sum'):
+            st.cross_entropy(logits, labels, reduction="sum", normalizer=2)
+        for wrong in (0, -1.0, float("nan"), torch.tensor(0.0)):
+            with pytest.raises(ValueError, match=r"`normalizer` must be > 0"):
+                st.cross_entropy(logits, labels, normalizer=wrong)
+        with pytest.raises(ValueError, match=r"`normalizer` must be one number"):
+            st.cross_entropy(logits, labels, normalizer=torch.ones(2))
+        with pytest.raises(TypeError, match=r"`normalizer` must be a number or a tensor, got str"):
+            st.cross_entropy(logits, labels, normalizer="8")
+        with pytest.raises(ValueError, match=r'`impl` must be None or "eager", got "?\'?triton'):
+            st.LossOptions(impl="triton")
+        with pytest.raises(ValueError, match=r'`weight_mode` must be "per_class" or'):
+            st.LossOptions(weight_mode="per_label")
+        with pytest.raises(TypeError, match=r"`class_mask` must be a bool tensor"):
+            st.cross_entropy(logits, labels, class_mask=torch.ones(K))
+        with pytest.raises(ValueError, match=r"`class_mask` must have the logits' shape"):
+            st.cross_entropy(logits, labels, class_mask=torch.ones(K - 1, dtype=torch.bool))
+
+    def test_5_7_weights(self):
+        logits, labels = batch()
+        with pytest.raises(ValueError, match=r"`weight` must have shape \(5,\), .* got \(4,\)"):
+            st.cross_entropy(logits, labels, weight=torch.ones(4))
+        with pytest.raises(TypeError, match=r"`weight` must be a floating point tensor"):
+            st.CrossEntropyLoss(weight=torch.ones(K, dtype=torch.long))
+        with pytest.raises(ValueError, match=r"`weight` must have shape"):
+            st.CrossEntropyLoss(weight=torch.ones(2, 2))
+
+    def test_5_7_ignore_index_cannot_be_taken_out_of_a_smoothed_target(self):
+        logits, labels = batch()
+        smooth = st.Target.from_labels(labels, K).smooth(0.1)
+        with pytest.raises(ValueError, match=r"`ignore_index=2` is a class .*`Target.from_labels`"):
+            st.cross_entropy(logits, smooth, ignore_index=2)
+
+
+class TestNegativeRates:  # 5.9
+    def test_5_9_they_need_an_opt_in_and_are_unbounded_below(self):
+        with pytest.raises(ValueError, match="unbounded below"):
+            st.LabelSmoothing(-1.0)
+        policy = st.LabelSmoothing(-1.0, allow_negative=True)
+        labels = torch.tensor([0])
+        losses = [
+            st.cross_entropy(torch.tensor([[z, 0.0, 0.0]]), labels, smoothing=policy).item()
+            for z in (0.0, 10.0, 100.0)
+        ]
+        assert losses[2] < losses[1] < 0 < losses[0]
+        assert losses[2] == pytest.approx(-200 / 3)
+
+    def test_5_9_torch_takes_them_for_0(self):
+        logits, labels = batch()
+        policy = st.LabelSmoothing(-0.5, allow_negative=True)
+        ours = st.cross_entropy(logits, labels, smoothing=policy)
+        gap = (logits.gather(1, labels[:, None])[:, 0] - logits.mean(-1)).mean()
+        plain = functional.cross_entropy(logits, labels)
+        torch.testing.assert_close(ours, plain - 0.5 * gap)
+        assert not math.isclose(ours.item(), plain.item())

@@ -1,0 +1,59 @@
+"""Typical typed use of the public interface; checked by `mypy --strict`, never run."""
+
+from typing import assert_type
+
+import torch
+from torch import Tensor
+
+import softtargets as st
+from softtargets import testing
+
+
+def targets(labels: Tensor, probs: Tensor) -> None:
+    target = st.Target.from_labels(labels, 10)
+    assert_type(target, st.Target)
+    assert_type(st.Target.from_probs(probs, smoothed=True), st.Target)
+    assert_type(st.Target.from_top_k(labels, probs, 10, rest="none"), st.Target)
+    assert_type(target.smooth(0.1, prior=probs), st.Target)
+    assert_type(target.smooth(torch.rand(3)).mix(target.smooth(0.0), 0.3), st.Target)
+    assert_type(0.3 * target + (1 - 0.3) * target, st.Target)
+    assert_type(target[0], st.Target)
+    assert_type(target.to("cpu", dtype=torch.float64), st.Target)
+    assert_type(target.dense(), Tensor)
+    assert_type(target.mass(), Tensor)
+    assert_type(target.dot(probs), Tensor)
+    assert_type(target.entropy(), Tensor)
+    assert_type(target.num_classes, int)
+    assert_type(target.batch_shape, torch.Size)
+
+
+def losses(logits: Tensor, labels: Tensor, weight: Tensor) -> None:
+    options = st.LossOptions(validate=True, weight_mode="per_sample")
+    loss = st.cross_entropy(
+        logits, labels, smoothing=0.1, weight=weight, reduction="none", options=options
+    )
+    assert_type(loss, Tensor)
+    assert_type(st.cross_entropy(logits, st.Target.from_labels(labels, 10)), Tensor)
+    criterion = st.CrossEntropyLoss(st.OnlineLabelSmoothing(10), weight=weight, class_dim=-1)
+    total: Tensor = criterion(logits, labels, normalizer=8)
+    total.backward()  # type: ignore[no-untyped-call]
+    st.CrossEntropyLoss(reduction="average")  # type: ignore[arg-type]
+
+
+def policies(labels: Tensor, logits: Tensor) -> None:
+    every: list[st.AbstractSmoothing] = [
+        st.LabelSmoothing(0.1, convention="K-1"),
+        st.OnlineLabelSmoothing(10, hard_weight=0.5, initial="zeros"),
+        st.InstanceLabelSmoothing(st.QuadraticRate(0.9, 1.0), spread="teacher"),
+    ]
+    assert_type(every[0].forward(st.Target.from_labels(labels, 10), logits), st.Target)
+    online = st.OnlineLabelSmoothing(10)
+    assert_type(online.matrix, Tensor)
+    online.end_epoch()
+    testing.check_policy(lambda: st.LabelSmoothing(0.1), 10)
+
+
+def noise(labels: Tensor) -> None:
+    noisy = st.noise.symmetric(labels, 0.2, 10, generator=torch.Generator())
+    assert_type(noisy.labels, Tensor)
+    assert_type(noisy.transition, Tensor)

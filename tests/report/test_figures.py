@@ -1,0 +1,111 @@
+import dataclasses
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+import torch
+
+from softtargets.lab.data import Split
+from softtargets.lab.summary import summarise
+from softtargets.report.figures import reliability_diagram
+from softtargets.report.overview import write_summary_figure
+from softtargets.report.palette import look
+from softtargets.report.predictions import predictions
+from softtargets.report.svg import inline, standalone
+from softtargets.report.targets import chosen_examples, picture, shown_classes, target_bars
+
+
+def test_predictions_of_all_seeds_are_pooled(comparison):
+    found = predictions(comparison, "ls", scaled=False)
+    samples = len(comparison.data.test) * comparison.settings.seeds
+    assert int(found.pooled.counts.sum()) == samples
+    accuracies = [record.metrics["accuracy"].value for record in comparison.records("ls")]
+    assert found.confidence.right.value == pytest.approx(np.mean(accuracies))
+    assert found.confidence.gap.value == pytest.approx(
+        found.confidence.says.value - found.confidence.right.value
+    )
+
+
+def test_scaled_predictions_use_each_runs_temperature(comparison):
+    says = []
+    for arrays, record in zip(comparison.arrays("ls"), comparison.records("ls"), strict=True):
+        logits = torch.from_numpy(arrays["test_logits"]).double() / record.temperature
+        says.append(float(logits.softmax(-1).amax(-1).mean()))
+    found = predictions(comparison, "ls", scaled=True)
+    assert found.confidence.says.value == pytest.approx(np.mean(says))
+    assert found.confidence.right == predictions(comparison, "ls", scaled=False).confidence.right
+
+
+def test_diagram_shows_the_curve(comparison):
+    found = predictions(comparison, "ls", scaled=False)
+    axes, counts = reliability_diagram(found, "ls").axes
+    drawn = max((line.get_xydata() for line in axes.lines), key=len)
+    filled = found.pooled.counts > 0
+    expected = (found.pooled.outcome_sums / found.pooled.counts)[filled]
+    np.testing.assert_allclose(drawn[:, 1], expected)
+    heights = [bar.get_height() for bar in counts.patches]
+    np.testing.assert_allclose(heights, found.pooled.counts)
+    assert axes.get_xlim() == (0, 1)
+
+
+def test_inline_figures_of_other_names_share_no_id(comparison):
+    figure = reliability_diagram(predictions(comparison, "ls", scaled=False), "ls")
+    roots = [ElementTree.fromstring(inline(figure, name, "a < b")) for name in ("one", "two")]
+    first, second = ({each.get("id") for each in root.iter() if each.get("id")} for root in roots)
+    assert first
+    assert not first & second
+    assert roots[0].get("aria-label") == "a < b"
+    assert look("ls").light not in inline(figure, "one", "")
+    assert look("ls").light in standalone(figure)
+
+
+def test_text_of_a_figure_stays_text_and_keeps_its_digits(comparison):
+    example = chosen_examples(comparison)["ls"]
+    figure = target_bars(example, "ls", list(range(10)))
+    figure.axes[0].set_title("0.12345 $x$ <b>")
+    text = "".join(ElementTree.fromstring(inline(figure, "t", "")).itertext())
+    assert "0.12345 $x$ <b>" in text
+
+
+def test_summary_is_written_as_svg_and_png(comparison, tmp_path):
+    rows = summarise(comparison)
+    for name in ("one.svg", "two.svg", "one.png", "two.png"):
+        write_summary_figure(rows, tmp_path / name, heading="digits <&> $x$")
+    for kind in ("svg", "png"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+    ElementTree.parse(tmp_path / "one.svg")
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((8, 8), (8, 8)),
+        ((8, 8, 1), (8, 8)),
+        ((1, 8, 8), (8, 8)),
+        ((8, 8, 3), (8, 8, 3)),
+        ((64,), None),
+        ((1, 64), None),
+        ((5, 5, 5), None),
+        ((600, 2), None),
+    ],
+)
+def test_only_images_have_a_picture(comparison, shape, expected):
+    inputs = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    part = Split(inputs=inputs, labels=torch.tensor([0, 1]))
+    image = picture(dataclasses.replace(comparison.data, train=part), 1)
+    assert (None if image is None else image.shape) == expected
+    if image is not None:
+        assert image.min() == 0
+        assert image.max() == 1
+
+
+def test_of_many_classes_those_with_most_target_are_shown(comparison):
+    example = chosen_examples(comparison)["ls"]
+    target = [0.0] * 100
+    target[7], target[99] = 0.9, 0.1
+    wide = type(example)(index=0, true_label=7, label=7, target=target)
+    shown = shown_classes({"ls": wide})
+    assert {7, 99} <= set(shown)
+    assert shown == sorted(shown)
+    assert len(shown) == 12

@@ -1,0 +1,234 @@
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as some
+from torch import nn
+
+import softtargets as st
+from softtargets.testing import check_policy
+
+K = 5
+RATE = st.QuadraticRate(0.9, 1.5)
+
+
+def batch(n=12):
+    return torch.randn(n, K), torch.randint(K, (n,)), torch.randn(n, K)
+
+
+def target_of(labels, dtype=torch.float32):
+    return st.Target.from_labels(labels, K, dtype=dtype)
+
+
+POLICIES = {
+    "ILS1": lambda **more: st.InstanceLabelSmoothing(RATE, "uniform", 2.0, **more),
+    "ILS2": lambda **more: st.InstanceLabelSmoothing(0.1, "teacher", 2.0, **more),
+    "ILS": lambda **more: st.InstanceLabelSmoothing(RATE, "teacher", 2.0, **more),
+}
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_battery(kind):
+    check_policy(
+        POLICIES[kind], K, context=lambda logits: {"teacher_logits": logits.flip(0)}, compiles=True
+    )
+
+
+class Teacher(nn.Module):
+    """A linear map with dropout that records how it was called."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, K)
+        self.dropout = nn.Dropout(0.5)
+        self.calls = []
+
+    def forward(self, x):
+        self.calls.append((self.training, self.dropout.training, torch.is_grad_enabled()))
+        return self.dropout(self.linear(x))
+
+
+class TestTeacher:
+    def test_it_is_not_registered(self):
+        teacher = Teacher()
+        criterion = st.CrossEntropyLoss(st.InstanceLabelSmoothing(0.1, "teacher", teacher=teacher))
+        assert list(criterion.parameters()) == []
+        assert criterion.state_dict() == {}
+        assert teacher not in list(criterion.modules())
+        assert criterion.smoothing.teacher is teacher
+        teacher.eval()
+        criterion.train()
+        assert not teacher.training
+        criterion.double()
+        assert teacher.linear.weight.dtype == torch.float32
+
+    def test_it_runs_in_eval_mode_without_gradients_and_is_left_as_it_was(self):
+        teacher = Teacher()
+        teacher.linear.eval()
+        policy = st.InstanceLabelSmoothing(0.1, "teacher", teacher=teacher)
+        logits, labels, _ = batch()
+        inputs = torch.randn(12, 3, requires_grad=True)
+        loss = st.CrossEntropyLoss(policy)(logits.requires_grad_(), labels, inputs=inputs)
+        loss.backward()
+        assert teacher.calls == [(False, False, False)]
+        assert teacher.training
+        assert teacher.dropout.training
+        assert not teacher.linear.training
+        assert teacher.linear.weight.grad is None
+        assert inputs.grad is None
+
+    def test_its_flags_are_restored_after_an_error(self):
+        teacher = Teacher()
+        policy = st.InstanceLabelSmoothing(0.1, "teacher", teacher=teacher)
+        with pytest.raises(RuntimeError):
+            policy(target_of(torch.tensor([0])), inputs=torch.randn(1, 7))
+        assert teacher.training
+        assert teacher.dropout.training
+
+    @pytest.mark.parametrize("kind", POLICIES)
+    def test_inputs_and_teacher_logits_give_the_same(self, kind):
+        logits, labels, _ = batch()
+        teacher, inputs = Teacher(), torch.randn(12, 3)
+        by_inputs = st.CrossEntropyLoss(POLICIES[kind](teacher=teacher))
+        by_logits = st.CrossEntropyLoss(POLICIES[kind]())
+        said = teacher.eval()(inputs)
+        assert torch.equal(
+            by_inputs(logits, labels, inputs=inputs),
+            by_logits(logits, labels, teacher_logits=said),
+        )
+
+    def test_images_and_plain_functions(self):
+        images = torch.randn(2, K, 3, 4)
+        labels = torch.randint(K, (2, 3, 4))
+        policy = st.InstanceLabelSmoothing(0.1, "teacher", teacher=lambda x: x.flip(0))
+        by_inputs = st.CrossEntropyLoss(policy)(images, labels, inputs=images)
+        by_logits = st.CrossEntropyLoss(policy)(images, labels, teacher_logits=images.flip(0))
+        assert torch.equal(by_inputs, by_logits)
+        last = st.InstanceLabelSmoothing(
+            0.1, "teacher", teacher=lambda x: x.flip(0).movedim(1, -1), class_dim=-1
+        )
+        assert torch.equal(st.CrossEntropyLoss(last)(images, labels, inputs=images), by_logits)
+
+    def test_it_is_needed(self):
+        policy = st.InstanceLabelSmoothing(0.1, "teacher")
+        target = target_of(torch.tensor([0]))
+        with pytest.raises(TypeError, match="pass `teacher_logits=`, or `inputs=`"):
+            policy(target)
+        with pytest.raises(TypeError, match="`teacher=` at construction"):
+            policy(target, inputs=torch.randn(1, 3))
+        with pytest.raises(ValueError, match="both given; pass one"):
+            policy(target, inputs=torch.randn(1, 3), teacher_logits=torch.randn(1, K))
+        st.InstanceLabelSmoothing(0.1)(target)
+
+    def test_its_shape_and_values_are_checked(self):
+        policy = st.InstanceLabelSmoothing(0.1, "teacher")
+        target = target_of(torch.tensor([0, -100]))
+        with pytest.raises(ValueError, match=r"shape \(2, 5\) \(classes last\), got \(2, 4\)"):
+            policy(target, teacher_logits=torch.randn(2, K - 1))
+        for wrong in (float("nan"), float("inf")):
+            bad = torch.randn(2, K)
+            bad[0, 3] = wrong
+            with pytest.raises(ValueError, match="must hold no NaN or inf"):
+                policy(target, teacher_logits=bad)
+        with pytest.raises(ValueError, match=r"no row of -inf alone"):
+            policy(target, teacher_logits=torch.full((2, K), -torch.inf))
+        ignored = torch.randn(2, K)
+        ignored[1] = float("nan")
+        assert policy(target, teacher_logits=ignored).dense().isfinite().all()
+
+    def test_a_copied_policy_keeps_its_teacher(self):
+        policy = st.InstanceLabelSmoothing(0.1, "teacher", teacher=Teacher().eval())
+        inputs, target = torch.randn(2, 3), target_of(torch.tensor([0, 1]))
+        expected = policy(target, inputs=inputs).dense()
+        assert torch.equal(copy.deepcopy(policy)(target, inputs=inputs).dense(), expected)
+
+
+class TestFormulas:
+    @pytest.mark.parametrize("kind", POLICIES)
+    def test_a_certain_teacher_is_finite(self, kind):
+        certain = torch.tensor([[1000.0, 0, 0, 0, 0], [0.0, -torch.inf, 0, -torch.inf, 1.0]])
+        only = torch.full((1, K), -torch.inf)
+        only[0, 0] = 0.0
+        teacher = torch.cat([certain, only])
+        dense = POLICIES[kind]()(target_of(torch.tensor([0, 4, 0])), teacher_logits=teacher).dense()
+        assert dense.isfinite().all()
+        torch.testing.assert_close(dense.sum(-1), torch.ones(3))
+        torch.testing.assert_close(dense[2, 1:], dense[2, 1:].mean().expand(K - 1))
+
+    @given(some.floats(0.0, 1.0), some.floats(0.1, 50.0))
+    def test_two_classes_are_plain_smoothing(self, rate, temperature):
+        target = st.Target.from_labels(torch.tensor([0, 1]), 2, dtype=torch.float64)
+        teacher = torch.tensor([[3.0, -1.0], [50.0, -9.0]], dtype=torch.float64)
+        ils2 = st.InstanceLabelSmoothing(rate, "teacher", temperature)
+        plain = st.LabelSmoothing(rate, convention="K-1")(target).dense()
+        torch.testing.assert_close(ils2(target, teacher_logits=teacher).dense(), plain)
+
+    def test_an_infinite_temperature_spreads_evenly(self):
+        _, labels, teacher = batch()
+        ils2 = st.InstanceLabelSmoothing(0.2, "teacher", 1e12)
+        plain = st.LabelSmoothing(0.2, convention="K-1")(target_of(labels)).dense()
+        dense = ils2(target_of(labels), teacher_logits=teacher).dense()
+        torch.testing.assert_close(dense, plain)
+        even = st.InstanceLabelSmoothing(0.2)(target_of(labels)).dense()
+        torch.testing.assert_close(even, plain)
+
+    def test_the_rate_is_clamped(self):
+        rates = st.QuadraticRate(0.975, 2.0)(torch.tensor([0.1, 0.975, 0.9]))
+        torch.testing.assert_close(rates, torch.tensor([0.2, 0.0, 2 * 0.075**2]))
+        free = st.QuadraticRate(0.975, 2.0, max_rate=1.0)(torch.tensor([0.1, 0.5]))
+        torch.testing.assert_close(free, torch.tensor([1.0, 2 * 0.475**2]))
+
+    def test_the_rates_temperature_is_its_own(self):
+        labels = torch.tensor([0])
+        teacher = torch.tensor([[2.0, 1.0, 0.0, 0.0, 0.0]])
+        p = torch.softmax(teacher / 4, -1)[0, 0]
+        policy = st.InstanceLabelSmoothing(st.QuadraticRate(0.9, 1.0, 1.0, 4.0), "teacher")
+        dense = policy(target_of(labels), teacher_logits=teacher).dense()
+        rate = (p - 0.9) ** 2
+        torch.testing.assert_close(dense[0, 0], 1 - rate)
+        torch.testing.assert_close(dense[0, 1:], rate * torch.softmax(teacher[0, 1:], -1))
+
+    @pytest.mark.parametrize("kind", POLICIES)
+    def test_mixed_labels_take_the_mixture(self, kind):
+        _, labels, teacher = batch()
+        lam = torch.rand(12)
+        other = labels.flip(0)
+        policy = POLICIES[kind]()
+        mixed = policy(target_of(labels).mix(target_of(other), lam), teacher_logits=teacher)
+        a = policy(target_of(labels), teacher_logits=teacher)
+        b = policy(target_of(other), teacher_logits=teacher)
+        torch.testing.assert_close(mixed.dense(), a.mix(b, lam).dense())
+        torch.testing.assert_close(mixed.mass(), torch.ones(12))
+
+    def test_half_precision_teachers(self):
+        _, labels, teacher = batch()
+        policy = POLICIES["ILS"]()
+        half = policy(target_of(labels), teacher_logits=teacher.half())
+        full = policy(target_of(labels), teacher_logits=teacher.half().float())
+        assert torch.equal(half.dense(), full.dense())
+        assert half.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: st.InstanceLabelSmoothing(1.2), r"`rate` must be in \[0, 1\], got 1.2"),
+        (lambda: st.InstanceLabelSmoothing(0.1, "even"), r'`spread` must be "uniform" or'),
+        (lambda: st.InstanceLabelSmoothing(0.1, temperature=0.0), "`temperature` must be finite"),
+        (lambda: st.QuadraticRate(1.5, 1.0), r"`p1` must be in \[0, 1\]"),
+        (lambda: st.QuadraticRate(0.5, -1.0), r"`p2` must be in \[0, inf\]"),
+        (lambda: st.QuadraticRate(0.5, 1.0, 1.5), r"`max_rate` must be in \[0, 1\]"),
+        (lambda: st.QuadraticRate(0.5, 1.0, temperature=-1.0), "`temperature` must be finite"),
+    ],
+)
+def test_arguments(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_targets_it_cannot_read():
+    with pytest.raises(TypeError, match="labels or mixed labels"):
+        st.InstanceLabelSmoothing(0.1)(st.Target.from_probs(torch.eye(K)))
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        st.InstanceLabelSmoothing(0.1)(st.Target.from_labels(torch.tensor([0]), 1))
