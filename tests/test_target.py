@@ -302,3 +302,11 @@ def test_labels_are_not_changed():
     labels = torch.tensor([1, -100, 2])
     st.cross_entropy(torch.randn(3, 4, requires_grad=True), labels, smoothing=0.1).backward()
     assert labels.tolist() == [1, -100, 2]
+
+
+def test_a_signed_row_that_sums_to_zero_is_left_alone_where_nothing_is_dead():
+    table = torch.tensor([[1.0, -1.0, 0.0], [0.5, 0.5, -1.0], [0.0, 0.0, 0.0]])
+    target = st.Target.from_labels(torch.tensor([0, 1]), 3).map_classes(table)
+    alive = torch.tensor([[True, True, True], [True, False, True]])
+    torch.testing.assert_close(target.dense(alive)[0], table[0])
+    torch.testing.assert_close(target.dense(alive), dense_target(target, alive).float())

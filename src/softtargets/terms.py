@@ -198,9 +198,11 @@ def _renormalised(values: Tensor, alive: Tensor) -> Tensor:
     mass = values.sum(-1, keepdim=True)
     living = values * alive
     remaining = living.sum(-1, keepdim=True)
-    even = mass * alive / alive.sum(-1, keepdim=True).clamp(min=1)
+    count = alive.sum(-1, keepdim=True)
     safe = torch.where(remaining == 0, 1, remaining)
-    return torch.where(remaining == 0, even, living * (mass / safe))
+    kept = torch.where(remaining == 0, mass * alive / count.clamp(min=1), living * (mass / safe))
+    # A signed row may sum to 0: it is left alone where nothing is dead.
+    return torch.where(count == alive.shape[-1], values, kept)
 
 
 def _matmul(left: Tensor, right: Tensor) -> Tensor:

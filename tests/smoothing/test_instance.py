@@ -232,3 +232,29 @@ def test_targets_it_cannot_read():
         st.InstanceLabelSmoothing(0.1)(st.Target.from_probs(torch.eye(K)))
     with pytest.raises(ValueError, match="at least 2 classes"):
         st.InstanceLabelSmoothing(0.1)(st.Target.from_labels(torch.tensor([0]), 1))
+
+
+def test_the_teacher_puts_nothing_on_a_class_that_is_dead_for_the_student():
+    teacher = torch.tensor([[3.0, 2.0, 1.0, 0.0]], dtype=torch.float64)
+    logits = torch.tensor([[1.0, -torch.inf, 0.5, 0.0]], dtype=torch.float64)
+    labels = torch.tensor([0])
+    policy = st.InstanceLabelSmoothing(0.1, spread="teacher")
+    target = policy(
+        st.Target.from_labels(labels, 4, dtype=torch.float64), logits, teacher_logits=teacher
+    )
+    shares = torch.softmax(teacher[0, 2:], -1) * 0.1
+    expected = torch.tensor([[0.9, 0.0, *shares.tolist()]], dtype=torch.float64)
+    torch.testing.assert_close(target.dense(), expected)
+    loss = st.CrossEntropyLoss(policy)(logits, labels, teacher_logits=teacher)
+    assert torch.isfinite(loss)
+    masked = logits.nan_to_num(neginf=-1e9)
+    mask = logits != -torch.inf
+    again = st.CrossEntropyLoss(policy)(masked, labels, teacher_logits=teacher, class_mask=mask)
+    torch.testing.assert_close(again, loss)
+
+
+def test_a_label_with_no_living_class_beside_it_keeps_everything():
+    logits = torch.tensor([[1.0, -torch.inf, -torch.inf]])
+    policy = st.InstanceLabelSmoothing(0.1, spread="teacher")
+    loss = st.CrossEntropyLoss(policy)(logits, torch.tensor([0]), teacher_logits=torch.zeros(1, 3))
+    assert loss == 0

@@ -137,7 +137,10 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         rates = self._rates(entries, teacher_logits)
         if self.spread == "uniform":
             return self._evenly(target, rates)
-        return self._as_teacher(target, rates, teacher_logits)
+        dead = torch.zeros_like(teacher_logits, dtype=torch.bool)
+        if logits is not None:
+            dead = logits.detach() == -torch.inf
+        return self._as_teacher(target, rates, teacher_logits, dead)
 
     def _rates(self, entries: Entries, teacher_logits: Tensor) -> Tensor:
         if not isinstance(self.rate, QuadraticRate):
@@ -153,19 +156,26 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         moved = Uniform((entries.weights * uniform).sum(-1), num_classes)
         return replace(target, entries=kept, others=(moved,)).smoothed_from(target)
 
-    def _as_teacher(self, target: Target, rates: Tensor, teacher_logits: Tensor) -> Target:
-        entries = target.entries
+    def _as_teacher(
+        self, target: Target, rates: Tensor, teacher_logits: Tensor, dead: Tensor
+    ) -> Target:
+        """Spread as the teacher does, over classes that are alive for the student."""
+        entries, kept = target.entries, []
         rows: list[AbstractTerm] = []
         for j in range(entries.classes.shape[-1]):
-            label = entries.classes[..., j : j + 1]
-            others = (teacher_logits / self.temperature).scatter(-1, label, -torch.inf)
+            closed = dead.scatter(-1, entries.classes[..., j : j + 1], True)
+            others = (teacher_logits / self.temperature).masked_fill(closed, -torch.inf)
             # A teacher that rules out every other class says nothing: spread evenly.
             silent = (others == -torch.inf).all(-1, keepdim=True)
-            others = torch.where(silent, 0, others).scatter(-1, label, -torch.inf)
-            moved = entries.weights[..., j] * rates[..., j]
-            rows.append(DenseRows(torch.softmax(others, -1), moved))
-        kept = replace(entries, weights=entries.weights * (1 - rates))
-        return replace(target, entries=kept, others=tuple(rows)).smoothed_from(target)
+            others = torch.where(silent, torch.where(closed, -torch.inf, 0.0), others)
+            # A label without a living class beside it keeps everything.
+            alone = closed.all(-1, keepdim=True)
+            spread = torch.softmax(others.masked_fill(alone, 0.0), -1)
+            moved = entries.weights[..., j] * rates[..., j].masked_fill(alone[..., 0], 0.0)
+            rows.append(DenseRows(spread, moved))
+            kept.append(entries.weights[..., j] - moved)
+        entries = replace(entries, weights=torch.stack(kept, -1))
+        return replace(target, entries=entries, others=tuple(rows)).smoothed_from(target)
 
     def _teacher_logits(self, target: Target, given: Tensor | None, inputs: Any) -> Tensor:
         """Return checked `(*batch, K)` teacher logits, 0 at ignored positions."""

@@ -195,10 +195,10 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         the sums of a restored run would differ in their last bit.
         """
         return {
-            "sums": self._local_sums.cpu(),
-            "counts": self._local_counts.cpu(),
-            "shared_sums": self._shared_sums.cpu(),
-            "shared_counts": self._shared_counts.cpu(),
+            "sums": self._local_sums.to("cpu", copy=True),
+            "counts": self._local_counts.to("cpu", copy=True),
+            "shared_sums": self._shared_sums.to("cpu", copy=True),
+            "shared_counts": self._shared_counts.to("cpu", copy=True),
             "epochs": self.epochs,
         }
 
