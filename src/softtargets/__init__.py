@@ -6,7 +6,12 @@ need the extra `softtargets[lab]`.
 
 from softtargets import calibration, noise
 from softtargets.engine import LossOptions
-from softtargets.losses import CrossEntropyLoss, cross_entropy
+from softtargets.losses import (
+    CrossEntropyLoss,
+    LinearCrossEntropyLoss,
+    cross_entropy,
+    linear_cross_entropy,
+)
 from softtargets.smoothing import (
     AbstractSmoothing,
     InstanceLabelSmoothing,
@@ -23,11 +28,13 @@ __all__ = [
     "CrossEntropyLoss",
     "InstanceLabelSmoothing",
     "LabelSmoothing",
+    "LinearCrossEntropyLoss",
     "LossOptions",
     "OnlineLabelSmoothing",
     "QuadraticRate",
     "Target",
     "calibration",
     "cross_entropy",
+    "linear_cross_entropy",
     "noise",
 ]

@@ -34,10 +34,14 @@ class _CrossEntropy(torch.autograd.Function):
         class_mask: Tensor | None,
         reuse_logits: bool,
     ) -> tuple[Tensor, Tensor]:
-        ctx.masked = not logits.is_cpu
         ctx.target, ctx.reuse_logits = target, reuse_logits
-        keys = _keys(logits)
-        parts = [_block_values(ctx, logits, weight, class_mask, key) for key in keys]
+        keys, parts, ctx.masked = block_keys(logits), [], False
+        for key in keys:
+            mask = None if class_mask is None else class_mask[key]
+            block = formula.masked_logits(logits[key], mask)
+            part, masked = block_values(block, target[key] if key else target, weight)
+            parts.append(part)
+            ctx.masked |= masked
         if len(parts) == 1:
             losses, partition, mass = parts[0]
         else:
@@ -55,7 +59,7 @@ class _CrossEntropy(torch.autograd.Function):
             grad = _differentiable_gradient(ctx.target, logits, weight, class_mask, incoming)
         else:
             grad = logits if ctx.reuse_logits else torch.empty_like(logits)
-            for key in _keys(logits):
+            for key in block_keys(logits):
                 block = logits[key]
                 mask = None if class_mask is None else class_mask[key]
                 same = class_mask is None and block.dtype == partition.dtype
@@ -71,21 +75,18 @@ class _CrossEntropy(torch.autograd.Function):
         return grad, None, None, None, None
 
 
-def _block_values(
-    ctx: Any,
-    logits: Tensor,
-    weight: Tensor | None,
-    class_mask: Tensor | None,
-    key: tuple[slice, ...],
-) -> formula.Values:
-    block = formula.masked_logits(logits[key], None if class_mask is None else class_mask[key])
-    target = ctx.target[key] if key else ctx.target
-    if logits.is_cpu:
+def block_values(
+    block: Tensor, target: Target, weight: Tensor | None
+) -> tuple[formula.Values, bool]:
+    """Return the values of a block, and whether they were computed with masks.
+
+    On a CPU the masks are left out until a sum that is not finite asks for them.
+    """
+    if block.is_cpu:
         result = formula.fast_values(block, target, weight)
         if math.isfinite(float(result.losses.sum())):
-            return result
-    ctx.masked = True
-    return formula.values(block, target, weight)
+            return result, False
+    return formula.values(block, target, weight), True
 
 
 def _assembled(
@@ -106,7 +107,8 @@ def _own_floats(target: Target) -> tuple[Tensor, ...]:
     )
 
 
-def _keys(logits: Tensor) -> list[tuple[slice, ...]]:
+def block_keys(logits: Tensor) -> list[tuple[slice, ...]]:
+    """Return the selections that cut class-last logits into blocks; `()` where one will do."""
     limit = BLOCK_ELEMENTS if logits.is_cpu else BLOCK_ELEMENTS_GPU
     return [()] if logits.numel() <= limit else list(blocks(logits.shape, limit))
 

@@ -1,0 +1,203 @@
+"""Softmax cross-entropy fused with the linear layer before it."""
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from softtargets.engine import LossOptions
+from softtargets.engine.linear import linear_losses
+from softtargets.losses.arguments import as_target
+from softtargets.losses.reduction import Reduction, check_reduction, reduce
+from softtargets.smoothing.base import AbstractSmoothing, apply_smoothing, check_smoothing_type
+from softtargets.smoothing.uniform import LabelSmoothing
+from softtargets.target import Target
+
+
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    target: Tensor | Target,
+    *,
+    bias: Tensor | None = None,
+    smoothing: AbstractSmoothing | float | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    normalizer: Tensor | float | None = None,
+    options: LossOptions | None = None,
+) -> Tensor:
+    r"""Return the cross-entropy of `softmax(hidden @ weight.T + bias)` without the N x K logits.
+
+    The same numbers as `cross_entropy(linear(hidden, weight, bias), target, class_dim=-1)` for
+    every target, on any device. Logits exist a chunk of rows at a time; a policy sees one chunk and
+    returns that chunk's target, and observes each chunk once. Beside the inputs' gradients about
+    64 MiB are used.
+
+    Args:
+        hidden: `(*batch, D)`.
+        weight: `(K, D)`, the output layer, of the same dtype; may be tied to an embedding.
+        target: integer labels `(*batch)`, probabilities `(*batch, K)`, or a `Target`.
+        bias: `(K,)` or None.
+        smoothing: a rate in [0, 1], a policy, or None. A policy that needs a teacher's logits
+            cannot work on chunks.
+        ignore_index: see `cross_entropy`.
+        reduction: `"mean"`, `"sum"`, or `"none"`, which multiplies the logits out twice.
+        normalizer: replaces the divisor of the mean, see `cross_entropy`.
+        options: see `LossOptions`; `reuse_logits` has no meaning here.
+
+    Returns:
+        A scalar, or `(*batch)` for `reduction="none"`; float32, float64 for float64 inputs.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype, or the policy needs a teacher.
+        ValueError: shapes do not fit, a rate or label is out of range, or the mean's divisor is not
+            positive.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> hidden, weight = torch.tensor([[1.0, 2.0]]), torch.eye(3, 2)
+        >>> st.linear_cross_entropy(hidden, weight, torch.tensor([1]), smoothing=0.1)
+        tensor(0.5076)
+
+    References:
+        Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2024, for the idea of
+        never holding the logits.
+    """
+    options = options or LossOptions()
+    check_reduction(reduction, normalizer)
+    _check_inputs(hidden, weight, bias, options)
+    hidden, weight, bias = _in_autocast_dtype(hidden, weight, bias)
+    # Stands for the logits where only their shape, dtype and device matter; takes no memory.
+    shape = (*hidden.shape[:-1], len(weight))
+    like_logits = hidden.new_empty(()).expand(shape)
+    built = as_target(
+        like_logits, target, class_dim=-1, ignore_index=ignore_index, validate=options.validate
+    )
+    check_smoothing_type(smoothing)
+    if torch.is_grad_enabled() and built.requires_grad:
+        raise ValueError(
+            "`target` must not require a gradient here, it would get none; detach it, or use "
+            "`cross_entropy` on the logits"
+        )
+    given = built.given
+
+    def make_target(key: tuple[slice, ...], logits: Tensor) -> Target:
+        with torch.set_grad_enabled(grad_enabled):
+            return apply_smoothing(smoothing, built[key] if key else built, logits)
+
+    grad_enabled = torch.is_grad_enabled()
+    summed = reduction != "none"
+    losses, living = linear_losses(hidden, weight, bias, make_target, summed=summed)
+    shares = given.mass().detach()
+    return reduce(
+        losses, shares, living, given.ignored, reduction, normalizer, validate=options.validate
+    )
+
+
+def _check_inputs(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, options: LossOptions
+) -> None:
+    if options.reuse_logits:
+        raise ValueError(
+            "`reuse_logits` has no meaning where the logits never exist whole; leave it at False"
+        )
+    named = [("hidden", hidden), ("weight", weight)] + ([] if bias is None else [("bias", bias)])
+    for name, tensor in named:
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise TypeError(f"`{name}` must be a floating point tensor, got {kind}")
+        autocast = torch.is_autocast_enabled(tensor.device.type)
+        if tensor.dtype != hidden.dtype and not autocast:
+            raise TypeError(
+                f"`{name}` must have the dtype of `hidden`, {hidden.dtype}, got {tensor.dtype}; "
+                "cast one of them or use autocast"
+            )
+    if weight.dim() != 2 or hidden.dim() < 1 or hidden.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            "`hidden` must have shape (*batch, D) and `weight` (K, D), got "
+            f"{tuple(hidden.shape)} and {tuple(weight.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"`bias` must have shape ({weight.shape[0]},), one per class, got {tuple(bias.shape)}"
+        )
+
+
+def _in_autocast_dtype(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Cast the inputs as autocast does for a linear layer."""
+    device = hidden.device.type
+    if not torch.is_autocast_enabled(device) or hidden.dtype == torch.float64:
+        return hidden, weight, bias
+    dtype = torch.get_autocast_dtype(device)
+    return hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
+@final
+class LinearCrossEntropyLoss(nn.Module):
+    """`linear_cross_entropy` as a module; the output layer stays the model's.
+
+    In `.eval()` smoothing is off and the loss is the NLL. A policy that learns keeps its state in
+    this module's `state_dict()`.
+
+    Args:
+        smoothing: a rate in [0, 1], a policy, or None.
+        ignore_index: see `cross_entropy`.
+        reduction: see `cross_entropy`.
+        options: see `LossOptions`.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> criterion, head = st.LinearCrossEntropyLoss(0.1), torch.nn.Linear(16, 1000)
+        >>> hidden, labels = torch.randn(8, 16), torch.randint(1000, (8,))
+        >>> criterion(hidden, head.weight, labels, bias=head.bias).backward()
+    """
+
+    def __init__(
+        self,
+        smoothing: AbstractSmoothing | float | None = None,
+        *,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        options: LossOptions | None = None,
+    ) -> None:
+        super().__init__()
+        check_smoothing_type(smoothing)
+        check_reduction(reduction, None)
+        self.smoothing: AbstractSmoothing | None
+        if smoothing is None or isinstance(smoothing, AbstractSmoothing):
+            self.smoothing = smoothing
+        else:
+            self.smoothing = LabelSmoothing(smoothing)
+        self.ignore_index = ignore_index
+        self.reduction: Reduction = reduction
+        self.options = options or LossOptions()
+
+    def forward(
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        target: Tensor | Target,
+        *,
+        bias: Tensor | None = None,
+        normalizer: Tensor | float | None = None,
+    ) -> Tensor:
+        """Return the loss; arguments as for `linear_cross_entropy`."""
+        if not self.training and isinstance(target, Target):
+            target = target.given
+        return linear_cross_entropy(
+            hidden,
+            weight,
+            target,
+            bias=bias,
+            smoothing=self.smoothing if self.training else None,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            normalizer=normalizer,
+            options=self.options,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments for `repr`."""
+        return f"reduction={self.reduction!r}, ignore_index={self.ignore_index}"
