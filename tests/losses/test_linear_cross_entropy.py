@@ -191,6 +191,8 @@ def test_a_second_backward_pass_and_the_refusal_of_a_double_one():
         torch.autograd.grad(loss, hidden, create_graph=True)
 
 
+# torch's own forward mode compiles with what it has deprecated.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_what_would_be_silently_wrong_is_refused():
     hidden, weight, _ = inputs(bias=False)
     probs = torch.softmax(torch.randn(9, K, dtype=torch.float64, requires_grad=True), -1)
