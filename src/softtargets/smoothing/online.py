@@ -147,9 +147,14 @@ class OnlineLabelSmoothing(AbstractSmoothing):
             label, keep = labels[key].reshape(-1), single[key].reshape(-1)
             if self.correct_only:
                 keep = keep & (rows.argmax(-1) == label)
+            if checks.readable(rows):
+                chosen = keep.nonzero()[:, 0]
+                rows, label, keep = rows[chosen], label[chosen], keep[chosen]
             probs = torch.softmax(rows, -1, dtype=dtype)
-            keep = keep & probs.sum(-1).isfinite()
-            probs = torch.where(keep.unsqueeze(-1), probs, 0)
+            finite = probs.sum(-1).isfinite()
+            if not (checks.readable(rows) and bool(finite.all())):
+                keep = keep & finite
+                probs = torch.where(keep.unsqueeze(-1), probs, 0)
             self._local_sums.index_add_(0, label, probs.to(wider))
             self._local_counts.index_add_(0, label, keep.to(wider))
 
