@@ -4,6 +4,7 @@ Checks of *values* read data, which makes a GPU wait; `readable` says where that
 """
 
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ def should_validate(validate: bool | None, tensor: Tensor) -> bool:
 
 def check_rate(rate: float, *, name: str = "rate", allow_negative: bool = False) -> float:
     """Return `rate` as a float within [0, 1] (below 0 when allowed), or raise."""
-    if isinstance(rate, bool) or not isinstance(rate, int | float):
+    if isinstance(rate, bool) or not isinstance(rate, Real):
         raise TypeError(f"`{name}` must be a number, got {type(rate).__name__}")
     if not math.isfinite(rate) or rate > 1:
         raise ValueError(f"`{name}` must be in [0, 1], got {rate}; it is the share of the target "
@@ -38,7 +39,7 @@ def check_rate(rate: float, *, name: str = "rate", allow_negative: bool = False)
 
 def check_fraction(value: float, name: str, low: float = 0.0, high: float = 1.0) -> float:
     """Return `value` as a float within [low, high], or raise."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
     if not low <= value <= high:
         raise ValueError(f"`{name}` must be in [{low:g}, {high:g}], got {value}")

@@ -8,7 +8,7 @@ N x K is built unless the user brought it. Papers are constructors; the arithmet
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -30,7 +30,7 @@ from softtargets.terms import (
 Factor = Tensor | float
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True, repr=False)
 class Target(AbstractCombination):
     r"""A batch of targets over `num_classes` classes; batch dimensions lead.
 
@@ -55,7 +55,7 @@ class Target(AbstractCombination):
     entries: Entries
     others: tuple[AbstractTerm, ...] = ()
     smoothed: bool = False
-    origin: "Target | None" = field(default=None, repr=False)
+    origin: "Target | None" = None
 
     @classmethod
     def from_labels(
@@ -311,6 +311,11 @@ class Target(AbstractCombination):
         Returns:
             Target of the same batch shape.
         """
+        if not isinstance(other, Target):
+            raise TypeError(
+                f"`other` must be a `Target`, got {type(other).__name__}; make one with "
+                "`Target.from_labels` or `Target.from_probs`"
+            )
         if isinstance(lam, Tensor):
             lam = self._factor(lam, "lam")
         else:
@@ -355,6 +360,14 @@ class Target(AbstractCombination):
                 "a smoothed target cannot be mixed with one that is not; smooth both, or mark "
                 "the hard one as meant to be so with `.smooth(0.0)`"
             )
+
+    def __repr__(self) -> str:
+        terms = " + ".join(type(term).__name__ for term in self.terms)
+        state = ", smoothed" if self.smoothed else ""
+        return (
+            f"Target(batch_shape={tuple(self.batch_shape)}, num_classes={self.num_classes}, "
+            f"{terms}, dtype={self.dtype}{state})"
+        )
 
     def _each_term(self, change: Callable[[Any], Any]) -> "Target":
         others = tuple(change(term) for term in self.others)

@@ -143,9 +143,35 @@ def test_to_dict_and_table(make_predictions):
     assert plain["scaled"]["brier_score"]["low"] == report.scaled.brier_score.low
     assert plain["scaled"]["scaled"] is None
     table = str(report).splitlines()
-    assert table[0] == "100 samples, 10 classes, 95 % intervals"
-    assert len(table) == 2 * len(ESTIMATES) + 2
+    assert table[0] == "100 samples, 10 classes with 95 % intervals"
+    assert len(table) == 2 * len(ESTIMATES) + 3
     assert f"{report.brier_score.value:.4f}  [" in table[3]
+
+
+def test_accuracy_has_wilsons_interval_and_stays_open_at_one(make_predictions):
+    logits, _ = make_predictions(5)
+    report = calibration.evaluate(logits, logits.argmax(1), bootstrap=20)
+    low = 5 / (5 + 1.959964**2)
+    assert (report.accuracy.low, report.accuracy.high) == pytest.approx((low, 1.0), abs=1e-6)
+
+
+def test_probabilities_are_refused_where_logits_are_wanted(make_predictions):
+    logits, labels = make_predictions(100)
+    probs = logits.softmax(-1)
+    for call in (
+        lambda: calibration.evaluate(probs, labels),
+        lambda: calibration.evaluate(logits, labels, temperature_from=(probs, labels)),
+        lambda: calibration.negative_log_likelihood(probs.float(), labels),
+        lambda: calibration.TemperatureScaling().fit(probs, labels),
+    ):
+        with pytest.raises(ValueError, match="of probabilities pass the logarithm"):
+            call()
+    calibration.evaluate(probs.log(), labels, bootstrap=0)
+
+
+def test_a_temperature_is_not_a_validation_split(make_predictions):
+    with pytest.raises(TypeError, match="`temperature_from` must be a pair"):
+        calibration.evaluate(*make_predictions(10), temperature_from=1.5)
 
 
 def test_masked_label_has_no_finite_loss(make_predictions):

@@ -55,9 +55,14 @@ def broken(**changes):
     ("content", "message"),
     [
         (broken(y_test=None), "no array 'y_test'"),
-        (broken(y_train=np.full(60, 0.5)), "y_train must hold labels"),
+        (broken(y_train=np.full(60, 0.5)), r"y_train must hold integers, got float64"),
+        (broken(y_train=np.ones((60, 1), int)), r"one label per sample, .* try .ravel"),
+        (broken(y_test=np.full(12, -1)), "labels must be 0 .. K - 1, y_test holds -1"),
+        (broken(y_train=np.arange(60) % 3 * 2), "class 1 has 0; number the classes without gaps"),
+        (broken(y_train=np.zeros(60, int), y_test=np.zeros(12, int)), "at least 2 classes"),
+        (broken(x_test=np.zeros((12, 5))), "must have one shape"),
         (broken(y_train=np.arange(59)), "x_train must hold numbers of shape \\(59"),
-        (broken(y_train=np.arange(60)), "at least 2 samples of each class"),
+        (broken(y_train=np.arange(60)), "too few for 60 classes"),
         (broken(x_test=np.full((12, 4), np.nan)), "x_test must be finite"),
         (broken(x_test=np.array([{}] * 12, dtype=object)), "cannot be read"),
     ],
@@ -75,6 +80,13 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path):
         path.write_bytes(b"not an archive")
         with pytest.raises(LabError, match="cannot be read"):
             data.load(str(path))
+
+
+def test_a_single_array_is_refused(tmp_path):
+    path = tmp_path / "single.npy"
+    np.save(path, np.zeros(3))
+    with pytest.raises(LabError, match="cannot be read as an npz file"):
+        data.load(str(path))
 
 
 def test_an_unknown_name_says_what_there_is():

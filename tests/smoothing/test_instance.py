@@ -234,6 +234,13 @@ def test_targets_it_cannot_read():
         st.InstanceLabelSmoothing(0.1)(st.Target.from_labels(torch.tensor([0]), 1))
 
 
+def test_a_teacher_that_nobody_asks_is_refused():
+    with pytest.raises(ValueError, match="`teacher` has no use with a constant rate"):
+        st.InstanceLabelSmoothing(0.1, teacher=torch.nn.Linear(2, 4))
+    with pytest.raises(TypeError, match="a teacher goes into `teacher=`"):
+        st.InstanceLabelSmoothing(torch.nn.Linear(2, 4))
+
+
 def test_the_teacher_puts_nothing_on_a_class_that_is_dead_for_the_student():
     teacher = torch.tensor([[3.0, 2.0, 1.0, 0.0]], dtype=torch.float64)
     logits = torch.tensor([[1.0, -torch.inf, 0.5, 0.0]], dtype=torch.float64)

@@ -39,6 +39,19 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
             f"`logits` must leave a class alive in each row, row {_first(dead)} is all -inf; "
             "drop that sample"
         )
+    if logits.shape[1] > 1 and _are_distributions(logits):
+        raise ValueError(
+            "`logits` must be logits, but every row is a distribution (entries in [0, 1], sum 1); "
+            "of probabilities pass the logarithm, `probs.log()`"
+        )
+
+
+def _are_distributions(scores: Tensor) -> bool:
+    """Whether rows could be nothing but probabilities; a refusal, never another reading."""
+    if not bool(((scores >= 0) & (scores <= 1)).all()):
+        return False
+    tolerance = max(1e-4, 2 * torch.finfo(scores.dtype).eps)
+    return bool(((scores.sum(-1, dtype=torch.float64) - 1).abs() <= tolerance).all())
 
 
 def check_probs(probs: Tensor, labels: Tensor) -> None:
@@ -68,7 +81,10 @@ def check_probs(probs: Tensor, labels: Tensor) -> None:
 def _check_matrix(scores: Tensor, name: str) -> None:
     if not isinstance(scores, Tensor) or not scores.is_floating_point():
         kind = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
-        raise TypeError(f"`{name}` must be a floating point tensor, got {kind}")
+        raise TypeError(
+            f"`{name}` must be a floating point tensor, got {kind}; `torch.from_numpy` makes one "
+            "of an array"
+        )
     if scores.ndim != 2:
         raise ValueError(
             f"`{name}` must have shape (N, K), got {tuple(scores.shape)}; move the classes last "

@@ -13,6 +13,7 @@ from softtargets.calibration.bootstrap import (
     resample,
 )
 from softtargets.calibration.checks import check_bins, check_logits
+from softtargets.calibration.reliability import wilson_interval
 from softtargets.calibration.scores import hits, log_losses, squared_errors
 from softtargets.calibration.summary import CalibrationReport, Estimate
 from softtargets.calibration.temperature import TemperatureScaling
@@ -29,13 +30,13 @@ def evaluate(
 ) -> CalibrationReport:
     """Measure accuracy, NLL, Brier score and calibration errors, each with a 95 % interval.
 
-    Accuracy, NLL and Brier score have percentile bootstrap intervals. The calibration errors are
-    biased by noise, and so are their bootstrap draws: their interval, one for the population's
-    binned error, inverts a test with the recentred draws, contains 0 for a calibrated model about
-    97 times in 100, and belongs to the plain and the debiased value alike. It describes the
-    sampling of the test set; it does not hold the variation between training runs. Class-wise
-    intervals are too narrow below about 100 samples per class, where events are so rare that
-    resamples miss them; the debiased value may then lie just outside.
+    Accuracy has Wilson's interval, NLL and Brier score percentile bootstrap intervals. The
+    calibration errors are biased by noise, and so are their bootstrap draws: their interval, one
+    for the population's binned error, inverts a test with the recentred draws, contains 0 for a
+    calibrated model about 97 times in 100, and belongs to plain and debiased value alike. It
+    describes the sampling of the test set; it does not hold the variation between training runs.
+    Class-wise intervals are too narrow below about 100 samples per class, where events are so
+    rare that resamples miss them; the debiased value may then lie just outside.
 
     Args:
         logits: `(N, K)`, floating point; -inf masks a class. Of probabilities pass the logarithm.
@@ -74,6 +75,12 @@ def evaluate(
     report = _measure(logits, labels, bootstrap=bootstrap, seed=seed, bins=bins)
     if temperature_from is None:
         return report
+    if not isinstance(temperature_from, tuple | list) or len(temperature_from) != 2:
+        raise TypeError(
+            "`temperature_from` must be a pair (logits, labels) of validation data, got "
+            f"{type(temperature_from).__name__}; a temperature of your own divides the logits first"
+        )
+    check_logits(*temperature_from)
     if temperature_from[0].shape[-1] != logits.shape[-1]:
         raise ValueError(
             f"`temperature_from` must have logits of {logits.shape[-1]} classes, got "
@@ -118,6 +125,9 @@ def _measure(
     means = values.mean(0).tolist()
     means_draws = [None] * 3 if draws is None else draws.means.unbind(1)
     accuracy, loss, brier = (_mean(*pair) for pair in zip(means, means_draws, strict=True))
+    if bootstrap:
+        low, high = wilson_interval(values[:, 0].mean(), torch.tensor(len(labels)))
+        accuracy = replace(accuracy, low=float(low), high=float(high))
     ece, ece_debiased, ece_signed = _error(
         BinStatistics.top_label(probs, labels, bins=bins),
         None if draws is None else draws.top_label_gaps,

@@ -47,7 +47,7 @@ class ReliabilityCurve:
         filled = statistics.counts.nonzero().squeeze(-1)
         count = statistics.counts[filled]
         accuracy = statistics.outcome_sums[filled] / count
-        low, high = _wilson_interval(accuracy, count.double())
+        low, high = wilson_interval(accuracy, count.double())
         return cls(
             edges=statistics.edges,
             bin=filled,
@@ -109,7 +109,8 @@ def reliability_curve(
     return ReliabilityCurve.from_statistics(statistics)
 
 
-def _wilson_interval(share: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+def wilson_interval(share: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the 95 % interval of a share observed in `count` trials."""
     z2 = _NORMAL_QUANTILE**2
     centre = (share * count + z2 / 2) / (count + z2)
     half = (share * (1 - share) * count + z2 / 4).sqrt() * _NORMAL_QUANTILE / (count + z2)

@@ -24,14 +24,14 @@ class Estimate:
         return f"{self.value:.4f}  [{self.low:.4f}, {self.high:.4f}]"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CalibrationReport:
     """Accuracy, proper scores and calibration errors of one set of predictions.
 
     Args:
         num_samples: N.
         num_classes: K.
-        accuracy: share of right predictions, percentile bootstrap interval.
+        accuracy: share of right predictions, Wilson's interval.
         negative_log_likelihood: natural logarithm, percentile bootstrap interval; where it is inf
             the interval is NaN.
         brier_score: summed over classes, in [0, 2], percentile bootstrap interval.
@@ -69,18 +69,27 @@ class CalibrationReport:
         return _plain(self)
 
     def __str__(self) -> str:
-        lines = [f"{self.num_samples} samples, {self.num_classes} classes, 95 % intervals"]
+        lines = [f"{self.num_samples} samples, {self.num_classes} classes with 95 % intervals"]
         lines += _table(self)
         if self.scaled is not None:
             bound = " (end of the bracket: not determined)" if self.temperature_at_bound else ""
             lines += [f"after division by T = {self.temperature:.4g}{bound}", *_table(self.scaled)]
+        lines.append("plain calibration errors are biased upwards: read the debiased ones")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 def _table(report: CalibrationReport) -> list[str]:
     names = [f.name for f in fields(report) if isinstance(getattr(report, f.name), Estimate)]
     width = max(map(len, names))
-    return [f"  {name.replace('_', ' '):<{width}}  {getattr(report, name)}" for name in names]
+    lines = []
+    for name in names:
+        # The interval is one for the population's error, which the plain value lies above.
+        biased = name.endswith("_error")
+        shown = f"{getattr(report, name).value:.4f}" if biased else str(getattr(report, name))
+        lines.append(f"  {name.replace('_', ' '):<{width}}  {shown}")
+    return lines
 
 
 def _plain(record: CalibrationReport | Estimate) -> dict[str, object]:

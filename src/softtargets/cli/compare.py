@@ -9,7 +9,9 @@ from cyclopts import Parameter
 def compare(
     *,
     data: str = "digits",
-    methods: str = "hard,ls,ols,ils1,ils2,ils",
+    methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (
+        "hard,ls,ols,ils1,ils2,ils",
+    ),
     seeds: int = 5,
     epochs: int = 40,
     noise: float = 0.0,
@@ -25,7 +27,7 @@ def compare(
     Args:
         data: "digits", or the path of an .npz or .npz.xz file with the arrays x_train, y_train,
             x_test and y_test.
-        methods: names separated by commas: hard, ls, ols, ils1, ils2, ils.
+        methods: names separated by commas or spaces: hard, ls, ols, ils1, ils2, ils.
         seeds: seeds per method, counted from 0.
         epochs: passes over the training data.
         noise: share of training labels flipped to a random other class, in [0, 1).
@@ -42,13 +44,15 @@ def compare(
 
     settings = lab.Settings(
         data=data,
-        methods=tuple(name.strip() for name in methods.split(",") if name.strip()),
+        methods=tuple(",".join(methods).lower().replace(",", " ").split()),
         seeds=seeds,
         epochs=epochs,
         noise=noise,
     )
     lab.use_threads(threads)
     console = Console()
+    if not console.is_terminal:
+        console.width = 100
     with shown_progress(console, settings) as progress:
         comparison = lab.compare(settings, out, progress)
     rows = summarise(comparison)

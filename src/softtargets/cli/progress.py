@@ -29,13 +29,13 @@ def shown_progress(console: Console, settings: lab.Settings) -> Iterator[lab.Pro
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bars:
-        total = bars.add_task("all runs", total=None, unit="epochs")
+        total = bars.add_task("all runs", total=None, unit="epochs", visible=False)
         current = bars.add_task("", total=settings.epochs, unit="epochs", visible=False)
         done: dict[str, int] = {}
 
         def planned(specs: list[RunSpec], finished: int) -> None:
             console.print(_plan(specs, finished), highlight=False)
-            bars.update(total, total=sum(spec.epochs for spec in specs))
+            bars.update(total, visible=bool(specs), total=sum(spec.epochs for spec in specs))
 
         def epoch(spec: RunSpec, count: int) -> None:
             done[spec.run_id] = count

@@ -3,6 +3,7 @@
 import hashlib
 import lzma
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from softtargets.lab.errors import LabError
 
 EMBEDDED = ("digits",)
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_ARCHIVE_ERRORS = (zipfile.BadZipFile, lzma.LZMAError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,16 +131,10 @@ def _read_arrays(path: Path) -> dict[str, Any]:
         with opener(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _ARRAYS if name in archive}
             found = ", ".join(archive.files)
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        AttributeError,
-        zipfile.BadZipFile,
-        lzma.LZMAError,
-    ) as error:
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, *_ARCHIVE_ERRORS) as error:
         raise LabError(
-            f"{path} cannot be read as an npz file ({error}); save it with numpy.savez"
+            f"{path} cannot be read as an npz file of plain arrays; save it with "
+            f"numpy.savez(path, {', '.join(f'{name}=...' for name in _ARRAYS)})"
         ) from error
     for name in _ARRAYS:
         if name not in arrays:
@@ -147,15 +143,26 @@ def _read_arrays(path: Path) -> dict[str, Any]:
             )
     for part in ("train", "test"):
         _check_part(path, part, arrays[f"x_{part}"], arrays[f"y_{part}"])
+    if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
+        raise LabError(
+            f"{path}: samples of x_train and x_test must have one shape, got "
+            f"{arrays['x_train'].shape[1:]} and {arrays['x_test'].shape[1:]}"
+        )
+    _check_classes(path, arrays["y_train"], arrays["y_test"])
     return arrays
 
 
 def _check_part(path: Path, part: str, inputs: Any, labels: Any) -> None:
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0 or labels.min() < 0:
+    found = f"got {labels.dtype} of shape {labels.shape}"
+    if labels.dtype.kind not in "iu":
+        raise LabError(f"{path}: y_{part} must hold integers, {found}; convert with .astype(int)")
+    if labels.ndim != 1 or len(labels) == 0:
         raise LabError(
-            f"{path}: y_{part} must hold labels from 0 on, one integer per sample, got "
-            f"{labels.dtype} of shape {labels.shape}"
+            f"{path}: y_{part} must hold one label per sample, shape (N,), {found}; try .ravel(), "
+            "or .argmax(-1) of one-hot rows"
         )
+    if labels.min() < 0:
+        raise LabError(f"{path}: labels must be 0 .. K - 1, y_{part} holds {labels.min()}")
     if inputs.ndim < 2 or len(inputs) != len(labels) or inputs.dtype.kind not in "iuf":
         raise LabError(
             f"{path}: x_{part} must hold numbers of shape ({len(labels)}, ...) as y_{part} has "
@@ -163,7 +170,22 @@ def _check_part(path: Path, part: str, inputs: Any, labels: Any) -> None:
         )
     if not np.isfinite(inputs).all():
         raise LabError(f"{path}: x_{part} must be finite; it holds NaN or infinity")
-    if part == "train" and np.bincount(labels)[np.unique(labels)].min() < 2:
+
+
+def _check_classes(path: Path, y_train: Any, y_test: Any) -> None:
+    """Every class from 0 to the largest label needs samples to train and to validate on."""
+    num_classes = int(max(y_train.max(), y_test.max())) + 1
+    if num_classes < 2:
+        raise LabError(f"{path}: there must be at least 2 classes, every label is 0")
+    if num_classes > len(y_train) // 7:
         raise LabError(
-            f"{path}: y_train needs at least 2 samples of each class for a validation part"
+            f"{path}: {len(y_train)} training samples are too few for {num_classes} classes; a "
+            "seventh of them must hold one of each, for validation"
+        )
+    counts = np.bincount(y_train, minlength=num_classes)
+    few = np.flatnonzero(counts < 2)
+    if len(few):
+        raise LabError(
+            f"{path}: each of the classes 0 .. {num_classes - 1} needs at least 2 samples in "
+            f"y_train, class {few[0]} has {counts[few[0]]}; number the classes without gaps"
         )

@@ -27,7 +27,7 @@ from softtargets.noise import symmetric
 from softtargets.smoothing import OnlineLabelSmoothing
 from softtargets.target import Target
 
-EXAMPLES = 4
+EXAMPLES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ def as_target(
         if list(target.shape) != batch:
             raise ValueError(
                 f"`target` must hold labels of shape {tuple(batch)} for these logits, got "
-                f"{tuple(target.shape)}; one-hot rows must be floating point"
+                f"{tuple(target.shape)}; check `class_dim`; one-hot rows must be floating point"
             )
         return Target.from_labels(target, num_classes, ignore_index, dtype=dtype, validate=validate)
     probs = _move(target, logits.dim(), class_dim) if target.dim() == logits.dim() else target

@@ -136,6 +136,10 @@ class CrossEntropyLoss(nn.Module):
     Policies that learn (online label smoothing) keep their state in this module's `state_dict()`:
     save the criterion with the model.
 
+    For integer labels it gives torch's numbers. It differs from torch where torch's depend on how
+    the same labels are written: with class weights, and for rows that do not sum to 1, the mean
+    over soft targets divides by their weighted mass and not by their number.
+
     Args:
         smoothing: a rate in [0, 1], a policy such as `OnlineLabelSmoothing`, or None.
         weight: `(K,)` class weights.
@@ -175,8 +179,7 @@ class CrossEntropyLoss(nn.Module):
         _refuse_torch_arguments(torch_arguments)
         check_smoothing_type(smoothing)
         check_reduction(reduction, None)
-        if weight is not None:
-            check_weight(weight, weight.shape[0] if weight.dim() else 0)
+        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
         if smoothing is None or isinstance(smoothing, AbstractSmoothing):
             self.smoothing: AbstractSmoothing | None = smoothing
         else:
@@ -244,7 +247,11 @@ class CrossEntropyLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
-        return f"reduction={self.reduction!r}, ignore_index={self.ignore_index}"
+        weight = "" if self.weight is None else f", weight=({len(self.weight)},)"
+        return (
+            f"reduction={self.reduction!r}, ignore_index={self.ignore_index}, "
+            f"class_dim={self.class_dim}{weight}"
+        )
 
 
 _REPLACEMENTS = {
@@ -256,5 +263,5 @@ _REPLACEMENTS = {
 
 def _refuse_torch_arguments(arguments: dict[str, object]) -> None:
     for name in arguments:
-        way_out = _REPLACEMENTS.get(name, "see the class's documentation for its arguments")
+        way_out = _REPLACEMENTS.get(name, "see its documentation for the arguments it has")
         raise TypeError(f"CrossEntropyLoss has no argument `{name}`; {way_out}")

@@ -11,8 +11,26 @@ from softtargets.target import Target
 class AbstractSmoothing(nn.Module, ABC):
     """A policy that turns a target as given into a smoothed one.
 
-    Subclasses implement `forward` and return a `Target` marked with
-    `Target.smoothed_from(target)`; they are final.
+    A method of your own implements `forward`: it takes all of these arguments, uses those it needs,
+    and returns a `Target` marked with `Target.smoothed_from(target)`. Targets made by the algebra
+    keep ignored positions empty by themselves. `softtargets.testing.check_policy` tries it.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> from softtargets import testing
+        >>> class Neighbours(st.AbstractSmoothing):
+        ...     "A tenth of the target goes to the next class."
+        ...
+        ...     def forward(
+        ...         self, target, logits=None, *, teacher_logits=None, inputs=None, index=None
+        ...     ):
+        ...         if target.smoothed:
+        ...             raise ValueError("`target` is smoothed already")
+        ...         shift = torch.eye(target.num_classes, dtype=target.dtype).roll(1, 1)
+        ...         return (0.9 * target + 0.1 * target.map_classes(shift)).smoothed_from(target)
+        >>> Neighbours()(st.Target.from_labels(torch.tensor([1]), 3)).dense()
+        tensor([[0.0000, 0.9000, 0.1000]])
+        >>> testing.check_policy(Neighbours, num_classes=5)
     """
 
     @abstractmethod
@@ -75,7 +93,12 @@ def apply_smoothing(
     if smoothing is None:
         return target
     if isinstance(smoothing, AbstractSmoothing):
-        smoothed: Target = smoothing(target, logits, **context)
+        smoothed = smoothing(target, logits, **context)
+        if not isinstance(smoothed, Target) or not smoothed.smoothed:
+            raise TypeError(
+                f"{type(smoothing).__name__} must return a `Target` marked as smoothed, got "
+                f"{type(smoothed).__name__}; end its `forward` with `.smoothed_from(target)`"
+            )
         return smoothed
     check_smoothing_type(smoothing)
     return target.smooth(smoothing)

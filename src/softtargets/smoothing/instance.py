@@ -101,7 +101,17 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         super().__init__()
         if spread not in ("uniform", "teacher"):
             raise ValueError(f'`spread` must be "uniform" or "teacher", got {spread!r}')
+        if callable(rate) and not isinstance(rate, QuadraticRate):
+            raise TypeError(
+                f"`rate` must be a number or a `QuadraticRate`, got {type(rate).__name__}; a "
+                "teacher goes into `teacher=`"
+            )
         self.rate = rate if isinstance(rate, QuadraticRate) else checks.check_rate(rate)
+        if teacher is not None and spread == "uniform" and not callable(rate):
+            raise ValueError(
+                "`teacher` has no use with a constant rate and a uniform spread; give a "
+                '`QuadraticRate`, `spread="teacher"`, or no teacher'
+            )
         self.spread = spread
         self.temperature = checks.check_positive(temperature, "temperature")
         self.class_dim = class_dim

@@ -1,5 +1,6 @@
 """Online label smoothing: soft labels from the model's own correct predictions."""
 
+import warnings
 from typing import Any, Literal, final
 
 import torch
@@ -27,8 +28,11 @@ class OnlineLabelSmoothing(AbstractSmoothing):
 
     During an epoch the softmax outputs of the samples whose prediction is right are summed by
     label; `end_epoch()`, to be called after each epoch, normalises the sums and replaces
-    `matrix`. It learns only while in training mode *and* gradients are enabled, and only from
+    `matrix`. Without that call the soft label stays uniform: plain smoothing at rate `soft_weight`.
+    It learns only while in training mode *and* gradients are enabled, and only from
     samples with a single label; mixed labels take the mixture of their rows.
+
+    Matrix and sums take `3 K^2` numbers: 12 MB for 1,000 classes, 12 GB for 32,000.
 
     The state (matrix, running sums, epoch count) is in `state_dict()`, exactly, also in the
     middle of an epoch: save the criterion with the model. With several processes `end_epoch()`
@@ -182,6 +186,13 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         old = self.matrix.to(dtype)
         sums = shared.to(old) + local.to(old)
         counts = self._shared_counts.to(old) + self._local_counts.to(old)
+        if not bool((counts > 0).any()):
+            warnings.warn(
+                "OnlineLabelSmoothing.end_epoch() found nothing learned since the last one, so its "
+                "matrix stays; it learns from right predictions, in training mode with gradients "
+                "enabled",
+                stacklevel=2,
+            )
         fresh = sums / sums.sum(-1, keepdim=True)
         # A row of zeros (`initial="zeros"`) holds nothing that momentum could keep.
         kept = self.momentum * (old != 0).any(-1, keepdim=True).to(dtype)

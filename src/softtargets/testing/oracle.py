@@ -65,7 +65,7 @@ def _over_living(rows: Tensor, alive: Tensor) -> Tensor:
     mass = rows.sum(-1, keepdim=True)
     living = torch.where(alive, rows, 0.0)
     share = living / living.sum(-1, keepdim=True)
-    even = alive / alive.sum(-1, keepdim=True)
+    even = alive.double() / alive.sum(-1, keepdim=True)
     share = torch.where(living.sum(-1, keepdim=True) == 0, even, share)
     return torch.where(alive.all(-1, keepdim=True), rows, (mass * share).nan_to_num(0.0))
 

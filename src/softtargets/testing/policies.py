@@ -50,7 +50,11 @@ def check_policy(
     labels[3] = -100
     keywords = dict(context(logits)) if context else {}
     given = Target.from_labels(labels, num_classes, dtype=torch.float64)
-    smoothed = make_policy()(given, logits, **keywords)
+    require(callable(make_policy), "`make_policy` must be callable and return a new policy")
+    policy = make_policy()
+    require(isinstance(policy, AbstractSmoothing), "a policy must extend `AbstractSmoothing`")
+    smoothed = policy(given, logits, **keywords)
+    require(isinstance(smoothed, Target), "the policy must return a `Target`")
     _check_result(smoothed, given, distribution)
     check_target(smoothed, seed=seed)
     _check_refuses(make_policy(), smoothed, logits, keywords)
@@ -66,7 +70,10 @@ def _check_result(smoothed: Target, given: Target, distribution: bool) -> None:
     require_close(smoothed.given.dense(), given.dense(), 0.0, "`given` of the result")
     dense = smoothed.dense()
     ignored = given.ignored()
-    require(bool((dense[ignored] == 0).all()), "an ignored row has got mass")
+    require(
+        bool((dense[ignored] == 0).all()),
+        "an ignored row has got mass: make targets by the algebra, which keeps it 0",
+    )
     require(bool(smoothed.ignored()[ignored].all()), "an ignored row is no longer ignored")
     if distribution:
         ones = (~ignored).double()
@@ -111,7 +118,10 @@ def _check_state(
 def _check_eval(
     policy: AbstractSmoothing, logits: Tensor, labels: Tensor, keywords: dict[str, Any]
 ) -> None:
-    criterion = CrossEntropyLoss(policy).eval()
+    criterion = CrossEntropyLoss(policy)
+    trained = criterion(logits, labels, **keywords)
+    require(bool(trained.isfinite()), f"the loss in training is {float(trained)}")
+    criterion.eval()
     plain = cross_entropy(logits, labels)
     require_close(criterion(logits, labels, **keywords), plain, 0.0, "loss in eval mode")
 
