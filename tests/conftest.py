@@ -23,8 +23,8 @@ def _seeded():
 
 @pytest.fixture(scope="session")
 def shared_data():
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("SOFTTARGETS_DATA", beside))
-    if not folder.is_dir():
-        pytest.skip(f"no data folder {folder}; name one in the variable SOFTTARGETS_DATA")
-    return folder
+    """A folder of real data sets, named by the variable SOFTTARGETS_DATA."""
+    folder = os.environ.get("SOFTTARGETS_DATA")
+    if not folder:
+        pytest.skip("needs real data: name its folder in SOFTTARGETS_DATA, see CONTRIBUTING.md")
+    return Path(folder)

@@ -43,6 +43,8 @@ def check_fraction(value: float, name: str, low: float = 0.0, high: float = 1.0)
         raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
     if not low <= value <= high:
         raise ValueError(f"`{name}` must be in [{low:g}, {high:g}], got {value}")
+    if math.isinf(value):
+        raise ValueError(f"`{name}` must be finite, got {value}")
     return float(value)
 
 
@@ -106,6 +108,27 @@ def check_top_k(indices: Tensor, weights: Tensor, num_classes: int) -> None:
         raise ValueError(
             f"`indices` and `weights` must have the same shape (*batch, k) with k <= "
             f"{num_classes}, got {tuple(indices.shape)} and {tuple(weights.shape)}"
+        )
+
+
+def check_top_k_values(indices: Tensor, weights: Tensor, fills_up: bool) -> None:
+    """Raise, naming the first row, if an index repeats or nothing is left to fill up with."""
+    ordered = indices.sort(-1).values
+    repeated = (ordered.diff(dim=-1) == 0).any(-1)
+    if bool(repeated.any()):
+        row = tuple(int(i) for i in repeated.nonzero()[0])
+        raise ValueError(
+            f"`indices` must be distinct within a row, got {indices[row].tolist()} at {row}; add "
+            "up the weights of equal ones first"
+        )
+    tolerance = 1e-4 if weights.dtype in (torch.float32, torch.float64) else 2e-2
+    total = weights.detach().sum(-1)
+    over = total > 1 + tolerance
+    if fills_up and bool(over.any()):
+        row = tuple(int(i) for i in over.nonzero()[0])
+        raise ValueError(
+            f"`weights` must sum to at most 1 in a row, got {float(total[row]):.6g} at {row}; pass "
+            'probabilities, or `rest="none"`'
         )
 
 

@@ -156,7 +156,8 @@ class Target(AbstractCombination):
 
         Raises:
             TypeError: `indices` does not hold integers or `weights` no floats.
-            ValueError: shapes differ, k > K, an index is out of range, or `rest` is unknown.
+            ValueError: shapes differ, k > K, an index is out of range or repeated, the weights of a
+                row sum to more than 1 with `rest="uniform"`, or `rest` is unknown.
         """
         checks.check_num_classes(num_classes)
         checks.check_top_k(indices, weights, num_classes)
@@ -164,6 +165,7 @@ class Target(AbstractCombination):
             raise ValueError(f'`rest` must be "uniform" or "none", got {rest!r}')
         if checks.readable(indices):
             checks.check_labels_in_range(indices, num_classes, "indices")
+            checks.check_top_k_values(indices, weights, rest == "uniform")
         weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
         remaining = num_classes - indices.shape[-1]
         others: tuple[AbstractTerm, ...] = ()
@@ -317,6 +319,9 @@ class Target(AbstractCombination):
                 "`Target.from_labels` or `Target.from_probs`"
             )
         if isinstance(lam, Tensor):
+            if checks.readable(lam) and lam.numel():
+                for extreme in torch.aminmax(lam.detach()):
+                    checks.check_fraction(float(extreme), "lam")
             lam = self._factor(lam, "lam")
         else:
             lam = checks.check_fraction(lam, "lam")

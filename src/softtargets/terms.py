@@ -289,18 +289,36 @@ class DenseRows(AbstractTerm):
     Attributes:
         values: `(*batch, K)` floating point, kept as it came.
         weights: `(*batch)` float32 or float64.
+        through: where `values` is `before @ table`, these two: `(*batch, K)` and `(K, K)`. Mixed
+            table rows are renormalised over living classes as single ones are, each by itself.
     """
 
     values: Tensor
     weights: Tensor
+    through: tuple[Tensor, Tensor] | None = None
+
+    def _living(self, alive: Tensor | None) -> Tensor:
+        values = self.values.to(self.weights.dtype)
+        if alive is None or self.through is None:
+            return values
+        before, table = (part.to(self.weights.dtype) for part in self.through)
+        mass, living = table.sum(-1), _matmul(alive.to(table.dtype), table.T)
+        count = alive.sum(-1, keepdim=True)
+        lost = living == 0
+        kept = before * torch.where(lost, 0, mass / torch.where(lost, 1, living))
+        spread = (before * torch.where(lost, mass, 0)).sum(-1, keepdim=True) / count.clamp(min=1)
+        return torch.where(
+            count == alive.shape[-1], values, alive * (_matmul(kept, table) + spread)
+        )
 
     def mass(self, weight: Tensor | None, alive: Tensor | None) -> Tensor:
-        if weight is None:
+        if weight is None and alive is None:
             return self.weights * self.values.sum(-1, dtype=self.weights.dtype)
-        return self.weights * (self.values.to(self.weights.dtype) * weight).sum(-1)
+        values = self._living(alive)
+        return self.weights * (values if weight is None else values * weight).sum(-1)
 
     def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
-        values = self.values.to(self.weights.dtype)
+        values = self._living(alive)
         if weight is not None:
             values = values * weight
         if alive is not None:
@@ -309,32 +327,40 @@ class DenseRows(AbstractTerm):
         return self.weights * (values * logits).sum(-1)
 
     def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
-        out += (scale * self.weights).unsqueeze(-1) * self.values
+        values = self.values if alive is None else self._living(alive)
+        out += (scale * self.weights).unsqueeze(-1) * values
 
     def used(self) -> Tensor:
         return (self.weights != 0) & (self.values != 0).any(-1)
 
     def mapped(self, matrix: Tensor) -> "DenseRows":
-        return replace(self, values=_matmul(self.values, matrix))
+        before, table = self.values, matrix
+        if self.through is not None:
+            before, table = self.through[0], _matmul(self.through[1], matrix)
+        return replace(self, values=_matmul(self.values, matrix), through=(before, table))
 
     def joined(self, other: AbstractTerm) -> None:
         return None
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        return replace(
-            self,
-            values=self.values.to(*args, **kwargs),
-            weights=self.weights.to(*args, **kwargs),
-        )
+        weights = self.weights.to(*args, **kwargs)
+        values, through = self.values.to(*args, **kwargs), None
+        if self.through is not None:
+            before, table = (part.to(*args, **kwargs) for part in self.through)
+            through = before, table
+            if values.dtype != self.values.dtype:
+                values = _matmul(before, table)
+        return replace(self, values=values, weights=weights, through=through)
 
     def __getitem__(self, key: Any) -> Self:
-        return replace(self, values=self.values[key], weights=self.weights[key])
+        through = None if self.through is None else (self.through[0][key], self.through[1])
+        return replace(self, values=self.values[key], weights=self.weights[key], through=through)
 
     def __mul__(self, factor: Tensor | float) -> Self:
         return replace(self, weights=self.weights * factor)
 
     def floats(self) -> tuple[Tensor, ...]:
-        return (self.values, self.weights)
+        return (self.values, self.weights, *(self.through or ()))
 
 
 def no_entries(per_sample: Tensor) -> Entries:

@@ -1,18 +1,5 @@
-import os
-from pathlib import Path
-
 import pytest
 import torch
-
-
-@pytest.fixture(scope="session")
-def shared_data():
-    """The folder of real data: `SOFTTARGETS_DATA`, or `../shared/data` beside the repository."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("SOFTTARGETS_DATA", beside))
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; set SOFTTARGETS_DATA")
-    return folder
 
 
 @pytest.fixture

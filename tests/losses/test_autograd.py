@@ -198,3 +198,19 @@ def test_compile(smoothing):
         results.append((loss, gradient, matrix))
     for eager, other in zip(*results, strict=True):
         torch.testing.assert_close(other, eager)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weight_mode", ["per_class", "per_sample"])
+def test_the_gradient_into_target_and_weights_goes_through_the_divisor_too(reduction, weight_mode):
+    logits = torch.randn(3, K, dtype=torch.float64)
+    scores = torch.randn(3, K, dtype=torch.float64, requires_grad=True)
+    weight = WEIGHT.clone().requires_grad_()
+    options = st.LossOptions(weight_mode=weight_mode)
+
+    def loss(scores, weight):
+        # Rows of unequal mass, so that the divisor depends on them.
+        rows = st.Target.from_probs(torch.sigmoid(scores)).smooth(0.1)
+        return st.cross_entropy(logits, rows, weight=weight, reduction=reduction, options=options)
+
+    assert torch.autograd.gradcheck(loss, (scores, weight))

@@ -100,7 +100,7 @@ class TestErrors:  # 5.7
         with pytest.raises(ValueError, match=r'`normalizer` replaces .* got "?\'?sum'):
             st.cross_entropy(logits, labels, reduction="sum", normalizer=2)
         for wrong in (0, -1.0, float("nan"), torch.tensor(0.0)):
-            with pytest.raises(ValueError, match=r"`normalizer` must be > 0"):
+            with pytest.raises(ValueError, match=r"`normalizer` must be finite and > 0"):
                 st.cross_entropy(logits, labels, normalizer=wrong)
         with pytest.raises(ValueError, match=r"`normalizer` must be one number"):
             st.cross_entropy(logits, labels, normalizer=torch.ones(2))

@@ -1,15 +1,18 @@
 import dataclasses
 import xml.etree.ElementTree as ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
+from softtargets.calibration import BinStatistics
 from softtargets.lab.data import Split
+from softtargets.lab.records import Example
 from softtargets.lab.summary import summarise
-from softtargets.report.figures import reliability_diagram
+from softtargets.report.figures import FEW_PREDICTIONS, reliability_diagram
 from softtargets.report.overview import write_summary_figure
-from softtargets.report.palette import look
+from softtargets.report.palette import PAPER, look
 from softtargets.report.predictions import predictions
 from softtargets.report.svg import inline, standalone
 from softtargets.report.targets import chosen_examples, picture, shown_classes, target_bars
@@ -40,12 +43,26 @@ def test_diagram_shows_the_curve(comparison):
     found = predictions(comparison, "ls", scaled=False)
     axes, counts = reliability_diagram(found, "ls").axes
     drawn = max((line.get_xydata() for line in axes.lines), key=len)
-    filled = found.pooled.counts > 0
-    expected = (found.pooled.outcome_sums / found.pooled.counts)[filled]
+    enough = found.pooled.counts >= FEW_PREDICTIONS
+    expected = (found.pooled.outcome_sums / found.pooled.counts)[enough]
     np.testing.assert_allclose(drawn[:, 1], expected)
     heights = [bar.get_height() for bar in counts.patches]
     np.testing.assert_allclose(heights, found.pooled.counts)
     assert axes.get_xlim() == (0, 1)
+
+
+def test_bins_of_few_predictions_are_faint_and_off_the_line(comparison):
+    first = torch.tensor([0.55] * 10 + [0.7] * 4 + [0.8] * 1 + [0.95] * 5)
+    probs = torch.stack([first, 1 - first], -1)
+    pooled = BinStatistics.top_label(probs, torch.zeros(len(first), dtype=torch.int64))
+    found = predictions(comparison, "ls", scaled=False)
+    axes, _ = reliability_diagram(dataclasses.replace(found, pooled=pooled), "ls").axes
+    points = [line for line in axes.lines if line.get_marker() == look("ls").marker]
+    faint, joined = sorted(points, key=lambda line: line.get_alpha() or 1)
+    np.testing.assert_allclose(faint.get_xdata(), [0.7, 0.8])
+    np.testing.assert_allclose(joined.get_xdata(), [0.55, 0.95])
+    assert (faint.get_linestyle(), joined.get_linestyle()) == ("None", "-")
+    assert faint.get_markerfacecolor() == PAPER
 
 
 def test_inline_figures_of_other_names_share_no_id(comparison):
@@ -73,7 +90,10 @@ def test_summary_is_written_as_svg_and_png(comparison, tmp_path):
         write_summary_figure(rows, tmp_path / name, heading="digits <&> $x$")
     for kind in ("svg", "png"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
-    ElementTree.parse(tmp_path / "one.svg")
+    root = ElementTree.parse(tmp_path / "one.svg").getroot()
+    assert "  " not in "".join(
+        node.text or "" for node in root.iter() if node.tag.endswith("}text")
+    )
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -109,3 +129,28 @@ def test_of_many_classes_those_with_most_target_are_shown(comparison):
     assert {7, 99} <= set(shown)
     assert shown == sorted(shown)
     assert len(shown) == 12
+
+
+def with_targets(comparison, **targets):
+    """The comparison with these targets of its stored examples, all labelled 0."""
+    runs = {}
+    for method, ((folder, record), *others) in comparison.runs.items():
+        examples = [
+            Example(index=place, true_label=0, label=0, target=target)
+            for place, target in enumerate(targets[method])
+        ]
+        runs[method] = [(folder, msgspec.structs.replace(record, examples=examples)), *others]
+    return dataclasses.replace(comparison, runs=runs)
+
+
+def test_the_sample_shown_is_one_on_which_every_method_smooths(comparison):
+    hard, slightly, much = [1.0, 0.0], [0.9, 0.1], [0.2, 0.8]
+    changed = with_targets(
+        comparison,
+        hard=[hard] * 4,
+        ls=[slightly] * 4,
+        ols=[hard, slightly, much, hard],
+    )
+    assert chosen_examples(changed)["ols"].index == 2
+    changed = with_targets(comparison, hard=[hard] * 2, ls=[slightly, hard], ols=[slightly, much])
+    assert chosen_examples(changed)["ols"].index == 0

@@ -105,6 +105,34 @@ def test_every_method_and_number_is_on_the_page(comparison, page):
                     assert mean_and_half_width(metric, means[metric.key], signed=signed) in shown
 
 
+def test_the_first_table_says_what_its_columns_are(page):
+    shown = plain(page)
+    assert "calibration error is the debiased ECE" in shown
+    assert "which need not be clearly the best" in shown.partition("Findings Does")[0]
+    assert "last two columns" not in shown
+
+
+def test_every_table_can_say_that_it_scrolls(page):
+    cues = [each for tag, each in page.attributes if each.get("class") == "swipe"]
+    frames = [each for tag, each in page.attributes if each.get("class") == "scroll"]
+    assert len(cues) == len(frames) == 5
+
+
+def test_two_seeds_are_told_as_perhaps(text, page):
+    shown = plain(page)
+    headline = shown.partition("3 methods, 2 seeds")[0]
+    assert "clearly more" not in headline
+    assert "clearly better" not in headline.replace("No smoothing method is clearly better", "")
+    assert 'class="verdict perhaps-' in text
+    assert 'class="verdict clearly-' not in text
+    assert "“Perhaps”: it does too, but so few seeds were run" in shown
+
+
+def test_the_choice_of_the_sample_is_explained(comparison, page):
+    stored = len(comparison.records("ls")[0].examples)
+    assert f"Of the {stored} samples stored with each run" in plain(page)
+
+
 def test_page_says_how_it_was_made(comparison, page):
     shown = plain(page)
     assert "898 samples to train on, 300 for validation, 599 for testing" in shown

@@ -1,10 +1,11 @@
 import io
+from itertools import pairwise
 
 import pytest
 from rich.console import Console
 
 from softtargets.lab.summary import METRICS, summarise
-from softtargets.report.notation import ACCURACY, decimal, number, quantity
+from softtargets.report.notation import ACCURACY, decimal, number, quantity, title
 from softtargets.report.tables import as_markdown, comparison_tables
 
 
@@ -38,6 +39,47 @@ def test_six_methods_of_five_seeds_are_one_line_each(make_row):
     tables = comparison_tables([make_row(name) for name in names], seeds=5)
     lines = printed(tables).splitlines()
     assert sum("±" in line and "half" not in line for line in lines) == 6 + 6 + 2 * 5
+
+
+@pytest.mark.parametrize("width", [80, 90])
+def test_narrow_tables_have_the_interval_under_each_value(make_row, width):
+    names = ("hard", "ls", "ols", "ils1", "ils2", "ils")
+    wide = {metric.key: (-1.1, 1.3) for metric in METRICS}
+    rows = [make_row(name, None, None, wide, wide) for name in names]
+    lines = printed(comparison_tables(rows, seeds=5, width=width), width=width).splitlines()
+    assert max(map(len, lines)) <= 80
+    for above, line in pairwise(lines):
+        if "±" in line and "half" not in line:
+            assert above.startswith((*map(title, names), *(f" {title(name)}" for name in names)))
+            assert line.startswith("    ")
+            assert line.count("±") == sum("." in word for word in above.split())
+
+
+def test_a_wide_terminal_keeps_one_line(make_row):
+    rows = [make_row("hard"), make_row("ls")]
+    assert printed(comparison_tables(rows, seeds=5, width=200)) == printed(
+        comparison_tables(rows, seeds=5)
+    )
+
+
+def test_an_error_below_zero_shares_the_mark(make_row):
+    key = "expected_calibration_error_debiased"
+    rows = [
+        make_row("hard", {key: 0.5}),
+        make_row("ls", {key: -0.2}),
+        make_row("ols", {key: -0.1}),
+    ]
+    text = printed(comparison_tables(rows, seeds=5))
+    assert "−20.00 ±0.10*" in text
+    assert "−10.00 ±0.10*" in text
+    assert "none to be seen" in text
+    assert "**−20.00 ± 0.10**" in as_markdown(rows)
+    assert "**−10.00 ± 0.10**" in as_markdown(rows)
+
+
+def test_what_may_be_chance_is_called_perhaps(make_row):
+    rows = [make_row("hard"), make_row("ls", plain_difference={ACCURACY.key: (0.01, 0.02)})]
+    assert "✓ perhaps better" in printed(comparison_tables(rows, seeds=5)[2:])
 
 
 def test_direction_is_visible_without_colour(make_row):

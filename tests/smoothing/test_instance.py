@@ -113,7 +113,9 @@ class TestTeacher:
     def test_it_is_needed(self):
         policy = st.InstanceLabelSmoothing(0.1, "teacher")
         target = target_of(torch.tensor([0]))
-        with pytest.raises(TypeError, match="pass `teacher_logits=`, or `inputs=`"):
+        with pytest.raises(
+            TypeError, match="give `CrossEntropyLoss` `teacher_logits=`, or `inputs=`"
+        ):
             policy(target)
         with pytest.raises(TypeError, match="`teacher=` at construction"):
             policy(target, inputs=torch.randn(1, 3))
@@ -215,7 +217,7 @@ class TestFormulas:
     [
         (lambda: st.InstanceLabelSmoothing(1.2), r"`rate` must be in \[0, 1\], got 1.2"),
         (lambda: st.InstanceLabelSmoothing(0.1, "even"), r'`spread` must be "uniform" or'),
-        (lambda: st.InstanceLabelSmoothing(0.1, temperature=0.0), "`temperature` must be finite"),
+        (lambda: st.InstanceLabelSmoothing(0.1, "teacher", 0.0), "`temperature` must be finite"),
         (lambda: st.QuadraticRate(1.5, 1.0), r"`p1` must be in \[0, 1\]"),
         (lambda: st.QuadraticRate(0.5, -1.0), r"`p2` must be in \[0, inf\]"),
         (lambda: st.QuadraticRate(0.5, 1.0, 1.5), r"`max_rate` must be in \[0, 1\]"),
@@ -235,7 +237,7 @@ def test_targets_it_cannot_read():
 
 
 def test_a_teacher_that_nobody_asks_is_refused():
-    with pytest.raises(ValueError, match="`teacher` has no use with a constant rate"):
+    with pytest.raises(ValueError, match="`teacher` and `temperature` have no use"):
         st.InstanceLabelSmoothing(0.1, teacher=torch.nn.Linear(2, 4))
     with pytest.raises(TypeError, match="a teacher goes into `teacher=`"):
         st.InstanceLabelSmoothing(torch.nn.Linear(2, 4))

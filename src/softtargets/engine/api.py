@@ -44,6 +44,8 @@ class LossOptions:
     def __post_init__(self) -> None:
         if self.impl not in (None, "eager"):
             raise ValueError(f'`impl` must be None or "eager", got {self.impl!r}')
+        if not (self.validate is None or isinstance(self.validate, bool)):
+            raise TypeError(f"`validate` must be None or a bool, got {self.validate!r}")
         if self.weight_mode not in ("per_class", "per_sample"):
             raise ValueError(
                 f'`weight_mode` must be "per_class" or "per_sample", got {self.weight_mode!r}'

@@ -1,7 +1,7 @@
 """Records: what a finished run leaves behind, written at once or not at all.
 
 RUN/checkpoint.pt   while the run is going on: everything the next epoch needs
-RUN/arrays.npz      logits, labels and example targets
+RUN/arrays.npz      logits and labels
 RUN/model.pt        the trained weights
 RUN/record.json     written last: where it is, the run is done
 """
@@ -11,6 +11,7 @@ import io
 import os
 import platform
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ import torch
 from softtargets.lab.errors import LabError
 from softtargets.lab.spec import RunSpec
 
-FORMAT = 1
+FORMAT = 2
+
+FILES = ("checkpoint.pt", "arrays.npz", "model.pt", "record.json")
 
 METRICS = (
     "accuracy",
@@ -102,6 +105,8 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         temperature_at_bound: whether the search ended at its bound.
         examples: targets of a few training samples.
         arrays_sha256: hash of `arrays.npz`.
+        model_sha256: hash of `model.pt`.
+        content_sha256: hash of all of the above, see `seal`.
     """
 
     format: int
@@ -115,6 +120,8 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     temperature_at_bound: bool
     examples: list[Example]
     arrays_sha256: str
+    model_sha256: str
+    content_sha256: str = ""
 
 
 def environment() -> Environment:
@@ -130,6 +137,12 @@ def environment() -> Environment:
     )
 
 
+def seal(record: RunRecord) -> RunRecord:
+    """Return the record with the hash of its own content."""
+    bare = msgspec.structs.replace(record, content_sha256="")
+    return msgspec.structs.replace(bare, content_sha256=sha256(msgspec.json.encode(bare)))
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a restart after a crash, sees all of it or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -140,7 +153,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise LabError(f"cannot write {path} ({error.strerror}); choose another folder") from error
 
 
@@ -161,28 +175,30 @@ class RunFolder:
         return (self.path / "record.json").exists()
 
     def record(self) -> RunRecord:
-        """Return the record of a finished run, checked against its arrays.
+        """Return the record of a finished run, checked against the files that were written.
 
         Raises:
-            LabError: the record is corrupt.
+            LabError: a file is corrupt or cannot be read.
         """
         try:
-            record = msgspec.json.decode((self.path / "record.json").read_bytes(), type=RunRecord)
-            arrays = (self.path / "arrays.npz").read_bytes()
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise self.corrupt(str(error)) from error
+            record = msgspec.json.decode(self._read("record.json"), type=RunRecord)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self.corrupt(f"record.json: {error}") from error
         if record.format != FORMAT or record.spec.run_id != self.path.name:
             raise self.corrupt("it belongs to another run or version")
-        if hashlib.sha256(arrays).hexdigest() != record.arrays_sha256:
-            raise self.corrupt("arrays.npz is not the file that was written")
-        if not (self.path / "model.pt").is_file():
-            raise self.corrupt("model.pt is missing")
+        if seal(record) != record:
+            raise self.corrupt("record.json is not the file that was written")
+        hashes = {"arrays.npz": record.arrays_sha256, "model.pt": record.model_sha256}
+        for name, expected in hashes.items():
+            if sha256(self._read(name)) != expected:
+                raise self.corrupt(f"{name} is not the file that was written")
         return record
 
     def arrays(self) -> dict[str, Any]:
         """Return the arrays of a finished run."""
+        content = io.BytesIO(self._read("arrays.npz"))
         try:
-            with np.load(self.path / "arrays.npz", allow_pickle=False) as archive:
+            with np.load(content, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise self.corrupt(str(error)) from error
@@ -198,17 +214,30 @@ class RunFolder:
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint."""
         self.create()
-        write_atomically(self.path / "checkpoint.pt", _saved(state))
+        write_atomically(self.path / "checkpoint.pt", pack_state(state))
 
-    def finish(self, record: RunRecord, arrays: bytes, model_state: dict[str, Any]) -> None:
-        """Write everything, the record last, and drop the checkpoint."""
+    def discard_checkpoint(self) -> None:
+        """Remove the checkpoint, so that the run starts anew."""
+        with suppress(OSError):
+            (self.path / "checkpoint.pt").unlink()
+
+    def finish(self, record: RunRecord, arrays: bytes, model: bytes) -> None:
+        """Write everything, the record last and sealed, and drop the checkpoint."""
         self.create()
         write_atomically(self.path / "arrays.npz", arrays)
-        write_atomically(self.path / "model.pt", _saved(model_state))
-        content = msgspec.json.format(msgspec.json.encode(record), indent=1)
+        write_atomically(self.path / "model.pt", model)
+        content = msgspec.json.format(msgspec.json.encode(seal(record)), indent=1)
         write_atomically(self.path / "record.json", content)
-        for leftover in (self.path / "checkpoint.pt", *self.path.glob(".*.*")):
-            leftover.unlink(missing_ok=True)
+        self.discard_checkpoint()
+
+    def sweep(self) -> None:
+        """Remove what a killed process left; only for the one process that uses the output."""
+        if self.done:
+            self.discard_checkpoint()
+        for name in FILES:
+            for leftover in self.path.glob(f".{name}.*"):
+                with suppress(OSError):
+                    leftover.unlink()
 
     def create(self) -> None:
         """Make the folder, if it is not there."""
@@ -219,11 +248,26 @@ class RunFolder:
                 f"cannot write {self.path} ({error.strerror}); choose another folder with --out"
             ) from error
 
-    def _load(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str) -> bytes:
+        path = self.path / name
         try:
-            state: dict[str, Any] = torch.load(self.path / name, weights_only=True)
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            raise self.corrupt(f"{name} is missing") from error
+        except OSError as error:
+            raise LabError(
+                f"cannot read {path} ({error.strerror}); mend its permissions, or choose another "
+                "folder with --out"
+            ) from error
+
+    def _load(self, name: str) -> dict[str, Any]:
+        content = io.BytesIO(self._read(name))
+        try:
+            state = torch.load(content, weights_only=True)
         except Exception as error:  # torch raises half a dozen types for a damaged file
             raise self.corrupt(f"{name} cannot be read") from error
+        if not isinstance(state, dict):
+            raise self.corrupt(f"{name} holds no state")
         return state
 
     def corrupt(self, why: str) -> LabError:
@@ -247,7 +291,8 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _saved(state: dict[str, Any]) -> bytes:
+def pack_state(state: dict[str, Any]) -> bytes:
+    """Return a state dict as the content of a file for torch.load."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()

@@ -95,21 +95,32 @@ def run(
     """
     labels = training_labels(spec, data)
     state = _start(spec, data, teacher)
-    saved = folder.checkpoint()
-    if saved is not None:
-        try:
-            state.restore(saved)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise folder.corrupt("checkpoint.pt is of another kind of run") from error
+    _restore(state, folder)
     on_epoch(len(state.history))
     while len(state.history) < spec.epochs:
         began = time.perf_counter()
         loss = _train_epoch(spec, data, labels, state, teacher)
         state.history.append(_measure(state.model, data, labels, loss))
         state.seconds += time.perf_counter() - began
+        _check_finite(spec, folder, state)
         folder.save_checkpoint(state.save())
         on_epoch(len(state.history))
     _finish(spec, data, labels, folder, state, teacher)
+
+
+def check_checkpoint(spec: RunSpec, data: DataSet, folder: RunFolder) -> None:
+    """Raise `LabError` where the run has a checkpoint that it could not go on from."""
+    _restore(_start(spec, data, None), folder)
+
+
+def _restore(state: _State, folder: RunFolder) -> None:
+    saved = folder.checkpoint()
+    if saved is None:
+        return
+    try:
+        state.restore(saved)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise folder.corrupt("checkpoint.pt is of another kind of run") from error
 
 
 def _start(spec: RunSpec, data: DataSet, teacher: Teacher | None) -> _State:
@@ -148,11 +159,6 @@ def _train_epoch(
         total += loss.item() * len(batch)
     if isinstance(state.criterion.smoothing, OnlineLabelSmoothing):
         state.criterion.smoothing.end_epoch()
-    if not math.isfinite(total):
-        raise LabError(
-            f"{spec.run_id} diverged in epoch {epoch + 1} (the loss is not finite); nothing was "
-            "recorded for it"
-        )
     return total / len(labels)
 
 

@@ -51,6 +51,12 @@ def as_target(
     dtype = torch.promote_types(logits.dtype, torch.float32)
     if isinstance(target, Target):
         _check_fits(logits, target)
+        if target.dtype != dtype and dtype == torch.float64:
+            target = target.to(dtype)
+        if validate:
+            for term in target.given.others:
+                if isinstance(term, DenseRows) and term.through is None:
+                    checks.check_probs(term.values, "target")
         return _without_class(target, ignore_index)
     if not isinstance(target, Tensor):
         raise TypeError(
@@ -101,7 +107,8 @@ def _without_class(target: Target, ignore_index: int) -> Target:
     if target.smoothed or any(not isinstance(term, DenseRows) for term in target.others):
         raise ValueError(
             f"`ignore_index={ignore_index}` is a class and cannot be taken out of a target that "
-            "is smoothed or structured already; pass `ignore_index` to `Target.from_labels`"
+            "is smoothed or structured already; give `ignore_index` to `Target.from_labels` and "
+            "leave it at -100 here"
         )
     entries = target.entries
     weights = entries.weights.masked_fill(entries.classes == ignore_index, 0)

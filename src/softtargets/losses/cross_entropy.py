@@ -107,7 +107,7 @@ def _loss(
     given = target.given
     if weight is not None:
         weight = weight.to(logits.device, torch.promote_types(logits.dtype, torch.float32))
-    shares = given.mass(weight).detach()
+    shares = given.mass(weight)
     per_sample = weight is not None and options.weight_mode == "per_sample"
     losses, partition = example_losses(
         logits,
@@ -117,7 +117,7 @@ def _loss(
         options=options,
     )
     if per_sample:
-        mass = given.mass().detach()
+        mass = given.mass()
         scale = shares / torch.where(mass == 0, 1, mass)
         # As for weights per class: weight 0 outweighs the infinite loss of a masked label.
         losses = losses.masked_fill(scale == 0, 0) * scale

@@ -33,8 +33,8 @@ def check_reduction(reduction: str, normalizer: Tensor | float | None) -> None:
             )
         if not checks.readable(normalizer):
             return
-    if not float(normalizer) > 0:
-        raise ValueError(f"`normalizer` must be > 0, got {float(normalizer)}")
+    if not 0 < float(normalizer) < float("inf"):
+        raise ValueError(f"`normalizer` must be finite and > 0, got {float(normalizer)}")
 
 
 def reduce(

@@ -60,6 +60,11 @@ def symmetric(
     checks.check_labels_dtype(labels)
     checks.check_two_classes(checks.check_num_classes(num_classes), "noise")
     rate = checks.check_fraction(rate, "rate")
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(
+            f"`generator` must be a torch.Generator, got {type(generator).__name__}; make one with "
+            "`torch.Generator().manual_seed(seed)`"
+        )
     if generator.device.type != "cpu":
         raise ValueError(f"`generator` must be on the CPU, got {generator.device}")
     clean = labels.long().cpu()

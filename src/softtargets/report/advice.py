@@ -1,6 +1,9 @@
 """What to do about it, as far as the numbers support it, and what they do not cover."""
 
-from softtargets.lab.summary import Metric
+from collections.abc import Sequence
+
+from softtargets.lab.methods import METHODS
+from softtargets.lab.summary import Metric, Row
 from softtargets.report.notation import (
     ACCURACY,
     CALIBRATION,
@@ -12,9 +15,7 @@ from softtargets.report.notation import (
     points,
     title,
 )
-from softtargets.report.verdict import Board, Verdict, differences
-
-_FEW_SEEDS = 5
+from softtargets.report.verdict import FEW_SEEDS, Board, Verdict, differences
 
 
 def advice(board: Board) -> list[str]:
@@ -24,8 +25,9 @@ def advice(board: Board) -> list[str]:
     if not board.smoothed:
         return ["Run a smoothing method too, to see whether it helps here."]
     if not board.testable:
-        return [f"Run at least {_FEW_SEEDS} seeds before choosing a method."]
+        return [_more_seeds(board)]
     return [
+        *([_more_seeds(board)] if _undecided(board) else []),
         _choice(board, LIKELIHOOD, "If you can fit a temperature on validation data", scaled=True),
         _choice(board, LIKELIHOOD, "If you use the probabilities as they come", scaled=False),
         _choice(board, ACCURACY, "If only the predicted class matters", scaled=False),
@@ -59,14 +61,42 @@ def _choice(board: Board, metric: Metric, condition: str, *, scaled: bool) -> st
         )
     best = board.best(metric, scaled=scaled, among=better)[0]
     difference = change(metric, differences(best, scaled=scaled)[metric.key])
-    text = (
-        f"{condition}, use {title(best.method)} ({noun(metric)} {difference} against hard labels)"
-    )
-    others = [title(row.method) for row in better if row is not best]
+    seen = f"{title(best.method)} ({noun(metric)} {difference} against hard labels)"
+    if not board.supported(Verdict.BETTER):
+        return f"{condition}, {seen} was ahead in these runs, but that may be chance."
+    needy = _wanting_teacher([best])
+    text = f"{condition}, use {seen}" + (f", which {_price(needy)}" if needy else "")
+    others = [row for row in better if row is not best]
     if not others:
         return f"{text}."
     beat = "beats" if len(others) == 1 else "beat"
-    return f"{text}; {listed(others)} also clearly {beat} them."
+    text = f"{text}. {listed([title(row.method) for row in others])} also clearly {beat} them"
+    needy = _wanting_teacher(others)
+    return f"{text}; {listed(needy)} {_price(needy)}." if needy else f"{text}."
+
+
+def _undecided(board: Board) -> bool:
+    return board.few_seeds or (board.gained > 0 and not board.supported(Verdict.BETTER))
+
+
+def _more_seeds(board: Board) -> str:
+    return (
+        f"Run at least {board.more_seeds} seeds before choosing a method: what these runs show may "
+        "be chance."
+    )
+
+
+def _wanting_teacher(rows: Sequence[Row]) -> list[str]:
+    return [
+        title(row.method)
+        for row in rows
+        if row.method in METHODS and METHODS[row.method].needs_teacher
+    ]
+
+
+def _price(needy: Sequence[str]) -> str:
+    need = "needs" if len(needy) == 1 else "need"
+    return f"{need} a trained teacher first, that is, training twice"
 
 
 def _warning(board: Board) -> list[str]:
@@ -74,9 +104,15 @@ def _warning(board: Board) -> list[str]:
     worse = board.judged(Verdict.WORSE, CALIBRATION, scaled=False)
     if not worse:
         return []
+    named = listed([title(row.method) for row in worse])
+    if not board.supported(Verdict.WORSE):
+        return [
+            f"As trained, the confidence of {named} looked less trustworthy than that of hard "
+            "labels; that, too, may be chance."
+        ]
     text = (
-        f"Do not act on the confidence of {listed([title(row.method) for row in worse])} as "
-        "trained: it is clearly less trustworthy than that of hard labels."
+        f"Do not act on the confidence of {named} as trained: it is clearly less trustworthy than "
+        "that of hard labels."
     )
     still = [
         title(row.method)
@@ -85,13 +121,13 @@ def _warning(board: Board) -> list[str]:
     ]
     if still:
         return [f"{text} For {listed(still)} that stays so after temperature scaling."]
-    return [f"{text} After temperature scaling that can no longer be shown."]
+    return [f"{text} After temperature scaling there is no clear difference any more."]
 
 
 def _on_seeds(board: Board) -> list[str]:
     if board.seeds == 1:
         return ["One seed has no interval: with another seed the order can be another."]
-    if board.seeds < _FEW_SEEDS:
+    if board.seeds < FEW_SEEDS:
         return [
             f"With {counted(board.seeds, 'seed')} the intervals are wide; “no clear difference” "
             "mostly means “too few runs to tell”."
@@ -106,6 +142,6 @@ def _on_number(board: Board) -> list[str]:
     return [
         f"{counted(tested, 'difference')} to hard labels {'was' if tested == 1 else 'were'} "
         f"tested, {clear} of them {'is' if clear == 1 else 'are'} clear. If smoothing did nothing, "
-        f"about {max(1, round(tested / 20))} would look clear by chance: trust a pattern more than "
-        "one interval that only just leaves out 0."
+        f"about {board.by_chance} would look clear by chance: trust a pattern more than one "
+        "interval that only just leaves out 0."
     ]

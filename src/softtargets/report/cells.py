@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from softtargets.lab.summary import Mean, Metric
+from softtargets.lab.summary import Mean, Metric, Row
 from softtargets.report.notation import (
     ACCURACY,
     CALIBRATION,
@@ -13,14 +13,16 @@ from softtargets.report.notation import (
     number,
     quantity,
 )
-from softtargets.report.verdict import Board, Verdict, compared_metrics, differences, values
+from softtargets.report.verdict import (
+    Board,
+    Verdict,
+    attained,
+    compared_metrics,
+    differences,
+    values,
+)
 
-_WORDS = {
-    Verdict.BETTER: "clearly better",
-    Verdict.WORSE: "clearly worse",
-    Verdict.UNCLEAR: "not clear",
-    Verdict.UNTESTED: "",
-}
+_SHORT = {Verdict.UNCLEAR: "not clear", Verdict.UNTESTED: ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ def glance_sheet(board: Board) -> Sheet:
                 Cell(
                     text=quantity(metric, values(row, scaled=scaled)[metric.key].value),
                     best=row.method in board.leaders(metric, scaled=scaled),
-                    verdict=_WORDS[board.verdict(row, metric, scaled=scaled)],
+                    verdict=_verdict(board, row, metric, scaled=scaled),
                 )
                 for metric, scaled in asked
             ],
@@ -91,7 +93,7 @@ def value_sheet(board: Board, *, scaled: bool) -> Sheet:
             Cell(
                 text=number(metric, mean.value),
                 half_width=_half_width(metric, mean),
-                order=mean.value,
+                order=attained(mean.value),
                 best=row.method in leaders[metric.key],
             )
             for metric in metrics
@@ -122,7 +124,7 @@ def difference_sheet(board: Board, *, scaled: bool) -> Sheet:
                     text=number(metric, difference.value, signed=True),
                     half_width=_half_width(metric, difference),
                     order=difference.value,
-                    verdict=_WORDS[board.verdict(row, metric, scaled=scaled)],
+                    verdict=_verdict(board, row, metric, scaled=scaled),
                 )
                 for metric in metrics
                 for difference in [differences(row, scaled=scaled)[metric.key]]
@@ -131,6 +133,11 @@ def difference_sheet(board: Board, *, scaled: bool) -> Sheet:
         for row in board.smoothed
     ]
     return Sheet(columns=[metric.title for metric in metrics], lines=lines)
+
+
+def _verdict(board: Board, row: Row, metric: Metric, *, scaled: bool) -> str:
+    verdict = board.verdict(row, metric, scaled=scaled)
+    return _SHORT.get(verdict, board.worded(verdict))
 
 
 def _half_width(metric: Metric, mean: Mean) -> str:

@@ -3,25 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from softtargets.lab.compare import Comparison
 from softtargets.lab.summary import Metric, Row
 from softtargets.report.notation import (
     ACCURACY,
     CALIBRATION,
     LIKELIHOOD,
-    change,
+    PERCENT,
     counted,
     introduced,
     listed,
     noun,
     opened,
     percentage,
-    quantity,
     superlative,
     title,
+    told,
     verb,
 )
-from softtargets.report.predictions import Confidence
-from softtargets.report.verdict import Board, Verdict, differences, values
+from softtargets.report.predictions import Confidence, predictions
+from softtargets.report.verdict import Board, Verdict, values
 
 _FAVOURED = (
     (ACCURACY, False),
@@ -30,6 +31,14 @@ _FAVOURED = (
     (CALIBRATION, False),
     (CALIBRATION, True),
 )
+
+
+_WHEN = {False: "as trained", True: "after temperature scaling"}
+_SPELT = {
+    ACCURACY.key: "accuracy",
+    LIKELIHOOD.key: "negative log-likelihood (NLL)",
+    CALIBRATION.key: "calibration error",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +67,8 @@ def headline(board: Board, confidence: Mapping[str, Confidence]) -> list[str]:
     if chosen is None:
         return _nothing_gained(board)
     row, metric, scaled = chosen
+    if not board.supported(Verdict.BETTER):
+        return [_perhaps(board, row, metric, scaled=scaled), _why_only_perhaps(board)]
     sentences = {
         (ACCURACY, False): _on_accuracy(board, row),
         (CALIBRATION, False): _on_confidence(board, row, confidence[row.method]),
@@ -65,6 +76,22 @@ def headline(board: Board, confidence: Mapping[str, Confidence]) -> list[str]:
     }
     sentences.pop((metric, scaled), None)
     return [_main_gain(board, row, metric, scaled=scaled), *sentences.values()]
+
+
+def terminal_conclusion(comparison: Comparison, rows: list[Row]) -> str:
+    """Return the conclusion for a terminal: the headline, and what explains it in a second line.
+
+    Args:
+        comparison: finished runs.
+        rows: their summary.
+    """
+    confidence = {
+        method: predictions(comparison, method, scaled=False).confidence
+        for method in comparison.runs
+    }
+    first, *rest = headline(Board(rows, comparison.settings.seeds), confidence)
+    lines = [first, " ".join(rest)] if rest else [first]
+    return "\n".join(lines).replace(PERCENT[0], " ")
 
 
 def favourite(board: Board) -> tuple[Row, Metric, bool] | None:
@@ -116,7 +143,7 @@ def findings(board: Board, confidence: Mapping[str, Confidence]) -> list[Finding
 def standing(board: Board, metric: Metric, *, scaled: bool) -> str:
     """Return who leads in a metric, and who is clearly better or worse than hard labels."""
     best = board.best(metric, scaled=scaled)
-    value = quantity(metric, values(best[0], scaled=scaled)[metric.key].value)
+    value = told(metric, values(best[0], scaled=scaled)[metric.key].value)
     if len(board.rows) == 1:
         method = best[0].method
         return f"{title(method)} {verb(method, 'has')} an average {noun(metric)} of {value}."
@@ -124,7 +151,7 @@ def standing(board: Board, metric: Metric, *, scaled: bool) -> str:
     text = f"{_names(best)} {has} the {superlative(metric)} {noun(metric)}, {value}"
     baseline = board.baseline
     if baseline is not None and baseline not in best:
-        value = quantity(metric, values(baseline, scaled=scaled)[metric.key].value)
+        value = told(metric, values(baseline, scaled=scaled)[metric.key].value)
         text += f"; hard labels have {value}"
     groups = [] if not board.testable else _groups(board, metric, scaled=scaled)
     return " ".join([f"{text}.", *groups])
@@ -135,15 +162,13 @@ def _groups(board: Board, metric: Metric, *, scaled: bool) -> list[str]:
     sentences = []
     for verdict in (Verdict.BETTER, Verdict.WORSE):
         rows = board.judged(verdict, metric, scaled=scaled)
-        named = [
-            f"{title(row.method)} ({change(metric, differences(row, scaled=scaled)[metric.key])})"
-            for row in rows
-        ]
         if rows:
-            sentences.append(f"{opened(verdict)} than hard labels: {listed(named)}.")
+            sentences.append(f"{opened(board.worded(verdict))} than hard labels: {_names(rows)}.")
     unclear = board.judged(Verdict.UNCLEAR, metric, scaled=scaled)
-    if unclear:
-        seeds = counted(board.seeds, "seed")
+    seeds = counted(board.seeds, "seed")
+    if len(unclear) == len(board.smoothed):
+        sentences.append(f"With {seeds}, no method differs clearly from hard labels.")
+    elif unclear:
         sentences.append(f"No clear difference with {seeds}: {_names(unclear)}.")
     return sentences
 
@@ -158,27 +183,18 @@ def leanings(board: Board, confidence: Mapping[str, Confidence]) -> str:
             continue
         first, *others = methods
         text = f"{opened(lean)} as trained: {title(first)} {says(first, confidence[first])}"
-        likewise = [
-            f"{title(other)} ({percentage(confidence[other].says.value)} against "
-            f"{percentage(confidence[other].right.value)})"
-            for other in others
-        ]
-        sentences.append(f"{text}{'; likewise ' if others else ''}{listed(likewise)}.")
+        likewise = listed([title(other) for other in others])
+        sentences.append(f"{text}{'; less so ' if others else ''}{likewise}.")
     rest = [row for row in board.rows if not confidence[row.method].lean.endswith("-confident")]
     close = [row for row in rest if confidence[row.method].close]
     if close:
         sentences.append(
             f"Mean confidence and accuracy are less than a point apart: {_names(close)}."
         )
-    unsure = [
-        f"{title(row.method)} ({change(ACCURACY, confidence[row.method].gap)})"
-        for row in rest
-        if row not in close
-    ]
+    unsure = [row for row in rest if row not in close]
     if unsure:
         sentences.append(
-            "The direction differs from seed to seed (mean confidence minus accuracy): "
-            f"{listed(unsure)}."
+            f"Sometimes over- and sometimes under-confident, by seed: {_names(unsure)}."
         )
     return " ".join(sentences)
 
@@ -202,7 +218,7 @@ def _leaders(board: Board) -> str:
     if len(board.rows) == 1:
         row = board.rows[0]
         parts = [
-            f"{noun(metric)} {quantity(metric, values(row, scaled=scaled)[metric.key].value)}{when}"
+            f"{noun(metric)} {told(metric, values(row, scaled=scaled)[metric.key].value)}{when}"
             for metric, scaled, when in asked
         ]
         return f"{opened(title(row.method))} alone: {listed(parts)}."
@@ -229,7 +245,37 @@ def _nothing_gained(board: Board) -> list[str]:
     )
     if not worse:
         return [text]
-    return [text, f"As trained, {_names(worse)} came out clearly worse in at least one of them."]
+    certainty = "clearly worse" if board.supported(Verdict.WORSE) else "worse, perhaps by chance,"
+    return [text, f"As trained, {_names(worse)} came out {certainty} in at least one of them."]
+
+
+def _perhaps(board: Board, row: Row, metric: Metric, *, scaled: bool) -> str:
+    """What was seen, where it may be chance."""
+    ours, base = _beside(board, row, metric, scaled=scaled)
+    when = "" if metric == ACCURACY else f" {_WHEN[scaled]}"
+    return (
+        f"{opened(introduced(row.method))} came out ahead of hard labels in {_SPELT[metric.key]}"
+        f"{when}, {ours} against {base}, but that may be chance."
+    )
+
+
+def _why_only_perhaps(board: Board) -> str:
+    more = f"run at least {board.more_seeds} to know."
+    seeds = counted(board.seeds, "seed")
+    if board.few_seeds:
+        return f"{opened(seeds)} are too few to tell a better method from lucky runs: {more}"
+    tested, clear = board.tally()
+    if clear > 2 * board.by_chance:
+        return (
+            f"With {seeds}, only {board.gained} of {tested} differences to hard labels "
+            f"{'is' if board.gained == 1 else 'are'} in favour of smoothing by more than the "
+            f"interval: {more}"
+        )
+    return (
+        f"With {seeds}, {clear} of {tested} differences to hard labels "
+        f"{'stands' if clear == 1 else 'stand'} out, and about {board.by_chance} would by chance "
+        f"alone: {more}"
+    )
 
 
 def _main_gain(board: Board, row: Row, metric: Metric, *, scaled: bool) -> str:
@@ -240,18 +286,18 @@ def _main_gain(board: Board, row: Row, metric: Metric, *, scaled: bool) -> str:
             f"{name} makes this classifier clearly more accurate: {ours} right instead of {base} "
             "with hard labels."
         )
-    when = "after temperature scaling" if scaled else "as trained"
     what = "a negative log-likelihood (NLL)" if metric == LIKELIHOOD else f"a {noun(metric)}"
     return (
-        f"{name} makes the probabilities of this classifier clearly better {when}: {what} of "
-        f"{ours} instead of {base} with hard labels, where lower is better."
+        f"{name} makes the probabilities of this classifier clearly better {_WHEN[scaled]}: "
+        f"{what} of {ours} instead of {base} with hard labels, where lower is better."
     )
 
 
 def _on_accuracy(board: Board, row: Row) -> str:
     ours, base = _beside(board, row, ACCURACY, scaled=False)
     if board.verdict(row, ACCURACY, scaled=False) == Verdict.WORSE:
-        return f"But it is clearly less often right: {ours} of the time instead of {base}."
+        certainty = _certainty(board, Verdict.WORSE)
+        return f"But it is {certainty} less often right: {ours} of the time instead of {base}."
     return f"How often it is right is not clearly different ({ours}; hard labels {base})."
 
 
@@ -261,7 +307,7 @@ def _beside(board: Board, row: Row, metric: Metric, *, scaled: bool) -> list[str
     found = [values(each, scaled=scaled)[metric.key].value for each in (row, board.baseline)]
     if metric == ACCURACY:
         return [percentage(value) for value in found]
-    return [quantity(metric, value) for value in found]
+    return [told(metric, value) for value in found]
 
 
 def _on_confidence(board: Board, row: Row, confidence: Confidence) -> str:
@@ -271,21 +317,25 @@ def _on_confidence(board: Board, row: Row, confidence: Confidence) -> str:
     word = "more" if verdict == Verdict.BETTER else "less"
     lean = "" if not confidence.lean.endswith("-confident") else f"{confidence.lean}, "
     return (
-        f"As trained, its confidence is clearly {word} trustworthy: {lean}it "
+        f"As trained, its confidence is {_certainty(board, verdict)} {word} trustworthy: {lean}it "
         f"{says(row.method, confidence)}."
     )
 
 
 def _on_scaling(board: Board, row: Row) -> str:
     ours, base = _beside(board, row, LIKELIHOOD, scaled=True)
-    start = "With a temperature fitted on validation data for both, its probabilities are"
+    start = "After temperature scaling, its probabilities are"
     verdict = board.verdict(row, LIKELIHOOD, scaled=True)
     if verdict == Verdict.UNCLEAR:
-        return f"{start} not clearly different from theirs (NLL {ours} against {base})."
+        return f"{start} not clearly different from those of hard labels (NLL {ours}, {base})."
     return (
-        f"{start} {verdict} than those of hard labels: a negative log-likelihood (NLL) of {ours} "
-        f"instead of {base}, where lower is better."
+        f"{start} {board.worded(verdict)} than those of hard labels (negative log-likelihood, NLL, "
+        f"{ours} instead of {base}; lower is better)."
     )
+
+
+def _certainty(board: Board, verdict: Verdict) -> str:
+    return board.worded(verdict).split()[0]
 
 
 def _names(rows: list[Row]) -> str:

@@ -17,6 +17,7 @@ from softtargets.report.svg import styled
 from softtargets.report.verdict import compared_metrics, differences
 
 WIDTH = 3.5  # inches; all panels are equally wide, so that text is equally large in all
+FEW_PREDICTIONS = 5  # a bin with fewer is drawn faint
 
 
 @styled()
@@ -28,21 +29,7 @@ def reliability_diagram(predictions: Predictions, method: str) -> Figure:
     axes = figure.add_axes((0.15, 0.31, 0.785, 0.62))
     axes.set_title(title(method))
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    accuracy = curve.accuracy.numpy()
-    reach = np.stack(
-        [accuracy - curve.accuracy_low.numpy(), curve.accuracy_high.numpy() - accuracy]
-    ).clip(0)
-    axes.errorbar(
-        curve.confidence.numpy(),
-        accuracy,
-        yerr=reach,
-        color=colour,
-        marker=look(method).marker,
-        markersize=4.5,
-        elinewidth=1,
-        linewidth=1,
-        clip_on=False,
-    )
+    _reliability_points(axes, curve, method)
     _subtitle(axes, "share that is right, by confidence")
     axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     axes.tick_params(labelbottom=False)
@@ -55,6 +42,32 @@ def reliability_diagram(predictions: Predictions, method: str) -> Figure:
         each.set_axisbelow(True)
     axes.yaxis.set_major_formatter(_percent_ticks())
     return figure
+
+
+def _reliability_points(axes: Axes, curve: ReliabilityCurve, method: str) -> None:
+    """Points with intervals; those of few predictions faint, hollow and off the line."""
+    confidence, accuracy = curve.confidence.numpy(), curve.accuracy.numpy()
+    reach = np.stack(
+        [accuracy - curve.accuracy_low.numpy(), curve.accuracy_high.numpy() - accuracy]
+    ).clip(0)
+    colour = look(method).light
+    few = curve.count.numpy() < FEW_PREDICTIONS
+    for chosen, style in (
+        (few, {"linestyle": "none", "markerfacecolor": PAPER, "alpha": 0.5}),
+        (~few, {"linewidth": 1}),
+    ):
+        if chosen.any():
+            axes.errorbar(
+                confidence[chosen],
+                accuracy[chosen],
+                yerr=reach[:, chosen],
+                color=colour,
+                marker=look(method).marker,
+                markersize=4.5,
+                elinewidth=1,
+                clip_on=False,
+                **style,
+            )
 
 
 @styled()

@@ -25,6 +25,7 @@ from softtargets.report.targets import (
     picture,
     sample_picture,
     shown_classes,
+    stored_examples,
     target_bars,
 )
 from softtargets.report.verdict import Board
@@ -44,6 +45,7 @@ class Gallery:
         targets: per method.
         sample: picture of the sample of `targets`, or None.
         example: that sample.
+        stored: how many samples it was chosen from.
         all_classes: whether `targets` show all classes.
     """
 
@@ -54,6 +56,7 @@ class Gallery:
     targets: list[tuple[str, Markup]]
     sample: Markup | None
     example: Example
+    stored: int
     all_classes: bool
 
 
@@ -88,6 +91,7 @@ def draw_gallery(
         if image is None
         else _svg(sample_picture(image), "sample", f"training sample {example.index}"),
         example=example,
+        stored=min(map(len, stored_examples(comparison).values())),
         all_classes=len(classes) == comparison.data.num_classes,
     )
 

@@ -68,6 +68,13 @@ def quantity(metric: Metric, value: float) -> str:
     return number(metric, value) + (PERCENT if metric.scale == 100 else "")
 
 
+def told(metric: Metric, value: float) -> str:
+    """Return a value for a sentence, where a calibration error is not below 0."""
+    if metric == CALIBRATION and value <= 0:
+        return f"0{PERCENT} (none to be seen)"
+    return quantity(metric, value)
+
+
 def change(metric: Metric, difference: Mean) -> str:
     """Return a difference with its half width and unit, for a sentence."""
     text = mean_and_half_width(metric, difference, signed=True, joint=_TIED)
@@ -86,6 +93,7 @@ def counted(count: int, noun: str) -> str:
     return f"one {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+# The calibration error is the debiased ECE; the page says so beside its first table.
 _NOUNS = {ACCURACY.key: "accuracy", LIKELIHOOD.key: "NLL", CALIBRATION.key: "calibration error"}
 _PLURALS = {"has": "have", "is": "are", "says": "say", "makes": "make"}
 

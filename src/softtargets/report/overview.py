@@ -37,7 +37,7 @@ def summary_figure(rows: Sequence[Row], *, heading: str) -> Figure:
     figure.text(
         0.012,
         1 - 0.5 / height,
-        "filled: as trained   hollow: after temperature scaling   bars: 95 % intervals over seeds",
+        "filled: as trained; hollow: after temperature scaling; bars: 95 % intervals over seeds",
         color=MUTED,
         va="center",
     )

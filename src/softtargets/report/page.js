@@ -17,3 +17,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+// A table that is cut off says so.
+const watcher = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    target.classList.toggle("overflows", target.scrollWidth > target.clientWidth);
+  }
+});
+for (const frame of document.querySelectorAll(".scroll")) watcher.observe(frame);

@@ -14,6 +14,7 @@ from softtargets.report.advice import advice, cautions
 from softtargets.report.cells import difference_sheet, glance_sheet, value_sheet
 from softtargets.report.conclusion import findings, headline
 from softtargets.report.facts import facts, standard_error
+from softtargets.report.figures import FEW_PREDICTIONS
 from softtargets.report.gallery import STATES, draw_gallery
 from softtargets.report.predictions import Predictions, predictions
 from softtargets.report.verdict import Board
@@ -89,6 +90,7 @@ def _environment() -> Environment:
         counted=notation.counted,
         colour=palette.colour_name,
         dashes=palette.dashes,
+        few_predictions=FEW_PREDICTIONS,
         light=palette.variables(dark=False),
         dark=palette.variables(dark=True),
     )

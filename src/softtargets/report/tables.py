@@ -1,42 +1,55 @@
-"""The comparison as tables: three for a terminal of 100 columns, and one in Markdown."""
+"""The comparison as tables: three for a terminal of 80 columns or more, and one in Markdown."""
 
+import math
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from softtargets.lab.summary import METRICS, Metric, Row
-from softtargets.report.notation import decimal, mean_and_half_width, title
+from softtargets.lab.summary import METRICS, Mean, Metric, Row
+from softtargets.report.notation import CALIBRATION, decimal, mean_and_half_width, title
 from softtargets.report.verdict import (
     Board,
     Verdict,
     compared_metrics,
     differences,
-    judge,
     values,
 )
 
-_TIGHT = " ±"
+_WIDEST = 1_000
 _MARKS = {Verdict.BETTER: "✓", Verdict.WORSE: "✗"}
 _STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 
 
-def comparison_tables(rows: Sequence[Row], *, seeds: int) -> list[Table]:
-    """Return the tables for the terminal, each at most 100 columns wide.
+def comparison_tables(rows: Sequence[Row], *, seeds: int, width: int = 100) -> list[Table]:
+    """Return the tables for the terminal.
+
+    A cell is a value and its ± on one line, or on two lines in all tables if one is too wide.
 
     Args:
         rows: as `summarise` returns them.
         seeds: number of seeds behind each mean.
+        width: of the terminal; 80 columns are enough.
 
     Returns:
         As trained; after temperature scaling; and, where hard labels were run beside other
         methods, the paired differences to them.
     """
     board = Board(list(rows), seeds)
-    tables = [_values_table(board, scaled=False), _values_table(board, scaled=True)]
+    wide = _tables(board, joint=" ±")
+    ruler = Console(width=_WIDEST)
+    if max(ruler.measure(table).maximum for table in wide) <= width:
+        return wide
+    return _tables(board, joint="\n±")
+
+
+def _tables(board: Board, *, joint: str) -> list[Table]:
+    """The tables with what joins a value and its half width."""
+    tables = [_values_table(board, joint, scaled=scaled) for scaled in (False, True)]
     if board.baseline is not None and board.smoothed:
-        tables.append(_difference_table(board))
+        tables.append(_difference_table(board, joint))
     return tables
 
 
@@ -77,49 +90,73 @@ def _table(heading: str, caption: str, metrics: Sequence[Metric]) -> Table:
     table.add_column("method", no_wrap=True)
     for metric in metrics:
         # The column's last place is kept for a mark.
-        table.add_column(_head(metric), justify="right", vertical="bottom")
+        table.add_column(_head(metric), justify="right")
     return table
 
 
 def _head(metric: Metric) -> str:
     words = metric.title.split()
-    if len(words) > 2 or "debiased" in words:
+    if len(words) > 2:
         words = [words[0], " ".join(words[1:])] if words[0] != "ECE" else ["debiased", "ECE %"]
     else:
-        words = [" ".join(words)]
+        words = ["", " ".join(words)]
     return "\n".join(f"{word} " for word in words)
 
 
-def _values_table(board: Board, *, scaled: bool) -> Table:
+def _values_table(board: Board, joint: str, *, scaled: bool) -> Table:
     metrics = compared_metrics(scaled=scaled)
     heading = "After temperature scaling" if scaled else "As trained"
     table = _table(f"{heading}, {_basis(board.seeds)}", _values_caption(board, scaled), metrics)
     if scaled:
-        table.add_column("T ", justify="right", vertical="bottom")
+        table.add_column(" \nT ", justify="right")
     best = {metric.key: board.leaders(metric, scaled=scaled) for metric in metrics}
     for row in board.rows:
         cells = []
         for metric in metrics:
-            text = mean_and_half_width(metric, values(row, scaled=scaled)[metric.key], joint=_TIGHT)
+            text = mean_and_half_width(metric, values(row, scaled=scaled)[metric.key], joint=joint)
             leads = row.method in best[metric.key]
-            cells.append(Text(text + ("*" if leads else " "), style="bold" if leads else ""))
+            cells.append(_cell(text, "*" if leads else " ", "bold" if leads else ""))
         if scaled:
-            cells.append(Text(decimal(row.temperature.value, 2) + " "))
+            cells.append(_cell(_temperature(row.temperature, joint), " "))
         table.add_row(title(row.method), *cells)
     return table
 
 
+def _cell(text: str, mark: str, style: str = "") -> Text:
+    """A value with its mark; what is on a second line stands under the value."""
+    value, *rest = text.split("\n")
+    return Text("\n".join([value + mark, *(f"{line} " for line in rest)]), style=style)
+
+
+def _temperature(temperature: Mean, joint: str) -> str:
+    """The mean, and its half width only where there is a second line for it."""
+    text = decimal(temperature.value, 2)
+    if not joint.startswith("\n") or math.isnan(temperature.half_width):
+        return text
+    return f"{text}{joint}{decimal(temperature.half_width, 2)}"
+
+
 def _values_caption(board: Board, scaled: bool) -> str:
-    lines = ["* best of its column; accuracy: higher is better, all others: lower is better"]
+    lines = [
+        "* best of its column, which need not be clearly the best",
+        "lower is better" if scaled else "accuracy: higher is better, all others: lower is better",
+    ]
+    calibration = [values(row, scaled=scaled)[CALIBRATION.key].value for row in board.rows]
+    if min(calibration) < 0:
+        lines.append("debiased ECE at or below 0: none to be seen, equally good")
     if scaled:
-        lines.append("T: temperature fitted on validation data; scaling leaves accuracy as it is")
+        lines.append("T: temperature, fitted on validation data")
+        lines.append("accuracy is the same as before scaling")
     if board.seeds > 1:
         lines.append("±: half the 95 % interval over seeds (Student's t)")
     return "\n".join(lines)
 
 
-def _difference_table(board: Board) -> Table:
-    caption = "✓ clearly better, ✗ clearly worse than hard labels (95 % interval excludes 0)"
+def _difference_table(board: Board, joint: str) -> Table:
+    better, worse = board.worded(Verdict.BETTER), board.worded(Verdict.WORSE)
+    caption = f"✓ {better}, ✗ {worse} than hard labels\n(95 % interval excludes 0)"
+    if board.hedged:
+        caption += "\nperhaps: too few seeds or clear differences, so it may be chance"
     if not board.testable:
         caption = "one seed: no intervals, so no difference can be told from luck"
     table = _table(
@@ -128,18 +165,20 @@ def _difference_table(board: Board) -> Table:
     for scaled in (False, True):
         table.add_row(Text("after scaling" if scaled else "as trained", style="italic"))
         for row in board.smoothed:
-            cells = [_difference_cell(row, metric, scaled=scaled) for metric in METRICS]
+            cells = [
+                _difference_cell(board, row, metric, joint, scaled=scaled) for metric in METRICS
+            ]
             table.add_row(f" {title(row.method)}", *cells)
     return table
 
 
-def _difference_cell(row: Row, metric: Metric, *, scaled: bool) -> Text:
+def _difference_cell(board: Board, row: Row, metric: Metric, joint: str, *, scaled: bool) -> Text:
     if metric not in compared_metrics(scaled=scaled):
         return Text("same ", style="dim")
     difference = differences(row, scaled=scaled)[metric.key]
-    verdict = judge(metric, difference)
-    text = mean_and_half_width(metric, difference, signed=True, joint=_TIGHT)
-    return Text(text + _MARKS.get(verdict, " "), style=_STYLES.get(verdict, ""))
+    verdict = board.verdict(row, metric, scaled=scaled)
+    text = mean_and_half_width(metric, difference, signed=True, joint=joint)
+    return _cell(text, _MARKS.get(verdict, " "), _STYLES.get(verdict, ""))
 
 
 def _basis(seeds: int) -> str:

@@ -1,4 +1,4 @@
-"""Who is best, and whose paired interval against hard labels excludes 0."""
+"""Who is best, whose paired interval against hard labels excludes 0, and what may be chance."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,6 +6,10 @@ from enum import StrEnum
 from softtargets.lab.methods import BASELINE
 from softtargets.lab.summary import METRICS, Mean, Metric, Row
 from softtargets.report.notation import ACCURACY, number
+
+FEW_SEEDS = 5
+_LEAST_SEEDS = 3
+_ERROR_RATE = 0.05  # of a 95 % interval
 
 
 class Verdict(StrEnum):
@@ -17,16 +21,27 @@ class Verdict(StrEnum):
     UNTESTED = "not tested"
 
 
-def judge(metric: Metric, difference: Mean | None) -> Verdict:
+def attained(value: float) -> float:
+    """Return what a value counts for in a comparison: 0 where it is below.
+
+    Only a debiased error can be; it means that no error is to be seen.
+    """
+    return max(value, 0.0)
+
+
+def judge(
+    metric: Metric, difference: Mean | None, *, pair: tuple[float, float] | None = None
+) -> Verdict:
     """Return whether the interval lies on one side of 0, and on which.
 
     Args:
         metric: says which direction is good.
         difference: method minus hard labels; None or NaN limits where there is no interval.
+        pair: the two values; where both are at or below 0 the difference is not clear.
     """
     if difference is None or difference.low != difference.low:
         return Verdict.UNTESTED
-    if difference.low <= 0 <= difference.high:
+    if difference.low <= 0 <= difference.high or (pair is not None and max(pair) <= 0):
         return Verdict.UNCLEAR
     return Verdict.BETTER if (difference.low > 0) == metric.higher_is_better else Verdict.WORSE
 
@@ -74,9 +89,9 @@ class Board:
         return self.seeds > 1 and self.baseline is not None and bool(self.smoothed)
 
     def best(self, metric: Metric, *, scaled: bool, among: list[Row] | None = None) -> list[Row]:
-        """Return the rows that print the best value."""
+        """Return the rows that print the best value; errors at or below 0 are all equally good."""
         rows = self.rows if among is None else among
-        found = [values(row, scaled=scaled)[metric.key].value for row in rows]
+        found = [attained(values(row, scaled=scaled)[metric.key].value) for row in rows]
         top = number(metric, max(found) if metric.higher_is_better else min(found))
         printed = [number(metric, value) for value in found]
         return [row for row, text in zip(rows, printed, strict=True) if text == top]
@@ -92,15 +107,63 @@ class Board:
 
     def verdict(self, row: Row, metric: Metric, *, scaled: bool) -> Verdict:
         """Return the verdict on one method."""
-        return judge(metric, differences(row, scaled=scaled).get(metric.key))
+        if self.baseline is None:
+            return Verdict.UNTESTED
+        ours, base = (values(each, scaled=scaled)[metric.key] for each in (row, self.baseline))
+        difference = differences(row, scaled=scaled).get(metric.key)
+        return judge(metric, difference, pair=(ours.value, base.value))
 
     def tally(self) -> tuple[int, int]:
         """Return how many differences were tested, and how many of them are clear."""
-        verdicts = [
+        verdicts = self._verdicts()
+        clear = sum(verdict in (Verdict.BETTER, Verdict.WORSE) for verdict in verdicts)
+        return sum(verdict != Verdict.UNTESTED for verdict in verdicts), clear
+
+    @property
+    def few_seeds(self) -> bool:
+        """Whether an interval over the seeds says little by itself."""
+        return self.seeds < _LEAST_SEEDS
+
+    @property
+    def by_chance(self) -> int:
+        """About how many differences would look clear if smoothing did nothing; at least 1."""
+        return max(1, round(_ERROR_RATE * self.tally()[0]))
+
+    def supported(self, verdict: Verdict) -> bool:
+        """Return whether differences that are clear in this direction are more than chance.
+
+        They are taken for more with three seeds, if more than twice as many are clear in all as
+        chance would give, and as many in this direction.
+        """
+        tested, clear = self.tally()
+        alike = self._verdicts().count(verdict)
+        return not self.few_seeds and clear > 2 * self.by_chance and alike > _ERROR_RATE * tested
+
+    def worded(self, verdict: Verdict) -> str:
+        """Return the verdict in words: “perhaps” instead of “clearly” where it may be chance."""
+        if verdict not in (Verdict.BETTER, Verdict.WORSE) or self.supported(verdict):
+            return str(verdict)
+        return verdict.replace("clearly", "perhaps")
+
+    @property
+    def hedged(self) -> bool:
+        """Whether any verdict is only “perhaps”."""
+        return any(self.worded(verdict) != verdict for verdict in set(self._verdicts()))
+
+    @property
+    def gained(self) -> int:
+        """How many differences are clear in favour of a method."""
+        return self._verdicts().count(Verdict.BETTER)
+
+    @property
+    def more_seeds(self) -> int:
+        """How many seeds to run next."""
+        return max(FEW_SEEDS, 2 * self.seeds)
+
+    def _verdicts(self) -> list[Verdict]:
+        return [
             self.verdict(row, metric, scaled=scaled)
             for row in self.smoothed
             for scaled in (False, True)
             for metric in compared_metrics(scaled=scaled)
         ]
-        clear = sum(verdict in (Verdict.BETTER, Verdict.WORSE) for verdict in verdicts)
-        return sum(verdict != Verdict.UNTESTED for verdict in verdicts), clear

@@ -107,10 +107,13 @@ class InstanceLabelSmoothing(AbstractSmoothing):
                 "teacher goes into `teacher=`"
             )
         self.rate = rate if isinstance(rate, QuadraticRate) else checks.check_rate(rate)
-        if teacher is not None and spread == "uniform" and not callable(rate):
+        if teacher is not None and not callable(teacher):
+            raise TypeError(f"`teacher` must be callable, got {type(teacher).__name__}")
+        asked = spread == "teacher" or isinstance(rate, QuadraticRate)
+        if not asked and (teacher is not None or temperature != 1.0):
             raise ValueError(
-                "`teacher` has no use with a constant rate and a uniform spread; give a "
-                '`QuadraticRate`, `spread="teacher"`, or no teacher'
+                "`teacher` and `temperature` have no use with a constant rate and a uniform "
+                'spread; give a `QuadraticRate` or `spread="teacher"`, or leave them out'
             )
         self.spread = spread
         self.temperature = checks.check_positive(temperature, "temperature")
@@ -211,8 +214,8 @@ class InstanceLabelSmoothing(AbstractSmoothing):
     def _run_teacher(self, inputs: Any) -> Tensor:
         if inputs is None or self.teacher is None:
             raise TypeError(
-                "InstanceLabelSmoothing needs its teacher on this batch: pass `teacher_logits=`, "
-                "or `inputs=` together with `teacher=` at construction"
+                "InstanceLabelSmoothing needs its teacher on this batch: give `CrossEntropyLoss` "
+                "`teacher_logits=`, or `inputs=` together with `teacher=` at construction"
             )
         modules = self.teacher.modules() if isinstance(self.teacher, nn.Module) else ()
         training = [module for module in modules if module.training]

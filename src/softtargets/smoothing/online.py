@@ -51,6 +51,7 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         min_count: samples a class needs in an epoch for its row to change.
         max_confidence: a row whose maximum has passed this no longer changes (fine-grained
             variant: 0.88 to 0.9); 1.0 never stops.
+        storage: how the table is kept; `"dense"` is the one way there is.
 
     Attributes:
         matrix: `(K, K)` buffer, row y = the soft label of class y; replaced, never changed in
@@ -90,6 +91,7 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         momentum: float = 0.0,
         min_count: int = 1,
         max_confidence: float = 1.0,
+        storage: Literal["dense"] = "dense",
     ) -> None:
         super().__init__()
         self.num_classes = checks.check_num_classes(num_classes)
@@ -99,8 +101,12 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         self.soft_weight = checks.check_fraction(soft_weight, "soft_weight", 0, float("inf"))
         if initial not in ("uniform", "zeros"):
             raise ValueError(f'`initial` must be "uniform" or "zeros", got {initial!r}')
+        if isinstance(min_count, bool) or not isinstance(min_count, int):
+            raise TypeError(f"`min_count` must be an integer, got {type(min_count).__name__}")
         if min_count < 1:
             raise ValueError(f"`min_count` must be at least 1, got {min_count}")
+        if storage != "dense":
+            raise ValueError(f'`storage` must be "dense", got {storage!r}')
         self.initial = initial
         self.correct_only = correct_only
         self.momentum = checks.check_fraction(momentum, "momentum")
@@ -137,8 +143,21 @@ class OnlineLabelSmoothing(AbstractSmoothing):
                     "`logits` must be given while OnlineLabelSmoothing learns; call `.eval()` on "
                     "it to read its targets without learning"
                 )
+            self._check_can_learn(logits, target)
             self._observe(logits.detach(), labels, single)
         return (target * self.hard_weight + soft * self.soft_weight).smoothed_from(target)
+
+    def _check_can_learn(self, logits: Tensor, target: Target) -> None:
+        expected = (*target.batch_shape, self.num_classes)
+        if logits.shape != expected:
+            raise ValueError(
+                f"`logits` must have shape {expected} (classes last), got {tuple(logits.shape)}"
+            )
+        if torch._C._are_functorch_transforms_active():
+            raise RuntimeError(
+                "OnlineLabelSmoothing cannot learn inside a torch.func transform; call `.eval()` "
+                "on it there"
+            )
 
     @torch.no_grad()
     def _observe(self, logits: Tensor, labels: Tensor, single: Tensor) -> None:
@@ -244,10 +263,9 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         sums = torch.zeros(self.num_classes, self.num_classes, dtype=dtype, device=device)
         return sums, torch.zeros(self.num_classes, dtype=dtype, device=device)
 
-    def _initial_matrix(self, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
+    def _initial_matrix(self, dtype: torch.dtype) -> Tensor:
         value = 1 / self.num_classes if self.initial == "uniform" else 0.0
-        shape = (self.num_classes, self.num_classes)
-        return torch.full(shape, value, dtype=dtype, device=device)
+        return torch.full((self.num_classes, self.num_classes), value, dtype=dtype)
 
     @torch.no_grad()
     def _widen(self, dtype: torch.dtype) -> None:

@@ -65,6 +65,7 @@ class LabelSmoothing(AbstractSmoothing):
                     '`convention="K-1"` leaves the label out of a uniform distribution and has no '
                     "meaning for a `prior`; leave it at its default"
                 )
+            checks.check_floating(prior, "prior")
             checks.check_matrix(prior, prior.shape[-1] if prior.dim() else 0, "prior")
             checks.check_distribution_rows(prior, "prior")
         self.convention = convention

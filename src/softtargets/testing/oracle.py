@@ -54,6 +54,11 @@ def _dense_term(term: object, num_classes: int, alive: Tensor) -> Tensor:
     if isinstance(term, Uniform):
         even = torch.full_like(alive, 1 / num_classes, dtype=torch.float64).unsqueeze(-2)
         return term.weights.double().unsqueeze(-1) * _over_living(even, alive).squeeze(-2)
+    if isinstance(term, DenseRows) and term.through is not None:
+        before, table = (part.double() for part in term.through)
+        rows = table.expand(*alive.shape[:-1], *table.shape)
+        mixed = torch.einsum("...r,...rk->...k", before, _over_living(rows, alive))
+        return term.weights.double().unsqueeze(-1) * mixed
     if isinstance(term, DenseRows):
         return term.weights.double().unsqueeze(-1) * term.values.double()
     raise TypeError(f"the oracle knows no term {type(term).__name__}")
