@@ -114,12 +114,12 @@ def check_top_k(indices: Tensor, weights: Tensor, num_classes: int) -> None:
 def check_top_k_values(indices: Tensor, weights: Tensor, fills_up: bool) -> None:
     """Raise, naming the first row, if an index repeats or nothing is left to fill up with."""
     ordered = indices.sort(-1).values
-    repeated = (ordered.diff(dim=-1) == 0).any(-1)
+    repeated = ordered.diff(dim=-1) == 0
     if bool(repeated.any()):
-        row = tuple(int(i) for i in repeated.nonzero()[0])
+        first = tuple(int(i) for i in repeated.nonzero()[0])
         raise ValueError(
-            f"`indices` must be distinct within a row, got {indices[row].tolist()} at {row}; add "
-            "up the weights of equal ones first"
+            f"`indices` must be distinct within a row, got {int(ordered[first])} more than once at "
+            f"{first[:-1]}; add up the weights of equal ones first"
         )
     tolerance = 1e-4 if weights.dtype in (torch.float32, torch.float64) else 2e-2
     total = weights.detach().sum(-1)

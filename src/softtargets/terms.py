@@ -297,7 +297,8 @@ class DenseRows(AbstractTerm):
     weights: Tensor
     through: tuple[Tensor, Tensor] | None = None
 
-    def _living(self, alive: Tensor | None) -> Tensor:
+    def living_values(self, alive: Tensor | None) -> Tensor:
+        """Return the rows, mixed table rows renormalised over living classes."""
         values = self.values.to(self.weights.dtype)
         if alive is None or self.through is None:
             return values
@@ -314,11 +315,11 @@ class DenseRows(AbstractTerm):
     def mass(self, weight: Tensor | None, alive: Tensor | None) -> Tensor:
         if weight is None and alive is None:
             return self.weights * self.values.sum(-1, dtype=self.weights.dtype)
-        values = self._living(alive)
+        values = self.living_values(alive)
         return self.weights * (values if weight is None else values * weight).sum(-1)
 
     def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
-        values = self._living(alive)
+        values = self.living_values(alive)
         if weight is not None:
             values = values * weight
         if alive is not None:
@@ -327,7 +328,7 @@ class DenseRows(AbstractTerm):
         return self.weights * (values * logits).sum(-1)
 
     def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
-        values = self.values if alive is None else self._living(alive)
+        values = self.values if alive is None else self.living_values(alive)
         out += (scale * self.weights).unsqueeze(-1) * values
 
     def used(self) -> Tensor:

@@ -94,7 +94,7 @@ def test_values_that_break_a_rule_are_refused():
     with pytest.raises(TypeError, match="`other` must be a `Target`"):
         one.mix(labels, 0.5)
     pair = torch.tensor([[1, 1]])
-    with pytest.raises(ValueError, match=r"`indices` must be distinct within a row, got \[1, 1\]"):
+    with pytest.raises(ValueError, match="`indices` must be distinct within a row, got 1 more"):
         st.Target.from_top_k(pair, torch.tensor([[0.5, 0.3]]), K)
     over = torch.tensor([[0.9, 0.8]])
     with pytest.raises(ValueError, match=r"`weights` must sum to at most 1 in a row, got 1\.7"):

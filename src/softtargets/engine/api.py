@@ -1,6 +1,8 @@
 """The one entrance of the engine: options, checks, and the choice of an implementation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 import torch
@@ -24,9 +26,12 @@ class LossOptions:
     """Rare switches of the losses.
 
     Attributes:
-        impl: `"eager"`, the chunked closed form; None chooses: the plain differentiable formula
-            under `torch.compile`, `torch.func`, forward mode or where a gradient flows into the
-            target, else `"eager"`.
+        impl: `"eager"`, the chunked closed form, on any device; `"triton"`, one fused kernel for
+            each direction, on CUDA where Triton is installed (tried in Triton's interpreter and
+            compiler, not yet on a device, hence only by name). None chooses: the plain
+            differentiable formula under `torch.compile`, `torch.func`, forward mode or where a
+            gradient flows into the target, else `"eager"`. One that is named and cannot run is an
+            error.
         validate: check values (label range, rows that are no distribution, masked labels); None
             checks label ranges where that does not make a GPU wait, True checks everything.
         weight_mode: what class weights do to a smoothed target: `"per_class"` weighs each class's
@@ -36,14 +41,14 @@ class LossOptions:
             the backward pass; autograd raises if another operation needs them.
     """
 
-    impl: Literal["eager"] | None = None
+    impl: Literal["eager", "triton"] | None = None
     validate: bool | None = None
     weight_mode: Literal["per_class", "per_sample"] = "per_class"
     reuse_logits: bool = False
 
     def __post_init__(self) -> None:
-        if self.impl not in (None, "eager"):
-            raise ValueError(f'`impl` must be None or "eager", got {self.impl!r}')
+        if self.impl not in (None, "eager", "triton"):
+            raise ValueError(f'`impl` must be None, "eager" or "triton", got {self.impl!r}')
         if not (self.validate is None or isinstance(self.validate, bool)):
             raise TypeError(f"`validate` must be None or a bool, got {self.validate!r}")
         if self.weight_mode not in ("per_class", "per_sample"):
@@ -75,7 +80,7 @@ def example_losses(
         `losses` and `logsumexp`, each `(*batch)` in float32 (float64 for float64 logits).
 
     Raises:
-        ValueError: `reuse_logits` where it cannot be done.
+        ValueError: `reuse_logits` where it cannot be done, or a named `impl` that is not available.
     """
     if weight is not None:
         weight = weight.to(logits.device, formula.compute_dtype(logits))
@@ -90,8 +95,27 @@ def example_losses(
             f'`impl="{options.impl}"` cannot run under torch.compile, torch.func, forward mode or '
             "with a gradient into the target; leave `impl` at None"
         )
-    return ExampleLosses(
-        *eager.example_losses(logits, target, weight, class_mask, options.reuse_logits)
+    engine = _engine(options.impl, logits.device)
+    return ExampleLosses(*engine(logits, target, weight, class_mask, options.reuse_logits))
+
+
+_Engine = Callable[[Tensor, Target, Tensor | None, Tensor | None, bool], tuple[Tensor, Tensor]]
+
+
+def _engine(impl: str | None, device: torch.device) -> _Engine:
+    """The engine that was named, or the one that serves every device."""
+    if impl != "triton":
+        return eager.example_losses
+    reason: str | None = "Triton is not installed"
+    if find_spec("triton") is not None:
+        # Imported when asked for: it takes longer than everything else.
+        from softtargets.engine import triton
+
+        reason = triton.unavailable(device)
+        if reason is None:
+            return triton.example_losses
+    raise ValueError(
+        f'`impl="triton"` is not available: {reason}; pass `impl="eager"`, or leave it at None'
     )
 
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from softtargets.batching import blocks
 from softtargets.engine import formula
 from softtargets.target import Target
-from softtargets.terms import TableRows
 
 # 4 MiB of float32: measured best; smaller blocks pay for calls, larger ones leave the cache.
 BLOCK_ELEMENTS = 1 << 20
@@ -47,7 +46,9 @@ class _CrossEntropy(torch.autograd.Function):
         else:
             losses, partition, mass = _assembled(parts, keys, logits.shape[:-1])
         # The target's own parts are saved too, so that autograd notices if someone changes them.
-        ctx.save_for_backward(logits, weight, class_mask, partition, mass, *_own_floats(target))
+        ctx.save_for_backward(
+            logits, weight, class_mask, partition, mass, *formula.own_floats(target)
+        )
         ctx.mark_non_differentiable(partition)
         return losses, partition
 
@@ -56,7 +57,7 @@ class _CrossEntropy(torch.autograd.Function):
         logits, weight, class_mask, partition, mass, *_ = ctx.saved_tensors
         incoming = grads[0]
         if torch.is_grad_enabled():
-            grad = _differentiable_gradient(ctx.target, logits, weight, class_mask, incoming)
+            grad = formula.differentiable_gradient(ctx.target, logits, weight, class_mask, incoming)
         else:
             grad = logits if ctx.reuse_logits else torch.empty_like(logits)
             for key in block_keys(logits):
@@ -100,30 +101,10 @@ def _assembled(
     return whole
 
 
-def _own_floats(target: Target) -> tuple[Tensor, ...]:
-    """The parts of one batch; tables are left out, DDP writes buffers anew before a forward."""
-    return tuple(
-        part for term in target.terms if not isinstance(term, TableRows) for part in term.floats()
-    )
-
-
 def block_keys(logits: Tensor) -> list[tuple[slice, ...]]:
     """Return the selections that cut class-last logits into blocks; `()` where one will do."""
     limit = BLOCK_ELEMENTS if logits.is_cpu else BLOCK_ELEMENTS_GPU
     return [()] if logits.numel() <= limit else list(blocks(logits.shape, limit))
-
-
-def _differentiable_gradient(
-    target: Target,
-    logits: Tensor,
-    weight: Tensor | None,
-    class_mask: Tensor | None,
-    incoming: Tensor,
-) -> Tensor:
-    """The gradient with a graph of its own, for double backward."""
-    losses = formula.values(formula.masked_logits(logits, class_mask), target, weight).losses
-    (grad,) = torch.autograd.grad(losses, logits, incoming, create_graph=True)
-    return grad
 
 
 def example_losses(

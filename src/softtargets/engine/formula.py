@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from softtargets.target import Target
+from softtargets.terms import TableRows
 
 
 class Values(NamedTuple):
@@ -100,3 +101,26 @@ def gradient_(
         out -= incoming.unsqueeze(-1) * (weight * target.dense(alive))
     if masked:
         out.masked_fill_(~counted.unsqueeze(-1), 0)
+
+
+def differentiable_gradient(
+    target: Target,
+    logits: Tensor,
+    weight: Tensor | None,
+    class_mask: Tensor | None,
+    incoming: Tensor,
+) -> Tensor:
+    """Return the gradient with a graph of its own, for double backward."""
+    losses = values(masked_logits(logits, class_mask), target, weight).losses
+    (grad,) = torch.autograd.grad(losses, logits, incoming, create_graph=True)
+    return grad
+
+
+def own_floats(target: Target) -> tuple[Tensor, ...]:
+    """Return the float parts of one batch, for autograd to watch.
+
+    Tables are left out: DDP writes buffers anew before a forward.
+    """
+    return tuple(
+        part for term in target.terms if not isinstance(term, TableRows) for part in term.floats()
+    )

@@ -1,0 +1,294 @@
+"""The Triton engine: one pass over the logits forward and one backward, for every `Target`.
+
+The forward pass keeps a running maximum and sum per lane (online softmax) and, beside them, the
+sums that the terms of a target need; the scalars that depend on masked classes are formed after
+the loop and saved for the backward pass, which writes the whole gradient at once. Any number of
+entries, table rows and dense rows is fused: the kernels are compiled per number of terms.
+
+A tile is rows x classes, so that small K, strided classes `(N, K, H, W)` and vocabularies share
+one kernel; logits, masks and dense rows are read by strides. This file imports Triton and is
+imported only when asked for. `TRITON_INTERPRET=1`, set before that, runs it on a CPU, for tests.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from softtargets.engine import formula, triton_kernels
+from softtargets.target import Target
+from softtargets.terms import DenseRows, Entries, TableRows, Uniform
+
+# Elements of a tile: 16 per thread of 8 warps; halved for each term that needs registers.
+TILE_ELEMENTS = 4096
+# Rows of a tile: neighbours in memory where classes are strided, else only to fill a tile.
+STRIDED_ROWS = 128
+CONTIGUOUS_ROWS = 32
+
+_INTERPRETED = bool(triton.knobs.runtime.interpret)
+
+
+def unavailable(device: torch.device) -> str | None:
+    """Return why tensors on `device` cannot be served, or None if they can."""
+    if device.type == "cuda" or (device.type == "cpu" and _INTERPRETED):
+        return None
+    return f"it runs on CUDA devices, the logits are on {device}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Operands:
+    """What the kernels read of a call, per sample in the computing dtype.
+
+    Attributes:
+        uniform: `(*batch)` uniform mass, or None.
+        entries: classes and weights, `(*batch, J)` each, or None.
+        tables: tables `(R, K)`, their rows and the weights of these, `(*batch)` each.
+        dense: values `(*batch, K)` and weights `(*batch)`.
+        weight: `(K,)` class weights, or None.
+        mask: `(*batch, K)` uint8, or None.
+    """
+
+    uniform: Tensor | None
+    entries: tuple[Tensor, Tensor] | None
+    tables: list[tuple[Tensor, Tensor, Tensor]]
+    dense: list[tuple[Tensor, Tensor]]
+    weight: Tensor | None
+    mask: Tensor | None
+
+
+def _operands(
+    target: Target, weight: Tensor | None, class_mask: Tensor | None, logits: Tensor
+) -> _Operands:
+    dtype = formula.compute_dtype(logits)
+    uniform = entries = None
+    tables: list[tuple[Tensor, Tensor, Tensor]] = []
+    dense: list[tuple[Tensor, Tensor]] = []
+    for term in target.terms:
+        match term:
+            case Entries():
+                entries = term.classes.detach(), term.weights.detach().to(dtype)
+            case Uniform():
+                uniform = term.weights if uniform is None else uniform + term.weights
+            case TableRows():
+                table = term.table.detach()
+                columns = zip(term.rows.unbind(-1), term.weights.detach().unbind(-1), strict=True)
+                tables += [(table, rows, weights.to(dtype)) for rows, weights in columns]
+            case DenseRows():
+                alive = None
+                if term.through is not None:
+                    alive = formula.masked_logits(logits.detach(), class_mask) != -torch.inf
+                values = term.living_values(alive).detach()
+                dense.append((values, term.weights.detach().to(dtype)))
+            case _:
+                raise TypeError(f'`impl="triton"` knows no term {type(term).__name__}')
+    return _Operands(
+        uniform=None if uniform is None else uniform.detach().to(dtype),
+        entries=entries,
+        tables=tables,
+        dense=dense,
+        weight=None if weight is None else weight.detach().to(dtype).contiguous(),
+        mask=None if class_mask is None else class_mask.expand(logits.shape).view(torch.uint8),
+    )
+
+
+class _Views:
+    """Tensors `(*batch, K)` with their batch dimensions merged as far as all strides allow.
+
+    Attributes:
+        sizes: the merged batch dimensions, at least two: the last two make the grid of a launch,
+            a launch is made for each index into those before.
+    """
+
+    def __init__(self, shape: Sequence[int], matrices: list[Tensor | None]) -> None:
+        tensors = [tensor for tensor in matrices if tensor is not None]
+        sizes: list[int] = []
+        dims: list[int] = []
+        for dim in reversed(range(len(shape))):
+            if shape[dim] == 1:
+                continue
+            if dims and all(t.stride(dim) == sizes[0] * t.stride(dims[0]) for t in tensors):
+                sizes[0] *= shape[dim]
+                continue
+            sizes.insert(0, shape[dim])
+            dims.insert(0, dim)
+        self._missing = max(2 - len(sizes), 0)
+        self.sizes = [1] * self._missing + sizes
+        self._dims = dims
+
+    def matrix(self, tensor: Tensor) -> Tensor:
+        """Return `(*sizes, K)`, the same memory."""
+        strides = [0] * self._missing + [tensor.stride(dim) for dim in self._dims]
+        return tensor.as_strided(
+            (*self.sizes, tensor.shape[-1]), (*strides, tensor.stride(-1)), tensor.storage_offset()
+        )
+
+    def samples(self, tensor: Tensor, batch_dims: int) -> Tensor:
+        """Return `(*sizes, ...)` of a small tensor `(*batch, ...)`, contiguous."""
+        return tensor.contiguous().view(*self.sizes, *tensor.shape[batch_dims:])
+
+    def launches(self) -> Iterator[tuple[int, ...]]:
+        """Yield the index of each launch."""
+        return itertools.product(*(range(size) for size in self.sizes[:-2]))
+
+
+def _tile(logits: Tensor, views: _Views, sums: int) -> dict[str, int]:
+    """Choose the tile and its warps by K and by what is contiguous: classes or rows.
+
+    Args:
+        logits: `(*batch, K)`.
+        views: of them.
+        sums: terms that hold sums of their own in registers.
+    """
+    num_classes, strided = logits.shape[-1], logits.stride(-1) != 1
+    elements = max(TILE_ELEMENTS >> (sums + (logits.dtype == torch.float64)), 1)
+    limit = min(STRIDED_ROWS if strided and num_classes > 1 else CONTIGUOUS_ROWS, elements)
+    columns = min(triton.next_power_of_2(num_classes), elements // limit if strided else elements)
+    rows = min(elements // columns, limit, triton.next_power_of_2(views.sizes[-1]))
+    return {"ROWS": rows, "COLS": columns, "num_warps": min(max(rows * columns // 256, 1), 8)}
+
+
+def _launch(
+    kernel: Any,
+    logits: Tensor,
+    operands: _Operands,
+    results: tuple[Tensor, ...],
+    gradient: tuple[Tensor, Tensor] | None,
+) -> None:
+    """Run a kernel over all samples.
+
+    Args:
+        kernel: forward (`gradient` None) or backward.
+        logits: `(*batch, K)`.
+        operands: of the target.
+        results: losses, log-partition, scalars and chosen logits of the forward kernel.
+        gradient: incoming `(*batch)` and outgoing `(*batch, K)` gradient, or None.
+    """
+    dims, num_classes = logits.dim() - 1, logits.shape[-1]
+    outgoing = None if gradient is None else gradient[1]
+    matrices = [logits, operands.mask, outgoing, *(values for values, _ in operands.dense)]
+    views = _Views(logits.shape[:-1], matrices)
+    tables = [table for table, _, _ in operands.tables]
+    furthest = max(t.stride(-1) for t in [*matrices, *tables] if t is not None) * num_classes
+    constants: dict[str, Any] = {
+        **_tile(logits, views, sums=len(operands.tables) + len(operands.dense)),
+        "ACC": tl.float64 if logits.dtype == torch.float64 else tl.float32,
+        "WIDE": furthest >= 1 << 31,
+        "SINGLES": 1,
+    }
+    if operands.entries is not None:
+        count = triton.next_power_of_2(operands.entries[0].shape[-1])
+        constants["SINGLES"] = min(count, max(64, constants["COLS"]))
+
+    def matrix(tensor: Tensor | None, at: tuple[int, ...]) -> tuple[Any, ...] | None:
+        if tensor is None:
+            return None
+        part = views.matrix(tensor)[at]
+        return (part, *part.stride())
+
+    def samples(tensor: Tensor | None, at: tuple[int, ...]) -> Tensor | None:
+        return None if tensor is None else views.samples(tensor, dims)[at]
+
+    for at in views.launches():
+        entries = None
+        if operands.entries is not None:
+            classes, weights = operands.entries
+            entries = (samples(classes, at), samples(weights, at), classes.shape[-1])
+        terms: dict[str, Any] = {
+            "entries": entries,
+            "tables": tuple(
+                (table, len(table), *table.stride(), samples(rows, at), samples(weights, at))
+                for table, rows, weights in operands.tables
+            ),
+            "dense": tuple(
+                (*(matrix(values, at) or ()), samples(weights, at))
+                for values, weights in operands.dense
+            ),
+        }
+        if gradient is None:
+            terms["uniform"] = samples(operands.uniform, at)
+            terms["LOWEST"] = torch.finfo(results[0].dtype).min
+        else:
+            terms["incoming"] = samples(gradient[0], at)
+            terms["grad"] = matrix(outgoing, at)
+        outer, inner = views.sizes[-2:]
+        kernel[(outer * math.ceil(inner / constants["ROWS"]),)](
+            logits=matrix(logits, at),
+            mask=matrix(operands.mask, at),
+            weight=operands.weight,
+            results=tuple(samples(result, at) for result in results),
+            inner_size=inner,
+            num_classes=num_classes,
+            **terms,
+            **constants,
+        )
+
+
+def _results(logits: Tensor, operands: _Operands) -> tuple[Tensor, ...]:
+    """Room for losses, log-partition, the scalars of each sample, and the chosen logits."""
+    batch, dtype = logits.shape[:-1], formula.compute_dtype(logits)
+    singles = 0 if operands.entries is None else operands.entries[0].shape[-1]
+    tails = ((), (), (3 + len(operands.tables),), (singles,))
+    return tuple(logits.new_empty((*batch, *tail), dtype=dtype) for tail in tails)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """`(losses, logsumexp)` of class-last logits; the second output carries no gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        class_mask: Tensor | None,
+        reuse_logits: bool,
+    ) -> tuple[Tensor, Tensor]:
+        operands = _operands(target, weight, class_mask, logits)
+        results = _results(logits, operands)
+        if logits.numel():
+            with torch.cuda.device_of(logits):  # type: ignore[no-untyped-call]
+                _launch(triton_kernels.forward_kernel, logits, operands, results, None)
+        # The target's own parts are saved too, so that autograd notices if someone changes them.
+        own = formula.own_floats(target)
+        ctx.save_for_backward(logits, weight, class_mask, *results[1:], *own)
+        ctx.target, ctx.reuse_logits = target, reuse_logits
+        ctx.mark_non_differentiable(results[1])
+        return results[0], results[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        logits, weight, class_mask, partition, scalars, chosen, *_ = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            grad = formula.differentiable_gradient(ctx.target, logits, weight, class_mask, grads[0])
+            return grad, None, None, None, None
+        grad = logits if ctx.reuse_logits else torch.empty_like(logits)
+        if logits.numel():
+            operands = _operands(ctx.target, weight, class_mask, logits)
+            # The kernel does not read the losses again.
+            results = (partition, partition, scalars, chosen)
+            gradient = (grads[0].to(partition.dtype), grad)
+            with torch.cuda.device_of(logits):  # type: ignore[no-untyped-call]
+                _launch(triton_kernels.backward_kernel, logits, operands, results, gradient)
+        if ctx.reuse_logits:
+            torch.autograd.graph.increment_version(logits)
+        return grad, None, None, None, None
+
+
+def example_losses(
+    logits: Tensor,
+    target: Target,
+    weight: Tensor | None,
+    class_mask: Tensor | None,
+    reuse_logits: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return the losses and log-partitions of class-last logits; see `engine.example_losses`."""
+    losses, partition = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+        logits, target, weight, class_mask, reuse_logits
+    )
+    return losses, partition
