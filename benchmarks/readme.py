@@ -1,12 +1,15 @@
-"""Takes a finished `make demo` into the project: its record, the README's table and picture.
+"""Takes a finished `make demo` into the project: its record, the README's tables and picture.
 
 python -m benchmarks.readme runs/demo
 """
 
+import contextlib
+import io
 import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,27 +21,50 @@ ROOT = Path(__file__).parent.parent
 COMMAND = "make demo"
 
 
+def tables(record: dict[str, Any]) -> str:
+    """Return the README's tables of a record."""
+    rows, seeds = msgspec.convert(record["rows"], list[Row]), record["settings"]["seeds"]
+    return (
+        f"As trained, mean of {seeds} seeds ± half the 95 % interval; accuracy: higher is better, "
+        f"all others: lower is better:\n\n{as_markdown(rows).strip()}\n\n"
+        "After a temperature fitted on validation data:\n\n"
+        f"{as_markdown(rows, scaled=True).strip()}\n"
+    )
+
+
+def draw(record: dict[str, Any], path: Path) -> None:
+    """Write the README's picture of a record."""
+    settings = record["settings"]
+    rows = msgspec.convert(record["rows"], list[Row])
+    write_summary_figure(rows, path, heading=f"{settings['data']}, {settings['seeds']} seeds")
+
+
+def examples(readme: str) -> str:
+    """Run the README's examples and return what they print."""
+    printed = io.StringIO()
+    namespace: dict[str, object] = {}
+    with contextlib.redirect_stdout(printed):
+        for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL):
+            exec(compile(block, "README.md", "exec"), namespace)
+    return printed.getvalue()
+
+
+def filled(readme: str, name: str, content: str) -> str:
+    """Put content between a pair of marks of the README."""
+    pattern = rf"(<!-- {name}.*? -->\n).*?(<!-- /{name} -->)"
+    return re.sub(pattern, lambda m: m[1] + content + m[2], readme, flags=re.DOTALL)
+
+
 def main() -> None:
     """Copy the summary and rewrite what is made of it."""
-    summary = (Path(sys.argv[1]) / "summary.json").read_text()
-    record = json.loads(summary)
+    record = {"command": COMMAND, **json.loads((Path(sys.argv[1]) / "summary.json").read_text())}
     folder = ROOT / "records" / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_text(json.dumps({"command": COMMAND} | record, indent=1) + "\n")
-    rows = msgspec.convert(record["rows"], list[Row])
-    settings = record["settings"]
-    heading = f"{settings['data']}, {settings['seeds']} seeds"
-    write_summary_figure(rows, ROOT / "docs" / "assets" / "demo.svg", heading=heading)
-    tables = (
-        f"As trained, mean of {settings['seeds']} seeds ± half the 95 % interval; accuracy: higher "
-        f"is better, all others: lower is better:\n\n{as_markdown(rows)}\n\n"
-        "After temperature scaling fitted on validation data:\n\n"
-        f"{as_markdown(rows, scaled=True)}\n"
-    )
-    readme = ROOT / "README.md"
-    pattern = r"(<!-- demo: .*? -->\n).*?(<!-- /demo -->)"
-    text = re.sub(pattern, lambda m: m[1] + tables + m[2], readme.read_text(), flags=re.DOTALL)
-    readme.write_text(text)
+    (folder / "summary.json").write_text(json.dumps(record, indent=1) + "\n")
+    draw(record, ROOT / "docs" / "assets" / "demo.svg")
+    path = ROOT / "README.md"
+    readme = filled(path.read_text(), "demo", tables(record))
+    path.write_text(filled(readme, "output", f"```text\n{examples(readme)}```\n"))
 
 
 if __name__ == "__main__":

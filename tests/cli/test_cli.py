@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from softtargets.cli.app import run
@@ -38,7 +39,12 @@ def test_compare_prints_a_table_and_writes_the_report(tmp_path, capsys):
         (["compare", "--data", "no/such.npz"], "no data set 'no/such.npz'"),
         (["compare", "--noise", "1.5"], "--noise must be in [0, 1)"),
         (["compare", "--noise", "nan"], "--noise must be in [0, 1)"),
-        (["compare", "--threads", "0"], "--threads must be at least 1"),
+        (["compare", "--threads", "0"], "--threads must be a whole number from 1 to 1024"),
+        (["compare", "--threads", "3000000000"], "from 1 to 1024, got 3000000000"),
+        (["compare", "--seeds", "100000000"], "from 1 to 1000, got 100000000"),
+        (["compare", "--epochs", "100000000"], "from 1 to 100000, got 100000000"),
+        (["compare", "--epochs", "1.5"], "--epochs: it must be a whole number, got '1.5'"),
+        (["compare", "--seeds", "1.9"], "--seeds: it must be a whole number, got '1.9'"),
         (["compare", "--out", "/dev/null/x"], "cannot write to /dev/null/x"),
     ],
 )
@@ -60,6 +66,36 @@ def test_a_corrupt_earlier_run_is_one_line(tmp_path, capsys):
     assert error.count("\n") == 1
     assert "delete that folder" in error
     assert record.read_text() == "{}"
+
+
+def test_an_encoding_without_the_signs_shows_plainer_ones(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "softtargets", *QUICK, str(tmp_path)],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "~: half the 95 % interval" in result.stdout
+    assert "?" not in result.stdout
+    assert result.stdout.isascii()
+
+
+def test_training_that_diverges_is_one_line_and_leaves_no_checkpoint(tmp_path, capsys):
+    path = tmp_path / "huge.npz"
+    numbers = np.random.default_rng(0).choice([-1e-12, 1e-12], (60, 64))
+    labels = np.arange(60) % 2
+    np.savez(path, x_train=numbers, y_train=labels, x_test=numbers * 3.3e38, y_test=labels)
+    out = tmp_path / "out"
+    arguments = ["compare", "--data", str(path), "--methods", "ls", "--seeds", "1", "--epochs", "2"]
+    for _ in range(2):
+        assert run([*arguments, "--out", str(out)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "diverged after 2 of 2 epochs: logits of the test data are not finite" in error
+        assert "the same command would do so again" in error
+        assert not list(out.glob("runs/*/*"))
 
 
 def test_ctrl_c_says_that_nothing_is_lost(tmp_path):

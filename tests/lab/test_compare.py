@@ -2,10 +2,12 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ import softtargets as st
 from softtargets.lab import compare, data, summary, train
 from softtargets.lab.errors import LabError
 from softtargets.lab.methods import METHODS
+from softtargets.lab.output import locked
 from softtargets.lab.records import RunFolder
 
 SMALL = compare.Settings(methods=("hard", "ols", "ils"), seeds=2, epochs=3)
@@ -31,7 +34,7 @@ def numbers(folder: Path) -> dict[str, object]:
     found = {}
     for path in sorted((folder / "runs").iterdir()):
         record = json.loads((path / "record.json").read_text())
-        del record["seconds"], record["arrays_sha256"]
+        del record["seconds"], record["arrays_sha256"], record["content_sha256"]
         with np.load(path / "arrays.npz") as arrays:
             digests = {name: hashlib.sha256(arrays[name]).hexdigest() for name in arrays.files}
         found[path.name] = (record, digests, sorted(each.name for each in path.iterdir()))
@@ -150,6 +153,8 @@ def test_an_interrupt_loses_the_epoch_in_flight_at_most(tmp_path, finished):
         ("record.json", b"{", "Input data was truncated"),
         ("record.json", b'{"format": 1, "colour": 3}', "Object contains unknown field"),
         ("arrays.npz", b"PK", "arrays.npz is not the file that was written"),
+        ("arrays.npz", None, "arrays.npz is missing"),
+        ("model.pt", b"PK", "model.pt is not the file that was written"),
         ("model.pt", None, "model.pt is missing"),
     ],
 )
@@ -167,6 +172,41 @@ def test_a_corrupt_earlier_run_is_named_and_left_alone(tmp_path, name, content, 
     assert {each.name: each.read_bytes() for each in path.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["metrics"].pop("accuracy"),
+        lambda record: record["scaled"].clear(),
+        lambda record: record["history"].clear(),
+        lambda record: record["examples"].clear(),
+        lambda record: record["examples"][0]["target"].pop(),
+        lambda record: record["metrics"]["accuracy"].update(value=7),
+        lambda record: record.update(temperature=0),
+        lambda record: record.update(content_sha256=""),
+    ],
+)
+def test_a_record_that_was_changed_is_corrupt(finished, tmp_path, change):
+    folder, comparison = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    [(run, _), *_] = comparison.runs["ols"]
+    path = tmp_path / "copy" / "runs" / run.path.name / "record.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(LabError, match=r"corrupt: record\.json is not the file that was written"):
+        compare.compare(SMALL, tmp_path / "copy")
+
+
+def test_a_record_that_cannot_be_read_is_not_called_corrupt(tmp_path):
+    settings = compare.Settings(methods=("hard",), seeds=1, epochs=1)
+    compare.compare(settings, tmp_path)
+    [path] = (tmp_path / "runs").iterdir()
+    (path / "arrays.npz").unlink()
+    (path / "arrays.npz").mkdir()  # any error of the operating system will do
+    with pytest.raises(LabError, match=r"cannot read .*arrays\.npz .*; mend its permissions"):
+        compare.compare(settings, tmp_path)
+
+
 def test_a_corrupt_checkpoint_is_named(tmp_path):
     settings = compare.Settings(methods=("hard",), seeds=1, epochs=1)
     [spec] = compare.plan(settings, data.load("digits"))
@@ -175,9 +215,59 @@ def test_a_corrupt_checkpoint_is_named(tmp_path):
     (folder.path / "checkpoint.pt").write_bytes(b"torn")
     with pytest.raises(LabError, match=r"checkpoint\.pt cannot be read; delete that folder"):
         compare.compare(settings, tmp_path)
+    for state, message in [({"model": {}}, "of another kind"), (None, "no state"), ([1], "no st")]:
+        folder.save_checkpoint(state)
+        with pytest.raises(LabError, match=rf"checkpoint\.pt (is|holds) {message}"):
+            compare.compare(settings, tmp_path)
+
+
+def test_a_corrupt_checkpoint_is_found_before_anything_is_computed(tmp_path, monkeypatch):
+    settings = compare.Settings(methods=("hard", "ils"), seeds=2, epochs=1)
+    folder = RunFolder(tmp_path / "runs", compare.plan(settings, data.load("digits"))[-1].run_id)
     folder.save_checkpoint({"model": {}})
-    with pytest.raises(LabError, match=r"checkpoint\.pt is of another kind"):
+    monkeypatch.setattr(compare, "run", lambda *arguments: pytest.fail("computed"))
+    with pytest.raises(LabError, match=r"ils-seed1-.*checkpoint\.pt is of another kind"):
         compare.compare(settings, tmp_path)
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "copy")
+    [(run, _), *_] = finished[1].runs["ols"]
+    path = tmp_path / "copy" / "runs" / run.path.name
+    names = {each.name for each in path.iterdir()}
+    for name in ("checkpoint.pt", ".checkpoint.pt.123", ".record.json.99", ".notes.txt"):
+        (path / name).write_text("left")
+    compare.compare(SMALL, tmp_path / "copy")
+    assert {each.name for each in path.iterdir()} == names | {".notes.txt"}
+
+
+def test_a_second_process_is_turned_away(tmp_path):
+    (tmp_path / "runs").mkdir()
+    with locked(tmp_path), pytest.raises(LabError, match="another comparison is running in"):
+        compare.compare(SMALL, tmp_path)
+    assert not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize("name", ["report.html", "summary.json", ".lock"])
+def test_a_folder_in_the_place_of_a_file_is_found_up_front(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(LabError, match=rf"cannot write .*{name}"):
+        compare.compare(SMALL, tmp_path)
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_runs_of_another_version_are_reused_and_named(finished, monkeypatch):
+    notes = []
+    progress = compare.Progress(note=notes.append)
+    compare.compare(SMALL, finished[0], progress)
+    assert notes == []
+    now = compare.environment()
+    elsewhere = msgspec.structs.replace(now, torch="9.9", threads=64)
+    monkeypatch.setattr(compare, "environment", lambda: elsewhere)
+    compare.compare(SMALL, finished[0], progress)
+    [note] = notes
+    assert note.startswith("6 earlier runs are from softtargets")
+    assert "torch 9.9, threads: 64" in note
 
 
 def test_noise_flips_training_labels_alone_and_the_same_for_every_method():
@@ -192,8 +282,6 @@ def test_noise_flips_training_labels_alone_and_the_same_for_every_method():
 def test_the_run_id_depends_on_every_field_but_the_place_of_the_data():
     digits = data.load("digits")
     base = compare.plan(SMALL, digits)[0]
-    import msgspec
-
     changes = {
         "data_hash": "x", "parameters": {"rate": 0.2}, "seed": 7, "noise": 0.1, "epochs": 9,
         "teacher": "t", "hidden": (8,), "batch_size": 8, "learning_rate": 0.2, "momentum": 0.8,
@@ -227,8 +315,10 @@ def test_every_method_builds():
         ({"methods": ("hard", "sl")}, "unknown method sl: choose from hard, ls"),
         ({"methods": ()}, "unknown method \\(none\\)"),
         ({"methods": ("ls", "ls")}, "named twice"),
-        ({"seeds": 0}, "--seeds must be at least 1, got 0"),
-        ({"epochs": 0}, "--epochs must be at least 1"),
+        ({"seeds": 0}, "--seeds must be a whole number from 1 to 1000, got 0"),
+        ({"seeds": 10**8}, "--seeds must be a whole number from 1 to 1000"),
+        ({"epochs": 0}, "--epochs must be a whole number from 1 to 100000"),
+        ({"epochs": 1.5}, "--epochs must be a whole number from 1 to 100000, got 1.5"),
         ({"noise": 1.0}, "--noise must be in \\[0, 1\\), got 1.0"),
     ],
 )
@@ -264,3 +354,15 @@ def test_differences_are_paired(finished):
     expected = summary.mean_over_seeds([a - b for a, b in zip(ours, base, strict=True)])
     assert rows["ols"].plain_difference["accuracy"] == expected
     assert rows["hard"].plain_difference == {}
+
+
+def test_the_summary_can_be_computed_again_from_its_values(finished, tmp_path):
+    rows = summary.summarise(finished[1])
+    summary.write_summary(finished[1], rows, tmp_path / "summary.json")
+    written = json.loads((tmp_path / "summary.json").read_text())
+    assert msgspec.convert(written["rows"], list[summary.Row]) == rows
+    for row in rows:
+        values = written["values"][row.method]
+        for shown, kind in ((row.plain, "plain"), (row.scaled, "scaled")):
+            assert {key: summary.mean_over_seeds(v) for key, v in values[kind].items()} == shown
+        assert summary.mean_over_seeds(values["temperature"]) == row.temperature

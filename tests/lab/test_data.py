@@ -64,6 +64,14 @@ def broken(**changes):
         (broken(y_train=np.arange(59)), "x_train must hold numbers of shape \\(59"),
         (broken(y_train=np.arange(60)), "too few for 60 classes"),
         (broken(x_test=np.full((12, 4), np.nan)), "x_test must be finite"),
+        (broken(y_train=np.arange(60) * 10**9), "too few for 59000000001 classes"),
+        (broken(y_test=np.full(12, 2**64 - 1, np.uint64)), "too few for 18446744073709551616 c"),
+        (broken(x_train=np.zeros((60, 0)), x_test=np.zeros((12, 0))), "must hold numbers, got"),
+        (broken(x_train=np.full((60, 4), 1e300)), r"up to 1e\+30 in size, got 1e\+300"),
+        (
+            broken(x_train=np.arange(240).reshape(60, 4) * 1e-20, x_test=np.full((12, 4), 1e25)),
+            "must fit into float32",
+        ),
         (broken(x_test=np.array([{}] * 12, dtype=object)), "cannot be read"),
     ],
 )
@@ -92,6 +100,8 @@ def test_a_single_array_is_refused(tmp_path):
 def test_an_unknown_name_says_what_there_is():
     with pytest.raises(LabError, match="no data set 'digit': give one of digits, or the path"):
         data.load("digit")
+    with pytest.raises(LabError, match="no data set 'aaa"):
+        data.load("a" * 5000)
 
 
 def test_fashion_mnist(shared_data):

@@ -1,41 +1,43 @@
-"""The README: its examples run, its table and picture are those of the committed record."""
+"""The README: its examples run, its tables, output and picture are made of the committed record."""
 
 import json
-import re
 from pathlib import Path
 
-import msgspec
 import pytest
+import torch
 
-from softtargets.lab.summary import Row
-from softtargets.report.tables import as_markdown
+from benchmarks import readme
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-
-
-def test_the_examples_run(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 4
-    namespace: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
-    assert "after division by T" in capsys.readouterr().out
-    assert "criterion" in namespace["checkpoint"]
+README = (readme.ROOT / "README.md").read_text()
 
 
-def test_the_table_is_the_records():
-    record = json.loads((ROOT / "records" / "demo" / "summary.json").read_text())
-    rows = msgspec.convert(record["rows"], list[Row])
-    shown = README.partition("summary.json -->\n")[2].partition("<!-- /demo -->")[0]
-    assert as_markdown(rows).strip() in shown
-    assert {row.method for row in rows} == {"hard", "ls", "ols", "ils1", "ils2", "ils"}
+@pytest.fixture(scope="module")
+def record():
+    return json.loads((readme.ROOT / "records" / "demo" / "summary.json").read_text())
+
+
+def test_the_examples_print_what_is_shown():
+    assert torch.get_num_threads() == 1
+    printed = readme.examples(README)
+    assert printed.count("\n") > 10
+    assert readme.filled(README, "output", f"```text\n{printed}```\n") == README
+
+
+def test_the_tables_are_the_records(record):
+    assert readme.filled(README, "demo", readme.tables(record)) == README
     assert record["settings"]["seeds"] == 5
+    assert record["command"] == "make demo"
+    methods = [row["method"] for row in record["rows"]]
+    assert methods == ["hard", "ls", "ols", "ils1", "ils2", "ils"]
 
 
-@pytest.mark.parametrize(
-    "name", ["LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", "docs/assets/demo.svg"]
-)
+def test_the_picture_is_the_records(record, tmp_path):
+    readme.draw(record, tmp_path / "demo.svg")
+    committed = (readme.ROOT / "docs" / "assets" / "demo.svg").read_text()
+    assert (tmp_path / "demo.svg").read_text() == committed
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", "docs/concepts.md"])
 def test_what_the_readme_points_to_is_there(name):
-    assert name == "LICENSE" or name in README
-    assert (ROOT / name).stat().st_size > 500
+    assert name == "LICENSE" or f"({name})" in README
+    assert Path(readme.ROOT / name).stat().st_size > 500

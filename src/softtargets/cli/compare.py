@@ -1,9 +1,22 @@
 """`softtargets compare`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
+
+
+def _whole(kind: type[int], tokens: Sequence[Token]) -> int:
+    """Parse a count; cyclopts would round 1.5 to 2."""
+    text = tokens[0].value
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ValueError(f"it must be a whole number, got {text!r}") from error
+
+
+Count = Annotated[int, Parameter(converter=_whole)]
 
 
 def compare(
@@ -12,11 +25,11 @@ def compare(
     methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (
         "hard,ls,ols,ils1,ils2,ils",
     ),
-    seeds: int = 5,
-    epochs: int = 40,
+    seeds: Count = 5,
+    epochs: Count = 40,
     noise: float = 0.0,
     out: Annotated[Path, Parameter(name="--out")] = Path("runs/compare"),
-    threads: int = 1,
+    threads: Count = 1,
 ) -> None:
     """Train the same classifier with several kinds of targets and show what each did.
 
@@ -38,7 +51,9 @@ def compare(
 
     from softtargets.cli.progress import shown_progress
     from softtargets.lab import compare as lab
+    from softtargets.lab.output import PAGE, SUMMARY
     from softtargets.lab.summary import summarise, write_summary
+    from softtargets.report.conclusion import terminal_conclusion
     from softtargets.report.page import write_page
     from softtargets.report.tables import comparison_tables
 
@@ -56,9 +71,10 @@ def compare(
     with shown_progress(console, settings) as progress:
         comparison = lab.compare(settings, out, progress)
     rows = summarise(comparison)
-    write_summary(comparison, rows, out / "summary.json")
-    for table in comparison_tables(rows, seeds=seeds):
+    write_summary(comparison, rows, out / SUMMARY)
+    for table in comparison_tables(rows, seeds=seeds, width=max(console.width, 80)):
         console.print(table)
-    page = out / "report.html"
+    console.print(terminal_conclusion(comparison, rows), highlight=False, markup=False)
+    page = out / PAGE
     write_page(comparison, page)
     console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)

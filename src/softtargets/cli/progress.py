@@ -43,7 +43,10 @@ def shown_progress(console: Console, settings: lab.Settings) -> Iterator[lab.Pro
             name = f"{spec.method}, seed {spec.seed}"
             bars.update(current, description=name, completed=count, visible=True)
 
-        yield lab.Progress(planned=planned, epoch=epoch)
+        def note(text: str) -> None:
+            console.print(f"Note: {text}", soft_wrap=True, highlight=False)
+
+        yield lab.Progress(planned=planned, epoch=epoch, note=note)
 
 
 def _plan(specs: list[RunSpec], finished: int) -> str:
@@ -58,4 +61,7 @@ def _plain(console: Console, settings: lab.Settings) -> lab.Progress:
         if count == settings.epochs:
             console.print(f"{spec.method}, seed {spec.seed}: {count} epochs", highlight=False)
 
-    return lab.Progress(planned=planned, epoch=epoch)
+    def note(text: str) -> None:
+        console.print(f"Note: {text}", soft_wrap=True, highlight=False)
+
+    return lab.Progress(planned=planned, epoch=epoch, note=note)

@@ -12,9 +12,14 @@ from softtargets.lab.data import DataSet
 from softtargets.lab.errors import LabError
 from softtargets.lab.methods import BASELINE, METHODS
 from softtargets.lab.models import seeded_mlp
-from softtargets.lab.records import RunFolder, RunRecord
+from softtargets.lab.output import locked, prepare
+from softtargets.lab.records import Environment, RunFolder, RunRecord, environment
 from softtargets.lab.spec import RunSpec
-from softtargets.lab.train import Teacher, predict, run
+from softtargets.lab.train import Teacher, check_checkpoint, predict, run
+
+MOST_SEEDS = 1000
+MOST_EPOCHS = 100_000
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +50,8 @@ class Settings:
                            f"{', '.join(METHODS)}")  # fmt: skip
         if len(set(self.methods)) < len(self.methods):
             raise LabError(f"a method is named twice in {','.join(self.methods)}: name each once")
-        for name, least in (("seeds", 1), ("epochs", 1)):
-            if getattr(self, name) < least:
-                raise LabError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+        _check_count("seeds", self.seeds, MOST_SEEDS)
+        _check_count("epochs", self.epochs, MOST_EPOCHS)
         if not 0 <= self.noise < 1:
             raise LabError(f"--noise must be in [0, 1), got {self.noise}; it is a share of labels")
 
@@ -59,10 +63,12 @@ class Progress:
     Attributes:
         planned: the runs that are still to be computed, and the number already there.
         epoch: a run and how many of its epochs are done.
+        note: a sentence about the runs that are already there.
     """
 
     planned: Callable[[list[RunSpec], int], None] = lambda specs, done: None
     epoch: Callable[[RunSpec, int], None] = lambda spec, epoch: None
+    note: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +115,7 @@ def _spec(
         method=method,
         parameters=METHODS[method].parameters,
         seed=seed,
-        noise=settings.noise,
+        noise=float(settings.noise),
         epochs=settings.epochs,
         teacher=teacher if METHODS[method].needs_teacher else None,
     )
@@ -127,24 +133,17 @@ def compare(settings: Settings, output: Path, progress: Progress | None = None) 
         The finished comparison.
 
     Raises:
-        LabError: bad settings or data, a folder that cannot be written, a corrupt earlier run.
-            Earlier runs are checked before anything is computed, and never overwritten.
+        LabError: bad settings or data, a folder that cannot be written or in which another
+            comparison is running, a corrupt earlier run, a run that diverges. Earlier runs,
+            finished or not, are checked before anything is computed, and never overwritten.
     """
     progress = progress or Progress()
     data = datasets.load(settings.data)
-    root = _prepare(output)
+    root = prepare(output)
     specs = plan(settings, data)
     folders = {spec.run_id: RunFolder(root, spec.run_id) for spec in specs}
-    finished = {name: folder.record() for name, folder in folders.items() if folder.done}
-    missing = [spec for spec in specs if spec.run_id not in finished]
-    progress.planned(missing, len(finished))
-    for spec in missing:
-        folder = folders[spec.run_id]
-        teacher = None
-        if spec.teacher is not None:
-            teacher = _teacher(folders[spec.teacher], finished[spec.teacher], data)
-        run(spec, data, folder, teacher, lambda epoch, spec=spec: progress.epoch(spec, epoch))  # type: ignore[misc]
-        finished[spec.run_id] = folder.record()
+    with locked(output):
+        finished = _compute(specs, folders, data, progress)
     runs = {
         method: [
             (folders[spec.run_id], finished[spec.run_id]) for spec in specs if spec.method == method
@@ -154,19 +153,45 @@ def compare(settings: Settings, output: Path, progress: Progress | None = None) 
     return Comparison(settings=settings, data=data, runs=runs)
 
 
-def _prepare(output: Path) -> Path:
-    """Make the output folder and see that it can be written."""
-    root = output / "runs"
-    probe = root / ".writable"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise LabError(
-            f"cannot write to {output} ({error.strerror}); choose another folder with --out"
-        ) from error
-    return root
+def _compute(
+    specs: list[RunSpec], folders: dict[str, RunFolder], data: DataSet, progress: Progress
+) -> dict[str, RunRecord]:
+    """Check what is there, run what is missing and return all records by run_id."""
+    finished = {name: folder.record() for name, folder in folders.items() if folder.done}
+    missing = [spec for spec in specs if spec.run_id not in finished]
+    for spec in missing:
+        check_checkpoint(spec, data, folders[spec.run_id])
+    for folder in folders.values():
+        folder.sweep()
+    progress.planned(missing, len(finished))
+    others = _other_environments(list(finished.values()))
+    if others:
+        progress.note(others)
+    for spec in missing:
+        folder = folders[spec.run_id]
+        teacher = None
+        if spec.teacher is not None:
+            teacher = _teacher(folders[spec.teacher], finished[spec.teacher], data)
+        run(spec, data, folder, teacher, lambda epoch, spec=spec: progress.epoch(spec, epoch))  # type: ignore[misc]
+        finished[spec.run_id] = folder.record()
+    return finished
+
+
+def _other_environments(records: list[RunRecord]) -> str:
+    """Say how many runs another version or number of threads has computed; "" for none."""
+
+    def described(each: Environment) -> str:
+        return f"softtargets {each.softtargets}, torch {each.torch}, threads: {each.threads}"
+
+    now = described(environment())
+    found = [described(record.environment) for record in records]
+    others = [each for each in found if each != now]
+    if not others:
+        return ""
+    return (
+        f"{len(others)} earlier runs are from {'; '.join(sorted(set(others)))} (now {now}): their "
+        "numbers may differ slightly from new ones; delete them to compute all alike"
+    )
 
 
 def _teacher(folder: RunFolder, record: RunRecord, data: DataSet) -> Teacher:
@@ -182,6 +207,10 @@ def _teacher(folder: RunFolder, record: RunRecord, data: DataSet) -> Teacher:
 
 def use_threads(threads: int) -> None:
     """Set the number of threads torch computes with; part of what makes numbers repeatable."""
-    if threads < 1:
-        raise LabError(f"--threads must be at least 1, got {threads}")
+    _check_count("threads", threads, MOST_THREADS)
     torch.set_num_threads(threads)
+
+
+def _check_count(name: str, value: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise LabError(f"--{name} must be a whole number from 1 to {most}, got {value}")

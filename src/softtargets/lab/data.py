@@ -4,6 +4,7 @@ import hashlib
 import lzma
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from softtargets.lab.errors import LabError
 
 EMBEDDED = ("digits",)
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-_ARCHIVE_ERRORS = (zipfile.BadZipFile, lzma.LZMAError, zlib.error)
+LARGEST = 1e30
+_ARCHIVE_ERRORS = (MemoryError, zipfile.BadZipFile, lzma.LZMAError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +72,10 @@ def load(source: str) -> DataSet:
     """
     if source == "digits":
         return _digits()
-    path = Path(source)
-    if not path.is_file():
+    path, found = Path(source), False
+    with suppress(OSError):  # as a name that is too long
+        found = path.is_file()
+    if not found:
         raise LabError(
             f"no data set {source!r}: give one of {', '.join(EMBEDDED)}, or the path of an .npz "
             f"file with the arrays {', '.join(_ARRAYS)}"
@@ -105,10 +109,11 @@ def _assemble(name: str, inputs: list[Any], labels: list[Any]) -> DataSet:
     digest = hashlib.sha256()
     for array in (*inputs, *labels):
         digest.update(np.ascontiguousarray(array).tobytes())
-    mean, deviation = float(inputs[0].mean()), float(inputs[0].std()) or 1.0
+    mean = float(inputs[0].mean(dtype=np.float64))
+    deviation = float(inputs[0].std(dtype=np.float64)) or 1.0
     parts = [
         Split(
-            inputs=torch.from_numpy(((x - mean) / deviation).astype(np.float32)),
+            inputs=torch.from_numpy(_standardised(name, x, mean, deviation)),
             labels=torch.from_numpy(y.astype(np.int64)),
         )
         for x, y in zip(inputs, labels, strict=True)
@@ -123,6 +128,17 @@ def _assemble(name: str, inputs: list[Any], labels: list[Any]) -> DataSet:
         mean=mean,
         deviation=deviation,
     )
+
+
+def _standardised(name: str, inputs: Any, mean: float, deviation: float) -> Any:
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        scaled = ((inputs.astype(np.float64) - mean) / deviation).astype(np.float32)
+    if not np.isfinite(scaled).all():
+        raise LabError(
+            f"{name}: the numbers must fit into float32 after division by the training part's "
+            f"deviation, {deviation:g}; remove outliers, or rescale the features"
+        )
+    return scaled
 
 
 def _read_arrays(path: Path) -> dict[str, Any]:
@@ -168,8 +184,16 @@ def _check_part(path: Path, part: str, inputs: Any, labels: Any) -> None:
             f"{path}: x_{part} must hold numbers of shape ({len(labels)}, ...) as y_{part} has "
             f"{len(labels)} labels, got {inputs.dtype} of shape {inputs.shape}"
         )
+    if inputs.size == 0:
+        raise LabError(f"{path}: samples of x_{part} must hold numbers, got shape {inputs.shape}")
     if not np.isfinite(inputs).all():
         raise LabError(f"{path}: x_{part} must be finite; it holds NaN or infinity")
+    largest = max(-float(inputs.min()), float(inputs.max()))
+    if largest > LARGEST:
+        raise LabError(
+            f"{path}: x_{part} must hold numbers up to {LARGEST:g} in size, got {largest:g}; "
+            "rescale them"
+        )
 
 
 def _check_classes(path: Path, y_train: Any, y_test: Any) -> None:
@@ -182,7 +206,7 @@ def _check_classes(path: Path, y_train: Any, y_test: Any) -> None:
             f"{path}: {len(y_train)} training samples are too few for {num_classes} classes; a "
             "seventh of them must hold one of each, for validation"
         )
-    counts = np.bincount(y_train, minlength=num_classes)
+    counts = np.bincount(y_train.astype(np.int64), minlength=num_classes)
     few = np.flatnonzero(counts < 2)
     if len(few):
         raise LabError(

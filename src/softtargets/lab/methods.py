@@ -22,7 +22,7 @@ class Method:
     Attributes:
         title: short name for tables.
         summary: what it does, in one sentence for somebody who has never heard of it.
-        parameters: its settings, as recorded.
+        parameters: its settings, as recorded; chosen by hand or from the papers, never tuned.
         build: (number of classes, parameters, temperature of the teacher) -> policy or None.
         needs_teacher: whether it wants the logits of the hard-label run of the same seed.
     """
@@ -68,7 +68,7 @@ METHODS: dict[str, Method] = {
     "ils1": Method(
         title="ILS1",
         summary="Instance-based: a teacher's confidence decides how much each sample is smoothed; "
-        "what moves is spread evenly over the other classes.",
+        "what moves is spread evenly over the other classes. Settings chosen by hand, not tuned.",
         parameters={"p1": 0.95, "p2": 1.5, "max_rate": 0.2},
         build=lambda classes, parameters, temperature: InstanceLabelSmoothing(
             _quadratic(parameters, temperature)
@@ -88,7 +88,7 @@ METHODS: dict[str, Method] = {
     "ils": Method(
         title="ILS",
         summary="Instance-based, both: a teacher decides for each sample how much moves and where "
-        "to.",
+        "to. Settings chosen by hand, not tuned.",
         parameters={"p1": 0.95, "p2": 1.5, "max_rate": 0.2},
         build=lambda classes, parameters, temperature: InstanceLabelSmoothing(
             _quadratic(parameters, temperature), spread="teacher"

@@ -172,7 +172,13 @@ class RunFolder:
     @property
     def done(self) -> bool:
         """Whether the run is finished."""
-        return (self.path / "record.json").exists()
+        try:
+            (self.path / "record.json").stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._unreadable("record.json", error) from error
+        return True
 
     def record(self) -> RunRecord:
         """Return the record of a finished run, checked against the files that were written.
@@ -249,16 +255,18 @@ class RunFolder:
             ) from error
 
     def _read(self, name: str) -> bytes:
-        path = self.path / name
         try:
-            return path.read_bytes()
+            return (self.path / name).read_bytes()
         except FileNotFoundError as error:
             raise self.corrupt(f"{name} is missing") from error
         except OSError as error:
-            raise LabError(
-                f"cannot read {path} ({error.strerror}); mend its permissions, or choose another "
-                "folder with --out"
-            ) from error
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: OSError) -> LabError:
+        return LabError(
+            f"cannot read {self.path / name} ({error.strerror}); mend its permissions, or choose "
+            "another folder with --out"
+        )
 
     def _load(self, name: str) -> dict[str, Any]:
         content = io.BytesIO(self._read(name))

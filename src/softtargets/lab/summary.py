@@ -125,6 +125,9 @@ def _differences(values: dict[str, dict[str, list[float]]], method: str) -> dict
 def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
     """Write the comparison's numbers as JSON, for machines and for the records of a project.
 
+    `rows` are the summary; `values` are the numbers it was made from, by seed, so that paired
+    differences can be computed again.
+
     Args:
         comparison: what was compared.
         rows: its summary.
@@ -146,5 +149,13 @@ def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
         ),
         "training_seconds": round(sum(record.seconds for record in records), 1),
         "rows": rows,
+        "values": {
+            method: {
+                "plain": _values(comparison, method, scaled=False),
+                "scaled": _values(comparison, method, scaled=True),
+                "temperature": [record.temperature for record in comparison.records(method)],
+            }
+            for method in comparison.runs
+        },
     }
     write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")

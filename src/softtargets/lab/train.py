@@ -38,6 +38,10 @@ class Teacher:
     temperature: float
 
 
+class _DivergedError(Exception):
+    """Training left the finite numbers; the message says where."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _State:
     """What changes during a run; all of it is in the checkpoint."""
@@ -97,15 +101,22 @@ def run(
     state = _start(spec, data, teacher)
     _restore(state, folder)
     on_epoch(len(state.history))
-    while len(state.history) < spec.epochs:
-        began = time.perf_counter()
-        loss = _train_epoch(spec, data, labels, state, teacher)
-        state.history.append(_measure(state.model, data, labels, loss))
-        state.seconds += time.perf_counter() - began
-        _check_finite(spec, folder, state)
-        folder.save_checkpoint(state.save())
-        on_epoch(len(state.history))
-    _finish(spec, data, labels, folder, state, teacher)
+    try:
+        while len(state.history) < spec.epochs:
+            began = time.perf_counter()
+            loss = _train_epoch(spec, data, labels, state, teacher)
+            state.history.append(_measure(state.model, data, labels, loss))
+            state.seconds += time.perf_counter() - began
+            folder.save_checkpoint(state.save())
+            on_epoch(len(state.history))
+        _finish(spec, data, labels, folder, state, teacher)
+    except _DivergedError as error:
+        folder.discard_checkpoint()
+        raise LabError(
+            f"{spec.run_id} diverged after {len(state.history)} of {spec.epochs} epochs: {error}; "
+            "the same command would do so again, and nothing of this run is kept: clip or rescale "
+            f"outlying inputs, lower --noise, or leave {spec.method} out of --methods"
+        ) from error
 
 
 def check_checkpoint(spec: RunSpec, data: DataSet, folder: RunFolder) -> None:
@@ -157,6 +168,8 @@ def _train_epoch(
         loss.backward()
         state.optimizer.step()
         total += loss.item() * len(batch)
+    if not math.isfinite(total):
+        raise _DivergedError("the training loss is not finite")
     if isinstance(state.criterion.smoothing, OnlineLabelSmoothing):
         state.criterion.smoothing.end_epoch()
     return total / len(labels)
@@ -169,11 +182,20 @@ def predict(model: nn.Module, inputs: Tensor) -> Tensor:
     return torch.cat([model(chunk) for chunk in torch.split(inputs, 4096)])
 
 
+def _finite(model: nn.Module, inputs: Tensor, part: str) -> Tensor:
+    """Return the logits of a part of the data, which must be finite to be measured."""
+    logits = predict(model, inputs)
+    if not bool(logits.isfinite().all()):
+        raise _DivergedError(f"logits of the {part} data are not finite")
+    return logits
+
+
 def _measure(model: nn.Module, data: DataSet, labels: Tensor, loss: float) -> Epoch:
-    train = predict(model, data.train.inputs)
-    validation, truth = predict(model, data.validation.inputs), data.validation.labels
+    train = _finite(model, data.train.inputs, "training")
+    validation = _finite(model, data.validation.inputs, "validation")
+    truth = data.validation.labels
     error = calibration.expected_calibration_error(validation.softmax(-1), truth, debiased=True)
-    return Epoch(
+    epoch = Epoch(
         loss=loss,
         train_nll=float(cross_entropy(train, labels)),
         train_accuracy=float(calibration.accuracy(train, labels)),
@@ -181,6 +203,9 @@ def _measure(model: nn.Module, data: DataSet, labels: Tensor, loss: float) -> Ep
         validation_accuracy=float(calibration.accuracy(validation, truth)),
         validation_ece=float(error),
     )
+    if not all(map(math.isfinite, msgspec.structs.astuple(epoch))):
+        raise _DivergedError("the loss on training or validation data is not finite")
+    return epoch
 
 
 def _finish(
@@ -191,8 +216,8 @@ def _finish(
     state: _State,
     teacher: Teacher | None,
 ) -> None:
-    validation = predict(state.model, data.validation.inputs)
-    test = predict(state.model, data.test.inputs)
+    validation = _finite(state.model, data.validation.inputs, "validation")
+    test = _finite(state.model, data.test.inputs, "test")
     report = calibration.evaluate(
         test,
         data.test.labels,
@@ -207,6 +232,7 @@ def _finish(
         validation_logits=validation.numpy(),
         validation_labels=data.validation.labels.numpy(),
     )
+    model = records.pack_state(state.model.state_dict())
     record = RunRecord(
         format=records.FORMAT,
         spec=spec,
@@ -219,8 +245,9 @@ def _finish(
         temperature_at_bound=bool(report.temperature_at_bound),
         examples=_examples(data, labels, state, teacher),
         arrays_sha256=records.sha256(arrays),
+        model_sha256=records.sha256(model),
     )
-    folder.finish(record, arrays, state.model.state_dict())
+    folder.finish(record, arrays, model)
 
 
 def _estimates(report: calibration.CalibrationReport) -> dict[str, Estimate]:
