@@ -287,14 +287,17 @@ def _examples(
 
 
 def example_indices(data: DataSet) -> Tensor:
-    """Return the training samples shown as examples: those farthest from their class's mean.
+    """Return the training samples shown as examples: those most like another class.
 
-    A property of the data alone, so that every method and seed shows the same ones.
+    The distance to the nearest other class mean, less the distance to their own, is smallest. A
+    property of the data alone, so that every method and seed shows the same ones.
     """
-    inputs = data.train.inputs.flatten(1)
-    totals = torch.zeros(data.num_classes, inputs.shape[1]).index_add_(0, data.train.labels, inputs)
-    counts = torch.bincount(data.train.labels, minlength=data.num_classes).clamp(min=1)
-    means = totals / counts.unsqueeze(-1)
-    distances = (inputs - means[data.train.labels]).norm(dim=-1)
-    farthest: Tensor = distances.topk(min(EXAMPLES, len(inputs))).indices
-    return farthest
+    inputs, labels = data.train.inputs.flatten(1), data.train.labels
+    totals = torch.zeros(data.num_classes, inputs.shape[1]).index_add_(0, labels, inputs)
+    counts = torch.bincount(labels, minlength=data.num_classes).clamp(min=1)
+    distances = torch.cdist(inputs, totals / counts.unsqueeze(-1))
+    own = distances.gather(1, labels.unsqueeze(-1))
+    others = distances.scatter(1, labels.unsqueeze(-1), torch.inf)
+    margins = others.amin(1) - own[:, 0]
+    ambiguous: Tensor = margins.topk(min(EXAMPLES, len(inputs)), largest=False).indices
+    return ambiguous
