@@ -27,6 +27,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.import_time
 	$(BIN)/python -m benchmarks.cross_entropy
+	$(BIN)/python -m benchmarks.linear_cross_entropy
 
 # torch comes first and by itself: the pinned version decides which build the rest is given.
 $(VENV)/.torch: constraints.txt
