@@ -39,6 +39,32 @@ def draw(record: dict[str, Any], path: Path) -> None:
     write_summary_figure(rows, path, heading=f"{settings['data']}, {settings['seeds']} seeds")
 
 
+def costs() -> str:
+    """Return the README's table of the benchmarks' records."""
+
+    def results(name: str) -> Any:
+        return json.loads((ROOT / "records" / "benchmarks" / f"{name}.json").read_text())["results"]
+
+    lines = ["| case | time, share of torch's | memory beyond the inputs |", "|---|---:|---:|"]
+    for result in results("cross_entropy"):
+        rows, classes = result["shape"]
+        for kind, title in (("uniform", "LS"), ("online", "OLS, statistics included")):
+            share = result["ratio to torch"][kind]["median"]
+            lines.append(f"| {title}, {rows:,} x {classes:,} | {share:.2f} | |")
+    linear = results("linear_cross_entropy")
+    problem, cases = linear["problem"], linear["cases"]
+    size = f"{problem['samples']:,} x {problem['width']:,} x {problem['classes']:,}"
+    theirs = cases["torch, full logits"]["extra megabytes"]["median"]
+    for name, title in (("", "LS"), (", prior", "a prior")):
+        case = cases[f"softtargets, linear_cross_entropy{name}"]
+        share, memory = case["ratio of time to torch"]["median"], case["extra megabytes"]["median"]
+        lines.append(
+            f"| `linear_cross_entropy`, {title}, {size} | {share:.2f} | {memory:,.0f} MB "
+            f"(torch: {theirs:,.0f} MB) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def examples(readme: str) -> str:
     """Run the README's examples and return what they print."""
     printed = io.StringIO()
@@ -64,6 +90,7 @@ def main() -> None:
     draw(record, ROOT / "docs" / "assets" / "demo.svg")
     path = ROOT / "README.md"
     readme = filled(path.read_text(), "demo", tables(record))
+    readme = filled(readme, "costs", costs())
     path.write_text(filled(readme, "output", f"```text\n{examples(readme)}```\n"))
 
 

@@ -31,6 +31,10 @@ def test_the_tables_are_the_records(record):
     assert methods == ["hard", "ls", "ols", "ils1", "ils2", "ils"]
 
 
+def test_the_costs_are_the_records():
+    assert readme.filled(README, "costs", readme.costs()) == README
+
+
 def test_the_picture_is_the_records(record, tmp_path):
     readme.draw(record, tmp_path / "demo.svg")
     committed = (readme.ROOT / "docs" / "assets" / "demo.svg").read_text()
