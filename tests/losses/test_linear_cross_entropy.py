@@ -301,3 +301,76 @@ def test_bad_input(change, error, message):
         st.linear_cross_entropy(
             arguments.pop("hidden"), arguments.pop("weight"), arguments.pop("target"), **arguments
         )
+
+
+def test_float16_weights_get_a_finite_gradient_from_many_rows():
+    samples, classes = 512 * 128, 19
+    hidden = (torch.randn(samples, 8).relu() * 16).half()
+    weight = torch.zeros(classes, 8).half().requires_grad_()
+    labels = (torch.rand(samples) < 0.2).long()
+    scale = 2.0**12
+    loss = st.linear_cross_entropy(hidden, weight, labels)
+    (ours,) = torch.autograd.grad(loss * scale, weight)
+    logits = functional.linear(hidden.double(), weight.double())
+    (theirs,) = torch.autograd.grad(st.cross_entropy(logits, labels), weight)
+    torch.testing.assert_close(ours.float() / scale, theirs.float(), rtol=5e-3, atol=1e-3)
+
+
+class _Learned(st.AbstractSmoothing):
+    def __init__(self):
+        super().__init__()
+        self.rate = nn.Parameter(torch.tensor(0.2))
+
+    def forward(self, target, logits=None, *, teacher_logits=None, inputs=None, index=None):
+        return target.blend(self.rate)
+
+
+class _OwnWords(st.AbstractSmoothing):
+    def forward(self, target, logits=None, *, teacher_logits=None, inputs=None, index=None):
+        own = st.Target.from_probs(torch.softmax(logits, -1))
+        return (0.8 * target + 0.2 * own).smoothed_from(target)
+
+
+@pytest.mark.parametrize("policy", [_Learned, _OwnWords])
+def test_a_target_that_wants_a_gradient_is_refused(policy):
+    hidden, weight, _ = inputs(bias=False)
+    labels = torch.randint(K, (9,))
+    with pytest.raises(TypeError, match="returns a target that requires a gradient"):
+        st.linear_cross_entropy(hidden, weight, labels, smoothing=policy())
+    with torch.no_grad():
+        st.linear_cross_entropy(hidden, weight, labels, smoothing=policy())
+
+
+def test_evaluation_forms_no_gradient(monkeypatch):
+    hidden, weight, bias = inputs()
+    monkeypatch.setattr(linear, "_Gradients", lambda *_: pytest.fail("a gradient was formed"))
+    with torch.no_grad():
+        st.linear_cross_entropy(hidden, weight, torch.randint(K, (9,)), bias=bias)
+
+
+def test_an_empty_inner_dimension_is_zero():
+    _, weight, bias = inputs()
+    hidden = torch.randn(2, 0, D, dtype=torch.float64, requires_grad=True)
+    loss = st.linear_cross_entropy(hidden, weight, torch.zeros(2, 0, dtype=torch.long), bias=bias)
+    loss.backward()
+    assert loss == 0
+    assert bool((weight.grad == 0).all())
+
+
+def test_options_that_cannot_be_kept_are_refused():
+    hidden, weight, bias = inputs()
+    labels = torch.randint(4, (9,))
+    for options in (st.LossOptions(impl="triton"), st.LossOptions(weight_mode="per_sample")):
+        with pytest.raises(ValueError, match="`options` must leave"):
+            st.linear_cross_entropy(hidden, weight, labels, options=options)
+    dead = bias.detach().clone()
+    dead[int(labels[0])] = -torch.inf
+    with pytest.raises(ValueError, match="must not put mass on a masked class"):
+        st.linear_cross_entropy(
+            hidden, weight, labels, bias=dead, options=st.LossOptions(validate=True)
+        )
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(TypeError, match="`weight` must have"),
+    ):
+        st.linear_cross_entropy(hidden.float(), weight, labels)

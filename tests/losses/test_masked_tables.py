@@ -119,3 +119,28 @@ def test_online_smoothing_refuses_what_it_cannot_learn_from():
     assert type(policy.matrix) is torch.Tensor
     with pytest.raises(ValueError, match='`storage` must be "dense"'):
         st.OnlineLabelSmoothing(K, storage="sparse")
+
+
+def test_a_class_weight_of_exactly_0_has_a_gradient():
+    logits = torch.tensor([[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    weight = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64, requires_grad=True)
+    options = st.LossOptions(weight_mode="per_sample")
+    losses = st.cross_entropy(logits, torch.tensor([0, 1]), smoothing=0.1, weight=weight,
+                              reduction="none", options=options)  # fmt: skip
+    (gradient,) = torch.autograd.grad(losses.sum(), weight)
+    plain = st.cross_entropy(logits, torch.tensor([0, 1]), smoothing=0.1, reduction="none")
+    torch.testing.assert_close(gradient, torch.stack([plain[0], plain[1], plain[0] * 0]))
+
+
+def test_eval_takes_a_smoothed_target_as_it_was_given():
+    smoothed = st.Target.from_labels(torch.tensor([0, 1]), 5, ignore_index=0).smooth(0.1)
+    logits = torch.randn(2, 5)
+    criterion = st.CrossEntropyLoss(ignore_index=0).eval()
+    expected = functional.cross_entropy(logits, torch.tensor([0, 1]), ignore_index=0)
+    torch.testing.assert_close(criterion(logits, smoothed), expected)
+
+
+def test_a_policy_keeps_a_prior_of_its_own():
+    prior = torch.tensor([0.5, 0.5])
+    st.LabelSmoothing(prior=prior).load_state_dict({"prior": torch.tensor([0.9, 0.1])})
+    assert prior.tolist() == [0.5, 0.5]

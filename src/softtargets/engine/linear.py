@@ -3,7 +3,8 @@
 A chunk of rows is multiplied out, its target is made, its losses are taken, and the gradient is
 formed in the same memory and multiplied back at once. What lives beside the inputs is one chunk
 and the gradients of the inputs, summed in float32 and scaled by the incoming gradient in the
-backward pass.
+backward pass. In float16 they would overflow or vanish before they are scaled: there, and where
+every row has an incoming gradient of its own, the backward pass multiplies out again.
 """
 
 from collections.abc import Callable
@@ -61,7 +62,7 @@ class _Gradients:
         if hidden is not None:
             hidden[key] = of_logits @ self.inputs.weight
         if weight is not None:
-            features = self.inputs.hidden[key].reshape(len(rows), -1)
+            features = self.inputs.hidden[key].reshape(-1, self.inputs.hidden.shape[-1])
             if rows.dtype == weight.dtype:
                 weight.addmm_(rows.T, features)
             else:
@@ -98,12 +99,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
         bias: Tensor | None,
         make_target: MakeTarget,
         summed: bool,
+        grad_enabled: bool,
     ) -> tuple[Tensor, Tensor]:
         inputs = _Inputs(hidden, weight, bias)
         losses = hidden.new_empty(hidden.shape[:-1], dtype=formula.compute_dtype(hidden))
         living = torch.empty_like(losses, dtype=torch.bool)
-        needed = any(ctx.needs_input_grad)
-        ctx.gradients = _Gradients(inputs, ctx.needs_input_grad) if needed and summed else None
+        needed = grad_enabled and any(ctx.needs_input_grad)
+        at_once = needed and summed and hidden.dtype != torch.float16
+        ctx.gradients = _Gradients(inputs, ctx.needs_input_grad) if at_once else None
         ctx.targets = []
         for key in inputs.chunk_keys():
             logits = inputs.logits(key)
@@ -128,8 +131,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         inputs, incoming = _Inputs(*ctx.saved_tensors), grads[0]
         gradients = ctx.gradients
         if gradients is None:
-            # Every row has an incoming gradient of its own: multiply out again.
             gradients = _Gradients(inputs, ctx.needs_input_grad)
+            incoming = incoming.expand(inputs.hidden.shape[:-1])
             for key, target in zip(inputs.chunk_keys(), ctx.targets, strict=True):
                 logits = inputs.logits(key)
                 _losses_(logits, target, incoming[key])
@@ -141,7 +144,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             else (x if scale is None else x * scale).to(like.dtype)
             for x, like in zip(gradients.sums, inputs, strict=True)
         ]
-        return (*results, None, None)
+        return (*results, None, None, None)
 
 
 def linear_losses(
@@ -155,8 +158,8 @@ def linear_losses(
         bias: `(K,)` of the same dtype, or None.
         make_target: called once for each chunk, in order, with its selection of the batch and its
             logits `(*chunk, K)`.
-        summed: return the sum of the losses; then the gradients are formed in the forward pass and
-            nothing is multiplied out twice.
+        summed: return the sum of the losses; then, but for float16, the gradients are formed in the
+            forward pass and nothing is multiplied out twice.
 
     Returns:
         `losses`, a scalar or `(*batch)`, in float32 (float64 for float64 inputs), and `living`,
@@ -164,6 +167,6 @@ def linear_losses(
     """
     with torch.autocast(hidden.device.type, enabled=False):
         losses, living = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            hidden, weight, bias, make_target, summed
+            hidden, weight, bias, make_target, summed, torch.is_grad_enabled()
         )
     return LinearLosses(losses, living)

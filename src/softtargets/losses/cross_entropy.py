@@ -120,7 +120,7 @@ def _loss(
         mass = given.mass()
         scale = shares / torch.where(mass == 0, 1, mass)
         # As for weights per class: weight 0 outweighs the infinite loss of a masked label.
-        losses = losses.masked_fill(scale == 0, 0) * scale
+        losses = losses.masked_fill((scale == 0) & losses.isinf(), 0) * scale
     living = partition != -torch.inf
     return reduce(
         losses, shares, living, given.ignored, reduction, normalizer, validate=options.validate
@@ -213,6 +213,8 @@ class CrossEntropyLoss(nn.Module):
             normalizer: see `cross_entropy`.
         """
         view = class_last(logits, self.class_dim)
+        if not self.training and isinstance(target, Target):
+            target = target.given
         built = as_target(
             view,
             target,
@@ -221,9 +223,7 @@ class CrossEntropyLoss(nn.Module):
             validate=self.options.validate,
         )
         mask = as_class_mask(class_mask, view, self.class_dim)
-        if not self.training:
-            built = built.given
-        else:
+        if self.training:
             if teacher_logits is not None:
                 teacher_logits = class_last(teacher_logits, self.class_dim)
             built = apply_smoothing(

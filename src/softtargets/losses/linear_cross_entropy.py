@@ -5,7 +5,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from softtargets.engine import LossOptions
+from softtargets.engine import LossOptions, check_alive_labels
 from softtargets.engine.linear import linear_losses
 from softtargets.losses.arguments import as_target
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
@@ -39,17 +39,18 @@ def linear_cross_entropy(
         target: integer labels `(*batch)`, probabilities `(*batch, K)`, or a `Target`.
         bias: `(K,)` or None.
         smoothing: a rate in [0, 1], a policy, or None. A policy that needs a teacher's logits
-            cannot work on chunks.
+            cannot work on chunks, nor one through whose target a gradient would flow.
         ignore_index: see `cross_entropy`.
         reduction: `"mean"`, `"sum"`, or `"none"`, which multiplies the logits out twice.
         normalizer: replaces the divisor of the mean, see `cross_entropy`.
-        options: see `LossOptions`; `reuse_logits` has no meaning here.
+        options: see `LossOptions`; `validate` alone has a meaning here.
 
     Returns:
         A scalar, or `(*batch)` for `reduction="none"`; float32, float64 for float64 inputs.
 
     Raises:
-        TypeError: an argument is of the wrong kind or dtype, or the policy needs a teacher.
+        TypeError: an argument is of the wrong kind or dtype, the policy needs a teacher, or its
+            target requires a gradient.
         ValueError: shapes do not fit, a rate or label is out of range, or the mean's divisor is not
             positive.
 
@@ -82,8 +83,17 @@ def linear_cross_entropy(
     given = built.given
 
     def make_target(key: tuple[slice, ...], logits: Tensor) -> Target:
+        part = built[key] if key else built
         with torch.set_grad_enabled(grad_enabled):
-            return apply_smoothing(smoothing, built[key] if key else built, logits)
+            made = apply_smoothing(smoothing, part, logits.detach().requires_grad_(grad_enabled))
+        if grad_enabled and made.requires_grad:
+            raise TypeError(
+                f"{type(smoothing).__name__} returns a target that requires a gradient, which it "
+                "would not get here; detach it, or use `cross_entropy` on the logits"
+            )
+        if options.validate:
+            check_alive_labels(logits, made, None)
+        return made
 
     grad_enabled = torch.is_grad_enabled()
     summed = reduction != "none"
@@ -101,13 +111,19 @@ def _check_inputs(
         raise ValueError(
             "`reuse_logits` has no meaning where the logits never exist whole; leave it at False"
         )
+    if options.impl == "triton" or options.weight_mode != "per_class":
+        raise ValueError(
+            '`options` must leave `impl` at None or "eager", and `weight_mode` at "per_class" as '
+            f"there are no class weights, for `linear_cross_entropy`, got {options}"
+        )
     named = [("hidden", hidden), ("weight", weight)] + ([] if bias is None else [("bias", bias)])
     for name, tensor in named:
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
             raise TypeError(f"`{name}` must be a floating point tensor, got {kind}")
-        autocast = torch.is_autocast_enabled(tensor.device.type)
-        if tensor.dtype != hidden.dtype and not autocast:
+        exact = torch.float64 in (tensor.dtype, hidden.dtype)
+        cast = torch.is_autocast_enabled(tensor.device.type) and not exact
+        if tensor.dtype != hidden.dtype and not cast:
             raise TypeError(
                 f"`{name}` must have the dtype of `hidden`, {hidden.dtype}, got {tensor.dtype}; "
                 "cast one of them or use autocast"

@@ -69,7 +69,7 @@ class LabelSmoothing(AbstractSmoothing):
             checks.check_matrix(prior, prior.shape[-1] if prior.dim() else 0, "prior")
             checks.check_distribution_rows(prior, "prior")
         self.convention = convention
-        self.register_buffer("prior", None if prior is None else prior.detach())
+        self.register_buffer("prior", None if prior is None else prior.detach().clone())
 
     def forward(
         self,
