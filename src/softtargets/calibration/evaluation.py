@@ -33,10 +33,11 @@ def evaluate(
     Accuracy has Wilson's interval, NLL and Brier score percentile bootstrap intervals. The
     calibration errors are biased by noise, and so are their bootstrap draws: their interval, one
     for the population's binned error, inverts a test with the recentred draws, contains 0 for a
-    calibrated model about 97 times in 100, and belongs to plain and debiased value alike. It
-    describes the sampling of the test set; it does not hold the variation between training runs.
-    Class-wise intervals are too narrow below about 100 samples per class, where events are so
-    rare that resamples miss them; the debiased value may then lie just outside.
+    calibrated model about as often as it should (a seeded simulation is in the tests), and
+    belongs to plain and debiased value alike. It describes the sampling of the test set; it does
+    not hold the variation between training runs. Class-wise intervals are too narrow below about
+    100 samples per class, where events are so rare that resamples miss them; the debiased value
+    may then lie just outside.
 
     Args:
         logits: `(N, K)`, floating point; -inf masks a class. Of probabilities pass the logarithm.
