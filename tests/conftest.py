@@ -5,6 +5,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+# Triton and TorchInductor read it when Triton is imported; on a device tests/gpu runs the kernels.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 settings.register_profile(
     "moderate", deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
 )

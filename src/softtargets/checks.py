@@ -8,13 +8,23 @@ from numbers import Real
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def traced() -> bool:
+    """Whether operations are compiled, transformed by `torch.func` or in forward mode."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
 
 
 def readable(tensor: Tensor) -> bool:
     """Whether looking at the values costs no synchronisation and breaks no graph or transform."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False
-    return tensor.device.type == "cpu"
+    return tensor.is_cpu
 
 
 def should_validate(validate: bool | None, tensor: Tensor) -> bool:

@@ -13,22 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-
-def _column(factor: Tensor | float) -> Tensor | float:
-    """One factor per sample, shaped to multiply tensors with one more dimension."""
-    return factor.unsqueeze(-1) if isinstance(factor, Tensor) and factor.dim() else factor
-
-
-def _weighted_dot(values: Tensor, logits: Tensor, weight: Tensor | None) -> Tensor:
-    return (values * logits if weight is None else values * weight * logits).sum(-1)
-
-
-def _without_idle(logits: Tensor, factors: Tensor) -> Tensor:
-    """The logits with 0 for `-inf` where no mass meets it; 0 * -inf would be NaN.
-
-    Living logits stay also where the mass is 0: they are the gradient of that mass.
-    """
-    return torch.where((factors == 0) & (logits == -torch.inf), 0, logits)
+from softtargets import arithmetic, checks
 
 
 class AbstractTerm(ABC):
@@ -95,8 +80,10 @@ class Entries(AbstractTerm):
 
     def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
         factors = self._factors(weight)
-        chosen = logits.gather(-1, self.classes)
-        return (factors * (chosen if alive is None else _without_idle(chosen, factors))).sum(-1)
+        chosen = arithmetic.gathered(logits, self.classes)
+        return (
+            factors * (chosen if alive is None else arithmetic.without_idle(chosen, factors))
+        ).sum(-1)
 
     def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
         out.scatter_add_(-1, self.classes, (scale.unsqueeze(-1) * self.weights).to(out.dtype))
@@ -123,7 +110,7 @@ class Entries(AbstractTerm):
         return replace(self, classes=self.classes[key], weights=self.weights[key])
 
     def __mul__(self, factor: Tensor | float) -> Self:
-        return replace(self, weights=self.weights * _column(factor))
+        return replace(self, weights=self.weights * arithmetic.column(factor))
 
     def floats(self) -> tuple[Tensor, ...]:
         return (self.weights,)
@@ -146,7 +133,10 @@ class TableRows(AbstractTerm):
     def _each(self, alive: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
         for j in range(self.rows.shape[-1]):
             values = self._chosen(self.rows[..., j]).to(self.weights.dtype)
-            yield values if alive is None else _renormalised(values, alive), self.weights[..., j]
+            yield (
+                values if alive is None else arithmetic.renormalised(values, alive),
+                self.weights[..., j],
+            )
 
     def _chosen(self, rows: Tensor) -> Tensor:
         """Rows of the table, `(*batch, K)`, or `(K,)` for all where there is but one."""
@@ -169,8 +159,14 @@ class TableRows(AbstractTerm):
     def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
         total = torch.zeros_like(logits[..., 0])
         safe = logits if alive is None else torch.where(alive, logits, 0)
+        # Rows gathered for this product alone are its memory too: one N x K buffer instead of two.
+        reused = len(self.table) > 1 and self.weights.dtype == logits.dtype and weight is None
+        reused = reused and not (torch.is_grad_enabled() or checks.traced())
         for values, weights in self._each(alive):
-            total = total + weights * _weighted_dot(values, safe, weight)
+            if reused:
+                total = total + weights * torch.mul(values, safe, out=values).sum(-1)
+            else:
+                total = total + weights * arithmetic.weighted_dot(values, safe, weight)
         return total
 
     def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
@@ -181,7 +177,7 @@ class TableRows(AbstractTerm):
         return (self.weights != 0).any(-1)
 
     def mapped(self, matrix: Tensor) -> "TableRows":
-        return replace(self, table=_matmul(self.table, matrix))
+        return replace(self, table=arithmetic.matmul(self.table, matrix))
 
     def joined(self, other: AbstractTerm) -> "TableRows | None":
         if not isinstance(other, TableRows) or other.table is not self.table:
@@ -198,29 +194,10 @@ class TableRows(AbstractTerm):
         return replace(self, rows=self.rows[key], weights=self.weights[key])
 
     def __mul__(self, factor: Tensor | float) -> Self:
-        return replace(self, weights=self.weights * _column(factor))
+        return replace(self, weights=self.weights * arithmetic.column(factor))
 
     def floats(self) -> tuple[Tensor, ...]:
         return (self.table, self.weights)
-
-
-def _renormalised(values: Tensor, alive: Tensor) -> Tensor:
-    """Rows with their mass on living classes only; evenly spread if none of it was on one."""
-    mass = values.sum(-1, keepdim=True)
-    living = values * alive
-    remaining = living.sum(-1, keepdim=True)
-    count = alive.sum(-1, keepdim=True)
-    safe = torch.where(remaining == 0, 1, remaining)
-    kept = torch.where(remaining == 0, mass * alive / count.clamp(min=1), living * (mass / safe))
-    # A signed row may sum to 0: it is left alone where nothing is dead.
-    return torch.where(count == alive.shape[-1], values, kept)
-
-
-def _matmul(left: Tensor, right: Tensor) -> Tensor:
-    """`left @ right` in float32 or wider, which autocast must not lower."""
-    dtype = torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)
-    with torch.autocast(left.device.type, enabled=False):
-        return left.to(dtype) @ right.to(dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -303,13 +280,13 @@ class DenseRows(AbstractTerm):
         if alive is None or self.through is None:
             return values
         before, table = (part.to(self.weights.dtype) for part in self.through)
-        mass, living = table.sum(-1), _matmul(alive.to(table.dtype), table.T)
+        mass, living = table.sum(-1), arithmetic.matmul(alive.to(table.dtype), table.T)
         count = alive.sum(-1, keepdim=True)
         lost = living == 0
         kept = before * torch.where(lost, 0, mass / torch.where(lost, 1, living))
         spread = (before * torch.where(lost, mass, 0)).sum(-1, keepdim=True) / count.clamp(min=1)
         return torch.where(
-            count == alive.shape[-1], values, alive * (_matmul(kept, table) + spread)
+            count == alive.shape[-1], values, alive * (arithmetic.matmul(kept, table) + spread)
         )
 
     def mass(self, weight: Tensor | None, alive: Tensor | None) -> Tensor:
@@ -324,7 +301,7 @@ class DenseRows(AbstractTerm):
             values = values * weight
         if alive is not None:
             # A row of weight 0 meets no logit at all.
-            logits = _without_idle(logits, values * self.weights.unsqueeze(-1))
+            logits = arithmetic.without_idle(logits, values * self.weights.unsqueeze(-1))
         return self.weights * (values * logits).sum(-1)
 
     def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
@@ -337,8 +314,8 @@ class DenseRows(AbstractTerm):
     def mapped(self, matrix: Tensor) -> "DenseRows":
         before, table = self.values, matrix
         if self.through is not None:
-            before, table = self.through[0], _matmul(self.through[1], matrix)
-        return replace(self, values=_matmul(self.values, matrix), through=(before, table))
+            before, table = self.through[0], arithmetic.matmul(self.through[1], matrix)
+        return replace(self, values=arithmetic.matmul(self.values, matrix), through=(before, table))
 
     def joined(self, other: AbstractTerm) -> None:
         return None
@@ -350,7 +327,7 @@ class DenseRows(AbstractTerm):
             before, table = (part.to(*args, **kwargs) for part in self.through)
             through = before, table
             if values.dtype != self.values.dtype:
-                values = _matmul(before, table)
+                values = arithmetic.matmul(before, table)
         return replace(self, values=values, weights=weights, through=through)
 
     def __getitem__(self, key: Any) -> Self:

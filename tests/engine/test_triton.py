@@ -14,12 +14,11 @@ from softtargets.engine import LossOptions, formula
 from softtargets.losses import cross_entropy
 from softtargets.terms import Entries
 from softtargets.testing.compare import random_logits
-from tests.engine.triton_cases import DTYPES, LAYOUTS, TARGETS, TRITON, compare
+from tests.engine.engine_cases import DTYPES, LAYOUTS, TARGETS, compare
+
+TRITON = LossOptions(impl="triton")
 
 installed = find_spec("triton") is not None
-# Triton reads it when it is imported; a device runs the same cases in tests/gpu.
-if installed and not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 
 needs_interpreter = [
     pytest.mark.skipif(not installed, reason="Triton is not installed"),
@@ -233,7 +232,7 @@ class TestChoice:
             cross_entropy(torch.randn(2, 3), torch.tensor([0, 1]), options=TRITON)
 
     def test_unknown_names_are_an_error(self):
-        with pytest.raises(ValueError, match='"eager" or "triton"'):
+        with pytest.raises(ValueError, match='"eager", "compiled" or "triton"'):
             LossOptions(impl="fast")
 
     def test_importing_the_library_does_not_import_triton(self):

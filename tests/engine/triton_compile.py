@@ -8,7 +8,8 @@ from triton.backends.compiler import GPUTarget
 
 from softtargets.engine import triton as engine
 from softtargets.engine import triton_kernels as kernels
-from tests.engine.triton_cases import LAYOUTS, TARGETS
+from softtargets.engine.frame import Call
+from tests.engine.engine_cases import LAYOUTS, TARGETS
 
 
 class AbsentDevice:
@@ -47,7 +48,7 @@ def compile_case(name, dtype, layout="rows", classes=11, extras=False):
     logits = logits.to(dtype)
     weight = torch.ones(classes) if extras else None
     mask = torch.ones(*batch, classes, dtype=torch.bool) if extras else None
-    operands = engine._operands(target, weight, mask, logits)
+    operands = engine._operands(Call(logits=logits, target=target, weight=weight, class_mask=mask))
     results = engine._results(logits, operands)
     engine._launch(Compiling(kernels.forward_kernel), logits, operands, results, None)
     gradient = (results[0], torch.empty_like(logits))

@@ -8,7 +8,9 @@ import torch
 import softtargets as st
 from softtargets.engine import LossOptions, example_losses, formula
 from softtargets.losses import cross_entropy
-from tests.engine.triton_cases import DTYPES, LAYOUTS, TARGETS, TRITON, compare
+from tests.engine.engine_cases import DTYPES, LAYOUTS, TARGETS, compare
+
+TRITON = LossOptions(impl="triton")
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),

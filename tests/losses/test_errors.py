@@ -106,7 +106,9 @@ class TestErrors:  # 5.7
             st.cross_entropy(logits, labels, normalizer=torch.ones(2))
         with pytest.raises(TypeError, match=r"`normalizer` must be a number or a tensor, got str"):
             st.cross_entropy(logits, labels, normalizer="8")
-        with pytest.raises(ValueError, match=r'`impl` must be None, "eager" or "triton", got'):
+        with pytest.raises(
+            ValueError, match=r'`impl` must be None, "eager", "compiled" or "triton", got'
+        ):
             st.LossOptions(impl="cuda")
         with pytest.raises(ValueError, match=r'`weight_mode` must be "per_class" or'):
             st.LossOptions(weight_mode="per_label")

@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ROOMS = [
     {"checks"},
     {"batching"},
+    {"arithmetic"},
     {"terms"},
     {"combination"},
     {"target"},

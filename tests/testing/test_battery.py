@@ -8,7 +8,7 @@ from torch.nn import functional
 
 import softtargets as st
 from softtargets import terms
-from softtargets.engine import eager, formula
+from softtargets.engine import blocks
 from softtargets.testing import check_target, dense_cross_entropy, dense_target
 from softtargets.testing.compare import block_elements, poisoned_memory, require_close
 
@@ -47,10 +47,10 @@ def test_fresh_memory_is_poisoned_for_a_while():
 
 
 def test_block_sizes_are_restored():
-    before = eager.BLOCK_ELEMENTS
+    before = blocks.BLOCK_ELEMENTS
     with block_elements(7):
-        assert eager.BLOCK_ELEMENTS == 7
-    assert before == eager.BLOCK_ELEMENTS
+        assert blocks.BLOCK_ELEMENTS == 7
+    assert before == blocks.BLOCK_ELEMENTS
 
 
 def test_differences_are_readable():
@@ -79,7 +79,7 @@ def rows_left_out(out, logits, target, weight, saved, masked):
     original(out[:1], logits[:1], target[:1], weight, tuple(x[:1] for x in saved), masked)
 
 
-original = formula.gradient_
+original = blocks.gradient_
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ original = formula.gradient_
         (terms.Uniform, "mass", skip_mass),
         (terms.Uniform, "add_to", forget_the_living),
         (st.Target, "ignored", lambda self: torch.ones(self.batch_shape).bool()),
-        (formula, "gradient_", half_gradient),
-        (formula, "gradient_", rows_left_out),
+        (blocks, "gradient_", half_gradient),
+        (blocks, "gradient_", rows_left_out),
         (st.Target, "__mul__", lambda self, factor: self),
         (st.Target, "__getitem__", lambda self, key: self),
         (st.Target, "entropy", lambda self: self.mass()),

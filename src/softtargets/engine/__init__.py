@@ -6,5 +6,6 @@ from softtargets.engine.api import (
     check_alive_labels,
     example_losses,
 )
+from softtargets.engine.observer import Observer
 
-__all__ = ["ExampleLosses", "LossOptions", "check_alive_labels", "example_losses"]
+__all__ = ["ExampleLosses", "LossOptions", "Observer", "check_alive_labels", "example_losses"]

@@ -1,15 +1,17 @@
 """The one entrance of the engine: options, checks, and the choice of an implementation."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from softtargets.engine import eager, formula
+from softtargets import checks
+from softtargets.engine import formula
+from softtargets.engine.eager import EagerEngine
+from softtargets.engine.frame import AbstractEngine, Call
+from softtargets.engine.observer import Observer
 from softtargets.target import Target
 from softtargets.terms import DenseRows
 
@@ -41,14 +43,16 @@ class LossOptions:
             the backward pass; autograd raises if another operation needs them.
     """
 
-    impl: Literal["eager", "triton"] | None = None
+    impl: Literal["eager", "compiled", "triton"] | None = None
     validate: bool | None = None
     weight_mode: Literal["per_class", "per_sample"] = "per_class"
     reuse_logits: bool = False
 
     def __post_init__(self) -> None:
-        if self.impl not in (None, "eager", "triton"):
-            raise ValueError(f'`impl` must be None, "eager" or "triton", got {self.impl!r}')
+        if self.impl not in (None, "eager", "compiled", "triton"):
+            raise ValueError(
+                f'`impl` must be None, "eager", "compiled" or "triton", got {self.impl!r}'
+            )
         if not (self.validate is None or isinstance(self.validate, bool)):
             raise TypeError(f"`validate` must be None or a bool, got {self.validate!r}")
         if self.weight_mode not in ("per_class", "per_sample"):
@@ -63,6 +67,7 @@ def example_losses(
     *,
     weight: Tensor | None = None,
     class_mask: Tensor | None = None,
+    observer: Observer | None = None,
     options: LossOptions,
 ) -> ExampleLosses:
     """Return the cross-entropy of each example.
@@ -74,6 +79,7 @@ def example_losses(
         target: of batch shape `(*batch)` on the same device.
         weight: `(K,)` class weights, or None.
         class_mask: `(*batch, K)` bool, False for a masked class, or None.
+        observer: is shown the logits block by block, or None.
         options: see `LossOptions`; `weight_mode` is resolved by the caller.
 
     Returns:
@@ -88,41 +94,45 @@ def example_losses(
     if options.reuse_logits:
         _check_reusable(logits, graph)
     if graph and options.impl is None:
-        result = formula.values(formula.masked_logits(logits, class_mask), target, weight)
+        logits = formula.masked_logits(logits, class_mask)
+        if observer is not None:
+            with torch.no_grad():
+                observer((), logits, torch.softmax(logits.detach(), -1))
+        result = formula.values(logits, target, weight)
         return ExampleLosses(result.losses, result.logsumexp)
     if graph:
         raise ValueError(
             f'`impl="{options.impl}"` cannot run under torch.compile, torch.func, forward mode or '
             "with a gradient into the target; leave `impl` at None"
         )
+    call = Call(logits=logits, target=target, weight=weight, class_mask=class_mask)
     engine = _engine(options.impl, logits.device)
-    return ExampleLosses(*engine(logits, target, weight, class_mask, options.reuse_logits))
+    return ExampleLosses(*engine.example_losses(call, observer, reuse_logits=options.reuse_logits))
 
 
-_Engine = Callable[[Tensor, Target, Tensor | None, Tensor | None, bool], tuple[Tensor, Tensor]]
-
-
-def _engine(impl: str | None, device: torch.device) -> _Engine:
+def _engine(impl: str | None, device: torch.device) -> AbstractEngine:
     """The engine that was named, or the one that serves every device."""
-    if impl != "triton":
-        return eager.example_losses
+    if impl in (None, "eager"):
+        return EagerEngine()
+    # The others are imported when asked for: it takes longer than everything else.
+    if impl == "compiled":
+        from softtargets.engine.compiled import CompiledEngine
+
+        return CompiledEngine()
     reason: str | None = "Triton is not installed"
     if find_spec("triton") is not None:
-        # Imported when asked for: it takes longer than everything else.
         from softtargets.engine import triton
 
         reason = triton.unavailable(device)
         if reason is None:
-            return triton.example_losses
+            return triton.TritonEngine()
     raise ValueError(
         f'`impl="triton"` is not available: {reason}; pass `impl="eager"`, or leave it at None'
     )
 
 
 def _needs_graph(logits: Tensor, target: Target, weight: Tensor | None) -> bool:
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return True
-    if forward_ad._current_level >= 0:
+    if checks.traced():
         return True
     return torch.is_grad_enabled() and (
         target.requires_grad or (weight is not None and weight.requires_grad)

@@ -2,8 +2,8 @@
 
     loss = sum_k w_k q_k * logsumexp(z) - sum_k w_k q_k z_k
 
-Used where a graph is wanted (double backward, forward mode, `torch.func`, `torch.compile`, a
-gradient into the target) and, block by block and without a graph, by the eager engine.
+Used where a graph is wanted: double backward, forward mode, `torch.func`, `torch.compile`, a
+gradient into the target.
 """
 
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from softtargets.arithmetic import MAX_COMPARED
 from softtargets.target import Target
 from softtargets.terms import TableRows
 
@@ -34,28 +35,19 @@ def masked_logits(logits: Tensor, class_mask: Tensor | None) -> Tensor:
     return logits if class_mask is None else logits.masked_fill(~class_mask, -torch.inf)
 
 
-def fast_values(logits: Tensor, target: Target, weight: Tensor | None) -> Values:
-    """Return the losses where no class is masked; not finite where one is and it matters.
-
-    Args:
-        logits: `(*batch, K)` float32 or float64.
-        target: of the same batch shape.
-        weight: `(K,)` or None.
-    """
-    partition = torch.logsumexp(logits, -1)
-    mass = target.mass(weight)
-    losses = mass * partition - target.dot(logits, weight)
-    return Values(losses.to(logits.dtype), partition, mass)
-
-
-def values(logits: Tensor, target: Target, weight: Tensor | None) -> Values:
+def values(logits: Tensor, target: Target, weight: Tensor | None, *, masked: bool = True) -> Values:
     """Return the losses for any logits, masked (`-inf`) classes and rows included.
 
     Args:
         logits: `(*batch, K)` float32 or float64.
         target: of the same batch shape.
         weight: `(K,)` or None.
+        masked: False leaves the masks out: right where losses are finite, else not.
     """
+    if not masked:
+        partition, mass = torch.logsumexp(logits, -1), target.mass(weight)
+        losses = mass * partition - target.dot(logits, weight)
+        return Values(losses.to(logits.dtype), partition, mass)
     alive = logits != -torch.inf
     living = alive.any(-1)
     counted = living & ~target.ignored()
@@ -68,39 +60,45 @@ def values(logits: Tensor, target: Target, weight: Tensor | None) -> Values:
     return Values(losses.to(logits.dtype), torch.where(living, partition, -torch.inf), mass)
 
 
-def gradient_(
-    out: Tensor,
+def gradient(
     logits: Tensor,
     target: Target,
     weight: Tensor | None,
     saved: tuple[Tensor, Tensor, Tensor],
+    *,
     masked: bool,
-) -> None:
-    """Write `incoming * (sum_k w_k q_k * softmax(z) - w q)` into `out`, which may be `logits`.
+) -> Tensor:
+    """Return `incoming * (sum_k w_k q_k * softmax(z) - w q)` in operations that compilers fuse.
 
     Args:
-        out: `(*batch, K)` float32 or float64.
-        logits: `(*batch, K)`, of the same dtype.
+        logits: `(*batch, K)` float32 or float64.
         target: of the same batch shape.
         weight: `(K,)` or None.
         saved: log-partition, weighted mass and incoming gradient of the losses, `(*batch)` each.
         masked: whether classes may be masked or rows not counted.
     """
     partition, mass, incoming = saved
-    alive = None
+    alive = counted = None
     if masked:
         alive = logits != -torch.inf
-        counted = (partition != -torch.inf) & ~target.ignored()
-        incoming = torch.where(counted, incoming, 0)
-        partition = torch.where(counted, partition, 0)
-    torch.sub(logits, partition.unsqueeze(-1), out=out).exp_()
-    out *= (incoming * mass).unsqueeze(-1)
-    if weight is None:
-        target.add_to(out, -incoming, alive)
+        counted = ((partition != -torch.inf) & ~target.ignored()).unsqueeze(-1)
+        incoming = torch.where(counted[..., 0], incoming, 0)
+    spread = torch.zeros_like(logits)
+    for term in target.others:
+        term.add_to(spread, incoming, alive)
+    factors = incoming.unsqueeze(-1) * target.entries.weights
+    if weight is not None:
+        spread, factors = spread * weight, factors * weight[target.entries.classes]
+    grad = torch.exp(logits - partition.unsqueeze(-1)) * (incoming * mass).unsqueeze(-1) - spread
+    if factors.shape[-1] > MAX_COMPARED:
+        grad = grad.scatter_add(-1, target.entries.classes, -factors.to(grad.dtype))
     else:
-        out -= incoming.unsqueeze(-1) * (weight * target.dense(alive))
-    if masked:
-        out.masked_fill_(~counted.unsqueeze(-1), 0)
+        # A comparison is fused where a scatter would need the whole gradient in memory first.
+        classes = torch.arange(logits.shape[-1], device=logits.device)
+        for j in range(factors.shape[-1]):
+            hit = classes == target.entries.classes[..., j : j + 1]
+            grad = grad - torch.where(hit, factors[..., j : j + 1], 0)
+    return (grad if counted is None else torch.where(counted, grad, 0)).to(logits.dtype)
 
 
 def differentiable_gradient(

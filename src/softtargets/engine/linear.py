@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from softtargets.batching import blocks
-from softtargets.engine import eager, formula
+from softtargets import batching
+from softtargets.engine import blocks, formula
+from softtargets.engine.blocks import Key
+from softtargets.engine.observer import Observer
 from softtargets.target import Target
 
 # 64 MiB of float32: enough rows for the matrix products to run at full speed.
 CHUNK_ELEMENTS = 1 << 24
 
-Key = tuple[slice, ...]
-MakeTarget = Callable[[Key, Tensor], Target]
+MakeTarget = Callable[[Key, Tensor], tuple[Target, Observer | None]]
 
 
 class LinearLosses(NamedTuple):
@@ -41,7 +42,9 @@ class _Inputs(NamedTuple):
         return torch.nn.functional.linear(self.hidden[key], self.weight, self.bias)
 
     def chunk_keys(self) -> list[Key]:
-        return list(blocks(torch.Size((*self.hidden.shape[:-1], len(self.weight))), CHUNK_ELEMENTS))
+        return list(
+            batching.blocks(torch.Size((*self.hidden.shape[:-1], len(self.weight))), CHUNK_ELEMENTS)
+        )
 
 
 class _Gradients:
@@ -71,20 +74,23 @@ class _Gradients:
             bias += rows.sum(0, dtype=bias.dtype)
 
 
-def _losses_(logits: Tensor, target: Target, incoming: Tensor | None) -> tuple[Tensor, Tensor]:
+def _losses_(
+    logits: Tensor, target: Target, incoming: Tensor | None, observer: Observer | None = None
+) -> tuple[Tensor, Tensor]:
     """Return losses and where rows count; overwrite `logits` with their gradient if asked to."""
     losses = logits.new_empty(logits.shape[:-1], dtype=formula.compute_dtype(logits))
     living = torch.empty_like(losses, dtype=torch.bool)
-    for key in eager.block_keys(logits):
+    memory = blocks.scratch(logits)
+    for key in blocks.keys(logits):
         part = target[key] if key else target
         block = logits[key]
         wide = block.to(losses.dtype)
-        values, masked = eager.block_values(wide, part, None)
+        values, masked = blocks.values(key, wide, part, None, observer, memory)
         losses[key] = values.losses
         living[key] = values.logsumexp != -torch.inf
         if incoming is not None:
             saved = (values.logsumexp, values.mass, incoming[key])
-            formula.gradient_(wide, wide, part, None, saved, masked)
+            blocks.gradient_(wide, wide, part, None, saved, masked)
             if wide.dtype != block.dtype:
                 block.copy_(wide)
     return losses, living
@@ -110,9 +116,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.targets = []
         for key in inputs.chunk_keys():
             logits = inputs.logits(key)
-            target = make_target(key, logits)
+            target, observer = make_target(key, logits)
             incoming = None if ctx.gradients is None else torch.ones_like(losses[key])
-            losses[key], living[key] = _losses_(logits, target, incoming)
+            losses[key], living[key] = _losses_(logits, target, incoming, observer)
             if ctx.gradients is not None:
                 ctx.gradients.add(key, logits)
             elif needed:
@@ -157,7 +163,7 @@ def linear_losses(
         weight: `(K, D)` of the same dtype.
         bias: `(K,)` of the same dtype, or None.
         make_target: called once for each chunk, in order, with its selection of the batch and its
-            logits `(*chunk, K)`.
+            logits `(*chunk, K)`; returns the target and who is shown the chunk's blocks.
         summed: return the sum of the losses; then, but for float16, the gradients are formed in the
             forward pass and nothing is multiplied out twice.
 

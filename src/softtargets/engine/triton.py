@@ -14,15 +14,16 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from softtargets.engine import formula, triton_kernels
-from softtargets.target import Target
+from softtargets.engine import blocks, formula, triton_kernels
+from softtargets.engine.frame import AbstractEngine, Call, Forward
+from softtargets.engine.observer import Observer
 from softtargets.terms import DenseRows, Entries, TableRows, Uniform
 
 # Elements of a tile: 16 per thread of 8 warps; halved for each term that needs registers.
@@ -62,14 +63,13 @@ class _Operands:
     mask: Tensor | None
 
 
-def _operands(
-    target: Target, weight: Tensor | None, class_mask: Tensor | None, logits: Tensor
-) -> _Operands:
+def _operands(call: Call) -> _Operands:
+    logits, class_mask, weight = call.logits, call.class_mask, call.weight
     dtype = formula.compute_dtype(logits)
     uniform = entries = None
     tables: list[tuple[Tensor, Tensor, Tensor]] = []
     dense: list[tuple[Tensor, Tensor]] = []
-    for term in target.terms:
+    for term in call.target.terms:
         match term:
             case Entries():
                 entries = term.classes.detach(), term.weights.detach().to(dtype)
@@ -237,58 +237,29 @@ def _results(logits: Tensor, operands: _Operands) -> tuple[Tensor, ...]:
     return tuple(logits.new_empty((*batch, *tail), dtype=dtype) for tail in tails)
 
 
-class _CrossEntropy(torch.autograd.Function):
-    """`(losses, logsumexp)` of class-last logits; the second output carries no gradient."""
+@final
+class TritonEngine(AbstractEngine):
+    """See the module."""
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        logits: Tensor,
-        target: Target,
-        weight: Tensor | None,
-        class_mask: Tensor | None,
-        reuse_logits: bool,
-    ) -> tuple[Tensor, Tensor]:
-        operands = _operands(target, weight, class_mask, logits)
-        results = _results(logits, operands)
-        if logits.numel():
-            with torch.cuda.device_of(logits):  # type: ignore[no-untyped-call]
-                _launch(triton_kernels.forward_kernel, logits, operands, results, None)
-        # The target's own parts are saved too, so that autograd notices if someone changes them.
-        own = formula.own_floats(target)
-        ctx.save_for_backward(logits, weight, class_mask, *results[1:], *own)
-        ctx.target, ctx.reuse_logits = target, reuse_logits
-        ctx.mark_non_differentiable(results[1])
-        return results[0], results[1]
+    def forward(self, call: Call, observer: Observer | None) -> Forward:
+        """Run the forward kernel."""
+        operands = _operands(call)
+        losses, partition, *kept = _results(call.logits, operands)
+        if call.logits.numel():
+            results = (losses, partition, *kept)
+            with torch.cuda.device_of(call.logits):  # type: ignore[no-untyped-call]
+                _launch(triton_kernels.forward_kernel, call.logits, operands, results, None)
+        if observer is not None:
+            blocks.show(observer, call.logits, call.class_mask)
+        return Forward(losses, partition, tuple(kept))
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        logits, weight, class_mask, partition, scalars, chosen, *_ = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            grad = formula.differentiable_gradient(ctx.target, logits, weight, class_mask, grads[0])
-            return grad, None, None, None, None
-        grad = logits if ctx.reuse_logits else torch.empty_like(logits)
-        if logits.numel():
-            operands = _operands(ctx.target, weight, class_mask, logits)
-            # The kernel does not read the losses again.
-            results = (partition, partition, scalars, chosen)
-            gradient = (grads[0].to(partition.dtype), grad)
-            with torch.cuda.device_of(logits):  # type: ignore[no-untyped-call]
-                _launch(triton_kernels.backward_kernel, logits, operands, results, gradient)
-        if ctx.reuse_logits:
-            torch.autograd.graph.increment_version(logits)
-        return grad, None, None, None, None
-
-
-def example_losses(
-    logits: Tensor,
-    target: Target,
-    weight: Tensor | None,
-    class_mask: Tensor | None,
-    reuse_logits: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return the losses and log-partitions of class-last logits; see `engine.example_losses`."""
-    losses, partition = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
-        logits, target, weight, class_mask, reuse_logits
-    )
-    return losses, partition
+    def gradient_(self, out: Tensor, call: Call, forward: Forward, incoming: Tensor) -> None:
+        """Run the backward kernel."""
+        if not call.logits.numel():
+            return
+        partition = forward.logsumexp
+        # The kernel does not read the losses again.
+        results = (partition, partition, *forward.kept)
+        gradient = (incoming.to(partition.dtype), out)
+        with torch.cuda.device_of(call.logits):  # type: ignore[no-untyped-call]
+            _launch(triton_kernels.backward_kernel, call.logits, _operands(call), results, gradient)

@@ -8,7 +8,12 @@ from torch import Tensor, nn
 from softtargets.engine import LossOptions, check_alive_labels, example_losses
 from softtargets.losses.arguments import as_class_mask, as_target, check_weight, class_last
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
-from softtargets.smoothing.base import AbstractSmoothing, apply_smoothing, check_smoothing_type
+from softtargets.smoothing.base import (
+    AbstractSmoothing,
+    Smoothed,
+    apply_smoothing,
+    check_smoothing_type,
+)
 from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
 
@@ -71,7 +76,36 @@ def cross_entropy(
     References:
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015.
     """
-    options = options or LossOptions()
+    return _cross_entropy(
+        logits,
+        target,
+        smoothing,
+        {},
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        class_dim=class_dim,
+        class_mask=class_mask,
+        normalizer=normalizer,
+        options=options or LossOptions(),
+    )
+
+
+def _cross_entropy(
+    logits: Tensor,
+    target: Tensor | Target,
+    smoothing: AbstractSmoothing | float | None,
+    context: dict[str, Any],
+    *,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: Reduction,
+    class_dim: int,
+    class_mask: Tensor | None,
+    normalizer: Tensor | float | None,
+    options: LossOptions,
+) -> Tensor:
+    """`cross_entropy` with what a policy is told beside the logits: `context`."""
     check_reduction(reduction, normalizer)
     view = class_last(logits, class_dim)
     check_weight(weight, view.shape[-1])
@@ -79,10 +113,12 @@ def cross_entropy(
     built = as_target(
         view, target, class_dim=class_dim, ignore_index=ignore_index, validate=options.validate
     )
-    built = apply_smoothing(smoothing, built, _as_policies_see(view, mask, smoothing))
+    if context.get("teacher_logits") is not None:
+        context = {**context, "teacher_logits": class_last(context["teacher_logits"], class_dim)}
+    smoothed = apply_smoothing(smoothing, built, _as_policies_see(view, mask, smoothing), **context)
     if options.validate:
-        check_alive_labels(view, built, mask)
-    return _loss(view, built, weight, mask, reduction, normalizer, options)
+        check_alive_labels(view, smoothed.target, mask)
+    return _loss(view, smoothed, weight, mask, reduction, normalizer, options)
 
 
 def _as_policies_see(
@@ -97,23 +133,24 @@ def _as_policies_see(
 
 def _loss(
     logits: Tensor,
-    target: Target,
+    smoothed: Smoothed,
     weight: Tensor | None,
     class_mask: Tensor | None,
     reduction: Reduction,
     normalizer: Tensor | float | None,
     options: LossOptions,
 ) -> Tensor:
-    given = target.given
+    given = smoothed.target.given
     if weight is not None:
         weight = weight.to(logits.device, torch.promote_types(logits.dtype, torch.float32))
     shares = given.mass(weight)
     per_sample = weight is not None and options.weight_mode == "per_sample"
     losses, partition = example_losses(
         logits,
-        target,
+        smoothed.target,
         weight=None if per_sample else weight,
         class_mask=class_mask,
+        observer=smoothed.observer,
         options=options,
     )
     if per_sample:
@@ -212,35 +249,18 @@ class CrossEntropyLoss(nn.Module):
             class_mask: see `cross_entropy`.
             normalizer: see `cross_entropy`.
         """
-        view = class_last(logits, self.class_dim)
         if not self.training and isinstance(target, Target):
             target = target.given
-        built = as_target(
-            view,
+        return _cross_entropy(
+            logits,
             target,
-            class_dim=self.class_dim,
-            ignore_index=self.ignore_index,
-            validate=self.options.validate,
-        )
-        mask = as_class_mask(class_mask, view, self.class_dim)
-        if self.training:
-            if teacher_logits is not None:
-                teacher_logits = class_last(teacher_logits, self.class_dim)
-            built = apply_smoothing(
-                self.smoothing,
-                built,
-                _as_policies_see(view, mask, self.smoothing),
-                teacher_logits=teacher_logits,
-                inputs=inputs,
-                index=index,
-            )
-        return cross_entropy(
-            view,
-            built,
+            self.smoothing if self.training else None,
+            {"teacher_logits": teacher_logits, "inputs": inputs, "index": index},
             weight=self.weight,
+            ignore_index=self.ignore_index,
             reduction=self.reduction,
-            class_dim=-1,
-            class_mask=mask,
+            class_dim=self.class_dim,
+            class_mask=class_mask,
             normalizer=normalizer,
             options=self.options,
         )

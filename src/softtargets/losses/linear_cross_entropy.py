@@ -9,7 +9,12 @@ from softtargets.engine import LossOptions, check_alive_labels
 from softtargets.engine.linear import linear_losses
 from softtargets.losses.arguments import as_target
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
-from softtargets.smoothing.base import AbstractSmoothing, apply_smoothing, check_smoothing_type
+from softtargets.smoothing.base import (
+    AbstractSmoothing,
+    Smoothed,
+    apply_smoothing,
+    check_smoothing_type,
+)
 from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
 
@@ -82,17 +87,17 @@ def linear_cross_entropy(
         )
     given = built.given
 
-    def make_target(key: tuple[slice, ...], logits: Tensor) -> Target:
+    def make_target(key: tuple[slice, ...], logits: Tensor) -> Smoothed:
         part = built[key] if key else built
         with torch.set_grad_enabled(grad_enabled):
             made = apply_smoothing(smoothing, part, logits.detach().requires_grad_(grad_enabled))
-        if grad_enabled and made.requires_grad:
+        if grad_enabled and made.target.requires_grad:
             raise TypeError(
                 f"{type(smoothing).__name__} returns a target that requires a gradient, which it "
                 "would not get here; detach it, or use `cross_entropy` on the logits"
             )
         if options.validate:
-            check_alive_labels(logits, made, None)
+            check_alive_labels(logits, made.target, None)
         return made
 
     grad_enabled = torch.is_grad_enabled()

@@ -1,10 +1,11 @@
 """What every smoothing policy is, and how a loss applies one."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from softtargets.engine import Observer
 from softtargets.target import Target
 
 
@@ -57,6 +58,16 @@ class AbstractSmoothing(nn.Module, ABC):
             Target of the same batch shape, marked as smoothed.
         """
 
+    def watching(
+        self, target: Target, logits: Tensor, **context: Any
+    ) -> tuple[Target, Observer | None]:
+        """Return what `forward` does and, from a policy that learns, who learns from the loss.
+
+        The losses call this and show the observer the logits and their softmax, which they compute
+        anyway; called by itself, a policy looks at the logits on its own.
+        """
+        return self(target, logits, **context), None
+
 
 def check_not_smoothed(target: Target, policy: str) -> None:
     """Raise if `target` went through a policy before."""
@@ -76,9 +87,16 @@ def check_policy_classes(target: Target, num_classes: int) -> None:
         )
 
 
+class Smoothed(NamedTuple):
+    """A target, and who wants to see the logits of the loss it goes into."""
+
+    target: Target
+    observer: Observer | None
+
+
 def apply_smoothing(
     smoothing: AbstractSmoothing | float | None, target: Target, logits: Tensor, **context: Any
-) -> Target:
+) -> Smoothed:
     """Return `target` smoothed by a rate or a policy; None leaves it as it is.
 
     Args:
@@ -91,17 +109,17 @@ def apply_smoothing(
         TypeError: `smoothing` is something else, as a weight tensor in first position.
     """
     if smoothing is None:
-        return target
+        return Smoothed(target, None)
     if isinstance(smoothing, AbstractSmoothing):
-        smoothed = smoothing(target, logits, **context)
+        smoothed, observer = smoothing.watching(target, logits, **context)
         if not isinstance(smoothed, Target) or not smoothed.smoothed:
             raise TypeError(
                 f"{type(smoothing).__name__} must return a `Target` marked as smoothed, got "
                 f"{type(smoothed).__name__}; end its `forward` with `.smoothed_from(target)`"
             )
-        return smoothed
+        return Smoothed(smoothed, observer)
     check_smoothing_type(smoothing)
-    return target.smooth(smoothing)
+    return Smoothed(target.smooth(smoothing), None)
 
 
 def check_smoothing_type(smoothing: object) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softtargets.engine import eager
+from softtargets.engine import blocks
 from softtargets.target import Target
 
 
@@ -79,12 +79,12 @@ def block_elements(count: int) -> Iterator[None]:
     Args:
         count: elements in a block.
     """
-    before = eager.BLOCK_ELEMENTS, eager.BLOCK_ELEMENTS_GPU
-    eager.BLOCK_ELEMENTS = eager.BLOCK_ELEMENTS_GPU = count
+    before = blocks.BLOCK_ELEMENTS, blocks.BLOCK_ELEMENTS_GPU
+    blocks.BLOCK_ELEMENTS = blocks.BLOCK_ELEMENTS_GPU = count
     try:
         yield
     finally:
-        eager.BLOCK_ELEMENTS, eager.BLOCK_ELEMENTS_GPU = before
+        blocks.BLOCK_ELEMENTS, blocks.BLOCK_ELEMENTS_GPU = before
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Targets, layouts and the comparison that the Triton engine is tested with, on any device."""
+"""Targets, layouts and the comparison that every engine is tested with, on any device."""
 
 import torch
 
@@ -10,7 +10,6 @@ from softtargets.testing.compare import poisoned_memory, random_logits, require_
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 ROUNDING = {torch.float64: 2e-12, torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-TRITON = LossOptions(impl="triton")
 
 
 def _rows(*shape):
@@ -90,7 +89,7 @@ LAYOUTS = {
 
 def compare(
     name, dtype, layout="rows", *, classes=11, weighted=False, masked=False, dead=0.0,
-    device="cpu", reuse=False, seed=0,
+    device="cpu", reuse=False, seed=0, impl="triton",
 ):  # fmt: skip
     """Compare losses and gradients with the dense float64 oracle; return the largest errors."""
     torch.manual_seed(seed)
@@ -106,7 +105,7 @@ def compare(
     own = logits.to(device).detach()
     assert own.stride() == logits.stride()
     own.requires_grad_()
-    options = LossOptions(impl="triton", reuse_logits=reuse)
+    options = LossOptions(impl=impl, reuse_logits=reuse)
     with poisoned_memory():
         losses = cross_entropy(
             # A product of its own memory and layout, as a model's output: it may be reused.

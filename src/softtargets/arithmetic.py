@@ -1,0 +1,59 @@
+"""The small operations that terms are made of; class dimensions come last."""
+
+import torch
+from torch import Tensor
+
+# Up to so many entries a sample, compiled comparisons with every class cost less than a scatter.
+MAX_COMPARED = 8
+
+
+def column(factor: Tensor | float) -> Tensor | float:
+    """One factor per sample, shaped to multiply tensors with one more dimension."""
+    return factor.unsqueeze(-1) if isinstance(factor, Tensor) and factor.dim() else factor
+
+
+def weighted_dot(values: Tensor, logits: Tensor, weight: Tensor | None) -> Tensor:
+    """`sum_k weight_k values_k logits_k`."""
+    return (values * logits if weight is None else values * weight * logits).sum(-1)
+
+
+def without_idle(logits: Tensor, factors: Tensor) -> Tensor:
+    """The logits with 0 for `-inf` where no mass meets it; 0 * -inf would be NaN.
+
+    Living logits stay also where the mass is 0: they are the gradient of that mass.
+    """
+    return torch.where((factors == 0) & (logits == -torch.inf), 0, logits)
+
+
+def gathered(logits: Tensor, classes: Tensor) -> Tensor:
+    """`logits.gather(-1, classes)`.
+
+    Where a compiler will differentiate it, by comparison, which it fuses with everything else; the
+    gradient of a gather is scattered into an N x K tensor of zeros.
+    """
+    differentiated = torch.compiler.is_compiling() and torch.is_grad_enabled()
+    if not (differentiated and 0 < classes.shape[-1] <= MAX_COMPARED):
+        return logits.gather(-1, classes)
+    numbers = torch.arange(logits.shape[-1], device=logits.device)
+    columns = classes.unbind(-1)
+    hits = [torch.where(numbers == column.unsqueeze(-1), logits, 0) for column in columns]
+    return torch.stack([hit.sum(-1) for hit in hits], -1)
+
+
+def renormalised(values: Tensor, alive: Tensor) -> Tensor:
+    """Rows with their mass on living classes only; evenly spread if none of it was on one."""
+    mass = values.sum(-1, keepdim=True)
+    living = values * alive
+    remaining = living.sum(-1, keepdim=True)
+    count = alive.sum(-1, keepdim=True)
+    safe = torch.where(remaining == 0, 1, remaining)
+    kept = torch.where(remaining == 0, mass * alive / count.clamp(min=1), living * (mass / safe))
+    # A signed row may sum to 0: it is left alone where nothing is dead.
+    return torch.where(count == alive.shape[-1], values, kept)
+
+
+def matmul(left: Tensor, right: Tensor) -> Tensor:
+    """`left @ right` in float32 or wider, which autocast must not lower."""
+    dtype = torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)
+    with torch.autocast(left.device.type, enabled=False):
+        return left.to(dtype) @ right.to(dtype)
