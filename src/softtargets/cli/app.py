@@ -4,16 +4,18 @@ import sys
 
 from cyclopts import App, CycloptsError
 
+from softtargets.cli.bench import bench
 from softtargets.cli.compare import compare
 
 app = App(
     name="softtargets",
-    help="Label smoothing: compare methods on real data.",
+    help="Label smoothing: compare methods on real data, measure what losses cost.",
     version_flags=("--version",),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
 app.command(compare)
+app.command(bench)
 
 
 def run(arguments: list[str]) -> int:
@@ -28,7 +30,7 @@ def run(arguments: list[str]) -> int:
     from softtargets.lab.errors import LabError
 
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        status = app(arguments, exit_on_error=False, print_error=False)
     except (CycloptsError, LabError) as error:
         print(f"softtargets: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -38,4 +40,4 @@ def run(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 130
-    return 0
+    return status if isinstance(status, int) else 0
