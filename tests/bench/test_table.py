@@ -28,7 +28,7 @@ def measured(title, milliseconds, ratio=None, memory=None):
     )
 
 
-def result(rows=64, classes=100, milliseconds=1.0, **found):
+def result(rows=640, classes=1000, milliseconds=1.0, **found):
     cases = {
         "torch": measured("torch, LS", milliseconds, [1.0]),
         "ls": measured(
@@ -50,7 +50,7 @@ def test_a_table_shows_what_was_found_and_why_not():
         )
     )
     lines = text.splitlines()
-    assert lines[0] == "64 x 100, float32 on cpu, 1 thread, 0.0 MB of logits"
+    assert lines[0] == "640 x 1,000, float32 on cpu, 1 thread, 2.6 MB of logits"
     assert lines[1].split() == ["case", "ms", "x", "torch", "range", "extra", "MB", "x", "logits"]
     assert lines[3].split() == ["softtargets,", "LS", "0.5", "0.50", "0.40-0.70", "1,234.5", "1.02"]
     assert lines[4:] == [
@@ -59,6 +59,12 @@ def test_a_table_shows_what_was_found_and_why_not():
         "skipped timm, timm-soft: timm is not installed",
     ]
     assert max(map(len, lines)) <= 100
+
+
+def test_a_busy_machine_is_noted():
+    assert table.load_note([0.2, 0, 0], 2) == ""
+    assert table.load_note(None, 2) == ""
+    assert "load 1.5 on 2 processors" in table.load_note([1.5, 0, 0], 2)
 
 
 def test_growth_is_the_exponent():
@@ -83,7 +89,7 @@ def test_a_record_is_plain_readable_and_whole(tmp_path):
     assert read["command"] == (
         "softtargets bench quick --shape 64x100 --threads 1 --rounds 3 --no-memory"
     )
-    assert read["results"][0]["problem"]["classes"] == 100
+    assert read["results"][0]["problem"]["classes"] == 1000
     assert read["results"][0]["cases"]["ls"]["to_torch"] == {"min": 0.4, "median": 0.5, "max": 0.7}
     assert read["results"][0]["cases"]["ls"]["errors"] == {"loss": 1e-8, "gradient": 1e-7}
     assert {"processor", "processors", "torch", "python", "threads"} <= set(read["machine"])

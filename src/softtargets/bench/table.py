@@ -12,6 +12,24 @@ that of one copy of the logits into existing memory, the floor: a loss with its 
 least one and a half times as much; bandwidth: how near it comes to that. extra: peak memory beyond
 the inputs, in a process of its own."""
 
+# Of smaller logits a multiple would be one of the pages that memory comes in.
+LEAST_BYTES = 1_000_000
+
+
+def load_note(load: Sequence[float] | None, processors: int | None) -> str:
+    """Return a warning where other programs kept the processors busy before the run, or nothing.
+
+    Args:
+        load: the system's load averages, the latest first.
+        processors: how many there are.
+    """
+    if not load or load[0] < 0.5 * (processors or 1):
+        return ""
+    return (
+        f"Note: load {load[0]:.1f} on {_count(processors or 1, 'processor')} before the run; other "
+        "programs make times, of several threads above all, worthless. Wait, or use --threads 1."
+    )
+
 
 def result_table(result: Result) -> str:
     """Return a problem's results, and why cases have none."""
@@ -21,7 +39,9 @@ def result_table(result: Result) -> str:
     where = f"{problem.dtype} on {problem.device}, {threads}"
     lines = [f"{problem.title}, {where}, {size:,.1f} MB of logits"]
     if result.cases:
-        lines += _aligned([_HEADINGS, *(_row(case) for case in result.cases.values())])
+        large = problem.logits_bytes >= LEAST_BYTES
+        rows = [_row(case, large) for case in result.cases.values()]
+        lines += _aligned([_HEADINGS, *rows])
     lines += [f"FAILED {name}: {why}" for name, why in result.failed.items()]
     lines += [f"no memory of {name}: {why}" for name, why in result.unmeasured.items()]
     reasons: dict[str, list[str]] = {}
@@ -34,7 +54,7 @@ def result_table(result: Result) -> str:
 _HEADINGS = ["case", "ms", "x torch", "range", "x copy", "bandwidth", "extra MB", "x logits"]
 
 
-def _row(case: Measured) -> list[str]:
+def _row(case: Measured, large: bool) -> list[str]:
     memory = case.memory
     return [
         case.title,
@@ -43,7 +63,7 @@ def _row(case: Measured) -> list[str]:
         "" if case.to_copy is None else f"{case.to_copy.median:.2f}",
         "" if case.bandwidth is None else f"{100 * case.bandwidth:.0f} %",
         "" if memory is None else f"{memory.megabytes:,.1f}",
-        "" if memory is None else f"{memory.logits:.2f}",
+        f"{memory.logits:.2f}" if memory is not None and large else "",
     ]
 
 

@@ -81,7 +81,13 @@ def bench(
     if json:
         print(records.as_text(content))
     else:
-        print(*([f"{grown}\n"] if grown else []), table.EXPLANATION, sep="\n")
+        note = table.load_note(where["load"], where["processors"])
+        print(
+            *([f"{grown}\n"] if grown else []),
+            table.EXPLANATION,
+            *([note] if note else []),
+            sep="\n",
+        )
     if record is not None:
         path = records.write(record, records.file_name(asked.settings), content)
         print(f"Record: {path}", file=sys.stderr if json else sys.stdout)
