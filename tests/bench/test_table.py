@@ -132,6 +132,7 @@ class Counted:
 
 def test_cases_run_in_turn_each_after_its_preparation(monkeypatch):
     monkeypatch.setattr("softtargets.bench.measure.MOST_REPEATS", 1)
+    monkeypatch.setattr("softtargets.bench.measure.WARM_UP_SECONDS", 1000)
     log = []
     times = interleaved({name: Counted(log, name) for name in "ab"}, 3, "cpu")
     assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}

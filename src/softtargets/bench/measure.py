@@ -14,7 +14,7 @@ from softtargets.bench.step import Step
 # A sample is at least this long, of as many runs as it takes.
 SECONDS_PER_SAMPLE = 0.02
 MOST_REPEATS = 100
-WARM_UP = 2
+WARM_UP, WARM_UP_SECONDS = 2, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,10 @@ _Clock = Callable[[Step], float]
 
 
 def _repeats(step: Step, clock: _Clock) -> int:
-    seconds = 0.0
     for _ in range(WARM_UP):
         seconds = _sample(step, 1, clock)
+        if seconds > WARM_UP_SECONDS:
+            return 1
     return max(1, min(MOST_REPEATS, round(SECONDS_PER_SAMPLE / max(seconds, 1e-9))))
 
 

@@ -35,8 +35,9 @@ def run(arguments: list[str]) -> int:
         print(f"softtargets: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        kept = "; finished runs and epochs are kept, the same command goes on"
         print(
-            "softtargets: interrupted; finished runs and epochs are kept, the same command goes on",
+            f"softtargets: interrupted{kept if arguments[:1] == ['compare'] else ''}",
             file=sys.stderr,
         )
         return 130

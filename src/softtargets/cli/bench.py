@@ -1,11 +1,15 @@
 """`softtargets bench`."""
 
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from softtargets.cli.parameters import Count, Names
+
+if TYPE_CHECKING:
+    from softtargets.bench.settings import Plan
 
 
 def bench(
@@ -41,18 +45,14 @@ def bench(
         record: folder for the record, SUITE.json, with the machine and the command.
         json: print the record instead of tables.
     """
-    import sys
-
     from softtargets.bench import record as records
-    from softtargets.bench import table
-    from softtargets.bench.run import run
     from softtargets.bench.settings import Settings, plan
 
     asked = plan(
         Settings(
             suite=suite.lower(),
-            shapes=tuple(",".join(shape).replace(",", " ").split()),
-            cases=tuple(",".join(cases).lower().replace(",", " ").split()),
+            shapes=_words(shape),
+            cases=_words(cases),
             dtype=dtype,
             device=device,
             threads=threads,
@@ -62,33 +62,41 @@ def bench(
     )
     if record is not None:
         records.prepare(record)
-    where = records.machine(device)
-    live = sys.stderr.isatty()
-
-    def progress(line: str) -> None:
-        if live:
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-
-    results = []
-    for result in run(asked, progress):
-        results.append(result)
-        if live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        if not json:
-            print(table.result_table(result), end="\n\n", flush=True)
-    content = records.content(asked, results, where)
-    grown = table.growth_table(results)
+    content = _run(asked, tables=not json)
     if json:
         print(records.as_text(content))
-    else:
-        note = table.load_note(where["load"], where["processors"])
-        print(
-            *([f"{grown}\n"] if grown else []),
-            table.EXPLANATION,
-            *([note] if note else []),
-            sep="\n",
-        )
     if record is not None:
         path = records.write(record, records.file_name(asked.settings), content)
         print(f"Record: {path}", file=sys.stderr if json else sys.stdout)
-    return 1 if any(result.failed for result in results) else 0
+    return 1 if any(result["failed"] for result in content["results"]) else 0
+
+
+def _words(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(",".join(given).lower().replace(",", " ").split())
+
+
+def _run(asked: "Plan", *, tables: bool) -> dict[str, Any]:
+    """Run it, show tables as they come if asked to, and return the record."""
+    from softtargets.bench import record as records
+    from softtargets.bench import table
+    from softtargets.bench.run import run
+
+    where = records.machine(asked.settings.device)
+    results = []
+    for result in run(asked, _progress):
+        results.append(result)
+        _progress("")
+        if tables:
+            print(table.result_table(result), end="\n\n", flush=True)
+    if tables:
+        grown = table.growth_table(results)
+        note = table.load_note(where["load"], where["processors"])
+        parts = [f"{grown}\n" if grown else "", table.EXPLANATION, note]
+        print(*filter(None, parts), sep="\n")
+    return records.content(asked, results, where)
+
+
+def _progress(line: str) -> None:
+    """Show what is going on, in one line of a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
