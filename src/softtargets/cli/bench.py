@@ -16,8 +16,8 @@ def bench(
     suite: str = "quick",
     /,
     *,
-    shape: Names = (),
-    cases: Names = (),
+    shape: Names | None = None,
+    cases: Names | None = None,
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
     device: Literal["cpu", "cuda"] = "cpu",
     threads: Count | None = None,
@@ -71,8 +71,8 @@ def bench(
     return 1 if any(result["failed"] for result in content["results"]) else 0
 
 
-def _words(given: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(",".join(given).lower().replace(",", " ").split())
+def _words(given: tuple[str, ...] | None) -> tuple[str, ...]:
+    return tuple(",".join(given or ()).lower().replace(",", " ").split())
 
 
 def _run(asked: "Plan", *, tables: bool) -> dict[str, Any]:
