@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from softtargets.bench.case import Built, Case, Rows, Unavailable
-from softtargets.bench.problem import Inputs
+from softtargets.bench.problem import Inputs, free_bytes
 from softtargets.bench.step import Step, make_room
 
 # Entries of the logits that are compared: more than one block of either eager loss.
 ELEMENTS = 1 << 22
 ELEMENTS_LINEAR = 1 << 25
+ELEMENTS_GPU = 1 << 27
+# What the comparison itself needs of each, in float64, with room to spare.
+BYTES_PER_ELEMENT = 64
 BLOCK_ELEMENTS = 1 << 22
 # Of float32: rounding of sums over many classes, far below what a missing term would make.
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
@@ -53,8 +56,7 @@ def check_case(case: Case, inputs: Inputs) -> Errors | None:
         GateError: loss or gradient are wrong, or it fails.
         Unavailable: the case cannot be run here.
     """
-    limit = ELEMENTS if len(inputs.tensors) == 1 else ELEMENTS_LINEAR
-    rows = min(len(inputs.labels), max(2, limit // inputs.problem.classes))
+    rows = _compared_rows(inputs)
     head = inputs.head(rows)
     built = case.build(head)
     if built.target is None:
@@ -70,6 +72,13 @@ def check_case(case: Case, inputs: Inputs) -> Errors | None:
         except GateError as error:
             raise GateError(f"it reads memory it has not written: {error}") from error
     return errors
+
+
+def _compared_rows(inputs: Inputs) -> int:
+    limit = ELEMENTS if len(inputs.tensors) == 1 else ELEMENTS_LINEAR
+    if inputs.problem.device != "cpu":
+        limit = min(ELEMENTS_GPU, (free_bytes(inputs.problem.device) or 0) // BYTES_PER_ELEMENT)
+    return min(len(inputs.labels), max(2, limit // inputs.problem.classes))
 
 
 class Computed(NamedTuple):
@@ -168,7 +177,7 @@ def _nan_in_fresh_memory() -> Iterator[None]:
     switch.fill_uninitialized_memory = True
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*does not have a deterministic implementation")
+            warnings.simplefilter("ignore")  # of operations without a deterministic form
             yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=only_warn)

@@ -89,7 +89,7 @@ def _run(asked: "Plan", *, tables: bool) -> dict[str, Any]:
         if tables:
             print(table.result_table(result), end="\n\n", flush=True)
     if tables:
-        grown = table.growth_table(results)
+        grown = table.growth_table(results) if asked.settings.suite == "growth" else ""
         note = table.load_note(where["load"], where["processors"])
         parts = [f"{grown}\n" if grown else "", table.EXPLANATION, note]
         print(*filter(None, parts), sep="\n")
