@@ -29,7 +29,14 @@ def size(problem: dict[str, Any]) -> str:
 
 def summary() -> str:
     """Return the README's table: some cases of the recorded suites."""
-    lines = ["| case | time, share of torch's | memory beyond the inputs |", "|---|---:|---:|"]
+    machine = read("cross-entropy")["machine"]
+    threads = f"{machine['threads']} thread" + ("" if machine["threads"] == 1 else "s")
+    lines = [
+        f"On {threads} of {machine['processor']}, load {machine['load'][0]} before the run:",
+        "",
+        "| case | time, share of torch's | memory beyond the inputs |",
+        "|---|---:|---:|",
+    ]
     for result in read("cross-entropy")["results"]:
         for name, title in SHOWN.items():
             if name in result["cases"]:
@@ -56,7 +63,8 @@ def full_tables(name: str) -> str:
     machine, blocks = record["machine"], []
     blocks.append(
         f"`{record['command']}` on {machine['processor']}, {machine['processors']} processors, "
-        f"torch {machine['torch']}; load before the run {machine['load'][0]}; "
+        f"{machine['threads']} used, torch {machine['torch']}; load before the run "
+        f"{machine['load'][0]}; "
         f"{record['rounds']} rounds."
     )
     for result in record["results"]:

@@ -26,8 +26,8 @@ def load_note(load: Sequence[float] | None, processors: int | None) -> str:
     if not load or load[0] < 0.5 * (processors or 1):
         return ""
     return (
-        f"Note: load {load[0]:.1f} on {_count(processors or 1, 'processor')} before the run; other "
-        "programs make times, of several threads above all, worthless. Wait, or use --threads 1."
+        f"Note: load {load[0]:.1f} on {_count(processors or 1, 'processor')} before the run. Other "
+        "programs spoil times,\nof several threads above all; wait, or use --threads 1."
     )
 
 
