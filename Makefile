@@ -26,8 +26,10 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.import_time
-	$(BIN)/python -m benchmarks.cross_entropy
-	$(BIN)/python -m benchmarks.linear_cross_entropy
+	$(BIN)/softtargets bench cross-entropy --record records/benchmarks
+	$(BIN)/softtargets bench linear --record records/benchmarks
+	$(BIN)/softtargets bench growth --record records/benchmarks
+	$(BIN)/python -m benchmarks.readme
 
 # torch comes first and by itself: the pinned version decides which build the rest is given.
 $(VENV)/.torch: constraints.txt

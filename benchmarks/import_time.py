@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
 
-from benchmarks import record
+from benchmarks.costs import RECORDS
+from softtargets.bench import record
+from softtargets.bench.measure import spread
 
 RUNS = 11
 CODE = """
@@ -21,8 +24,13 @@ def main() -> None:
     for _ in range(RUNS + 1):
         done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, check=True)
         seconds.append(float(done.stdout) * 1000)
-    results = {"milliseconds over import torch": record.spread(seconds[1:]), "runs": RUNS}
-    record.write("import_time", "python -m benchmarks.import_time", results)
+    content = {
+        "command": "python -m benchmarks.import_time",
+        "machine": record.machine(),
+        "results": {"milliseconds over import torch": asdict(spread(seconds[1:])), "runs": RUNS},
+    }
+    print(record.as_text(content))
+    record.write(RECORDS, "import_time.json", content)
 
 
 if __name__ == "__main__":

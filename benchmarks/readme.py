@@ -1,6 +1,8 @@
 """Takes a finished `make demo` into the project: its record, the README's tables and picture.
 
 python -m benchmarks.readme runs/demo
+
+Without a folder only what is made of `records/benchmarks` is written again.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks import costs
 from softtargets.lab.summary import Row
 from softtargets.report.overview import write_summary_figure
 from softtargets.report.tables import as_markdown
@@ -39,32 +42,6 @@ def draw(record: dict[str, Any], path: Path) -> None:
     write_summary_figure(rows, path, heading=f"{settings['data']}, {settings['seeds']} seeds")
 
 
-def costs() -> str:
-    """Return the README's table of the benchmarks' records."""
-
-    def results(name: str) -> Any:
-        return json.loads((ROOT / "records" / "benchmarks" / f"{name}.json").read_text())["results"]
-
-    lines = ["| case | time, share of torch's | memory beyond the inputs |", "|---|---:|---:|"]
-    for result in results("cross_entropy"):
-        rows, classes = result["shape"]
-        for kind, title in (("uniform", "LS"), ("online", "OLS, statistics included")):
-            share = result["ratio to torch"][kind]["median"]
-            lines.append(f"| {title}, {rows:,} x {classes:,} | {share:.2f} | |")
-    linear = results("linear_cross_entropy")
-    problem, cases = linear["problem"], linear["cases"]
-    size = f"{problem['samples']:,} x {problem['width']:,} x {problem['classes']:,}"
-    theirs = cases["torch, full logits"]["extra megabytes"]["median"]
-    for name, title in (("", "LS"), (", prior", "a prior")):
-        case = cases[f"softtargets, linear_cross_entropy{name}"]
-        share, memory = case["ratio of time to torch"]["median"], case["extra megabytes"]["median"]
-        lines.append(
-            f"| `linear_cross_entropy`, {title}, {size} | {share:.2f} | {memory:,.0f} MB "
-            f"(torch: {theirs:,.0f} MB) |"
-        )
-    return "\n".join(lines) + "\n"
-
-
 def examples(readme: str) -> str:
     """Run the README's examples and return what they print."""
     printed = io.StringIO()
@@ -81,8 +58,25 @@ def filled(readme: str, name: str, content: str) -> str:
     return re.sub(pattern, lambda m: m[1] + content + m[2], readme, flags=re.DOTALL)
 
 
+def costs_page(page: str) -> str:
+    """Put the tables of the records into the page on benchmarks."""
+    for name, make in costs.BLOCKS.items():
+        page = filled(page, name, make())
+    return page
+
+
+def write_costs() -> None:
+    """Rewrite what is made of the benchmarks' records."""
+    path = ROOT / "README.md"
+    path.write_text(filled(path.read_text(), "costs", costs.summary()))
+    costs.PAGE.write_text(costs_page(costs.PAGE.read_text()))
+
+
 def main() -> None:
     """Copy the summary and rewrite what is made of it."""
+    write_costs()
+    if len(sys.argv) < 2:
+        return
     record = {"command": COMMAND, **json.loads((Path(sys.argv[1]) / "summary.json").read_text())}
     folder = ROOT / "records" / "demo"
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +84,6 @@ def main() -> None:
     draw(record, ROOT / "docs" / "assets" / "demo.svg")
     path = ROOT / "README.md"
     readme = filled(path.read_text(), "demo", tables(record))
-    readme = filled(readme, "costs", costs())
     path.write_text(filled(readme, "output", f"```text\n{examples(readme)}```\n"))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import readme
+from benchmarks import costs, readme
 
 README = (readme.ROOT / "README.md").read_text()
 
@@ -32,7 +32,15 @@ def test_the_tables_are_the_records(record):
 
 
 def test_the_costs_are_the_records():
-    assert readme.filled(README, "costs", readme.costs()) == README
+    assert readme.filled(README, "costs", costs.summary()) == README
+
+
+def test_the_page_on_benchmarks_is_the_records():
+    page = costs.PAGE.read_text()
+    assert readme.costs_page(page) == page
+    for name in costs.BLOCKS:
+        assert f"<!-- {name}:" in page
+        assert f"<!-- /{name} -->" in page
 
 
 def test_the_picture_is_the_records(record, tmp_path):
@@ -41,7 +49,9 @@ def test_the_picture_is_the_records(record, tmp_path):
     assert (tmp_path / "demo.svg").read_text() == committed
 
 
-@pytest.mark.parametrize("name", ["LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", "docs/concepts.md"])
+@pytest.mark.parametrize(
+    "name", ["LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", "docs/concepts.md", "docs/benchmarks.md"]
+)
 def test_what_the_readme_points_to_is_there(name):
     assert name == "LICENSE" or f"({name})" in README
     assert Path(readme.ROOT / name).stat().st_size > 500

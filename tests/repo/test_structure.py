@@ -28,7 +28,7 @@ ROOMS = [
     {"noise", "calibration"},
     {"testing"},
     {"lab"},
-    {"report"},
+    {"report", "bench"},
     {"cli"},
 ]
 LEVELS = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

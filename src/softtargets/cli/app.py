@@ -4,16 +4,18 @@ import sys
 
 from cyclopts import App, CycloptsError
 
+from softtargets.cli.bench import bench
 from softtargets.cli.compare import compare
 
 app = App(
     name="softtargets",
-    help="Label smoothing: compare methods on real data.",
+    help="Label smoothing: compare methods on real data, measure what losses cost.",
     version_flags=("--version",),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
 app.command(compare)
+app.command(bench)
 
 
 def run(arguments: list[str]) -> int:
@@ -28,14 +30,15 @@ def run(arguments: list[str]) -> int:
     from softtargets.lab.errors import LabError
 
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        status = app(arguments, exit_on_error=False, print_error=False)
     except (CycloptsError, LabError) as error:
         print(f"softtargets: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        kept = "; finished runs and epochs are kept, the same command goes on"
         print(
-            "softtargets: interrupted; finished runs and epochs are kept, the same command goes on",
+            f"softtargets: interrupted{kept if arguments[:1] == ['compare'] else ''}",
             file=sys.stderr,
         )
         return 130
-    return 0
+    return status if isinstance(status, int) else 0

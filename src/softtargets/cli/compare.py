@@ -1,30 +1,17 @@
 """`softtargets compare`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
-
-def _whole(kind: type[int], tokens: Sequence[Token]) -> int:
-    """Parse a count; cyclopts would round 1.5 to 2."""
-    text = tokens[0].value
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise ValueError(f"it must be a whole number, got {text!r}") from error
-
-
-Count = Annotated[int, Parameter(converter=_whole)]
+from softtargets.cli.parameters import Count, Names
 
 
 def compare(
     *,
     data: str = "digits",
-    methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (
-        "hard,ls,ols,ils1,ils2,ils",
-    ),
+    methods: Names = ("hard,ls,ols,ils1,ils2,ils",),
     seeds: Count = 5,
     epochs: Count = 40,
     noise: float = 0.0,

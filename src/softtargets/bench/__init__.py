@@ -1,0 +1,1 @@
+"""Measuring what losses cost: gate, time, memory, record; see `softtargets bench`."""
