@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from softtargets.smoothing.schedule import Schedule
 from softtargets.target import Target
 
 
@@ -56,6 +57,16 @@ class AbstractSmoothing(nn.Module, ABC):
         Returns:
             Target of the same batch shape, marked as smoothed.
         """
+
+    def step(self) -> None:
+        """Advance every `Schedule` in this policy by one; without any, do nothing.
+
+        Call it once per epoch or per optimizer step, as the schedules were written:
+        `criterion.smoothing.step()`.
+        """
+        for module in self.modules():
+            if isinstance(module, Schedule):
+                module.step()
 
 
 def check_not_smoothed(target: Target, policy: str) -> None:

@@ -110,6 +110,7 @@ def _check_state(
             actual = other(given, logits, **keywords).dense()
             require(bool((actual == expected).all()), f"{name} gives another target")
             for each in (twin, other):
+                each.step()
                 end_epoch: Any = getattr(each, "end_epoch", None)
                 if end_epoch is not None:
                     end_epoch()
