@@ -75,7 +75,7 @@ class Bootstrapping(AbstractSmoothing):
             entries = no_entries(mass)
             others = (DenseRows(_probs(logits, target), mass),)
         said = Target(num_classes=target.num_classes, entries=entries, others=others)
-        return (target * beta + said * (1 - beta)).smoothed_from(target)
+        return target.mix(said, beta).smoothed_from(target)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""

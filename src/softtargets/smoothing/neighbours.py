@@ -175,7 +175,8 @@ def _blend(
         )
     own, mass = target.entries, target.mass()
     kept = torch.ones_like(mass)
-    classes, weights = [own.classes], []
+    classes: list[Tensor] = [own.classes]
+    weights: list[Tensor] = []
     for neighbour in kernel:
         there, inside = _shifted(own, neighbour.offset)
         their_mass = there.weights.sum(-1)
@@ -187,7 +188,8 @@ def _blend(
         scale = share * mass / torch.where(gives, their_mass, 1)
         classes.append(there.classes)
         weights.append(there.weights * scale.unsqueeze(-1))
-    entries = Entries(torch.cat(classes, -1), torch.cat([(own * kept).weights, *weights], -1))
+    weights.insert(0, own.weights * kept.unsqueeze(-1))
+    entries = Entries(torch.cat(classes, -1), torch.cat(weights, -1))
     return replace(target, entries=entries).smoothed_from(target)
 
 
