@@ -5,6 +5,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from softtargets.cli.compare import compare
+from softtargets.cli.methods import methods
 
 app = App(
     name="softtargets",
@@ -14,6 +15,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(compare)
+app.command(methods)
 
 
 def run(arguments: list[str]) -> int:
