@@ -156,6 +156,18 @@ def test_a_scheduled_rate():
         policy.step()
 
 
+@pytest.mark.parametrize("kind", POLICIES)
+def test_a_smoothed_target_goes_into_linear_cross_entropy(kind, monkeypatch):
+    monkeypatch.setattr("softtargets.engine.linear.CHUNK_ELEMENTS", 2 * K)
+    make, shape = POLICIES[kind]
+    _, labels = some_ignored(shape)
+    hidden, weight = torch.randn(*shape, 3), torch.randn(K, 3)
+    smoothed = make()(st.Target.from_labels(labels, K))
+    fused = st.linear_cross_entropy(hidden, weight, smoothed)
+    whole = st.cross_entropy(hidden @ weight.T, labels, smoothing=make(), class_dim=-1)
+    torch.testing.assert_close(fused, whole)
+
+
 def test_an_empty_batch():
     for shape in ((0, 3, 3), (2, 0, 3)):
         target = st.Target.from_labels(torch.zeros(shape, dtype=torch.long), K)

@@ -128,6 +128,29 @@ def test_no_gradient_flows_through_the_target():
         assert not make()(st.Target.from_labels(labels, K), leaf).requires_grad
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize("kind", CASES)
+def test_5_10_derivatives_hold_the_target_fixed(kind):
+    logits, labels = batch(K)
+    policy = CASES[kind][0]()
+    fixed = policy(st.Target.from_labels(labels, K, dtype=torch.float64), logits)
+
+    def loss(z):
+        return st.cross_entropy(z, labels, smoothing=policy)
+
+    def of_fixed(z):
+        return st.cross_entropy(z, fixed)
+
+    along = torch.randn_like(logits)
+    for derivative in (
+        lambda f: torch.func.grad(f)(logits),
+        lambda f: torch.func.jvp(f, (logits,), (along,))[1],
+        lambda f: torch.func.hessian(f)(logits),
+        lambda f: torch.func.vmap(f)(logits.expand(2, *logits.shape)),
+    ):
+        torch.testing.assert_close(derivative(loss), derivative(of_fixed), rtol=0, atol=1e-12)
+
+
 def test_images_and_linear_cross_entropy():
     logits, labels = batch(K, (2, 3, 4))
     weight, hidden = torch.randn(K, 7, dtype=torch.float64), torch.randn(12, 7).double()

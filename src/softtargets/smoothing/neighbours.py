@@ -33,6 +33,9 @@ class SpatialSmoothing(AbstractSmoothing):
     stays with the position's own label; ignored positions stay empty. Mixed labels give and take
     mixtures. The target holds 9 (27, 3) classes per position whatever K is.
 
+    It needs the map whole. For `linear_cross_entropy`, which shows policies one chunk at a time,
+    call the policy first and hand over the smoothed target.
+
     Args:
         sigma: the width of the Gaussian in pixels, > 0.
 
@@ -96,6 +99,9 @@ class TemporalSmoothing(AbstractSmoothing):
 
     What a neighbour beyond either end or an ignored one would have given stays with the position's
     own label; ignored positions (padding) stay empty. Mixed labels give and take mixtures.
+
+    It needs sequences whole. For `linear_cross_entropy`, which shows policies one chunk at a time,
+    call the policy first and hand over the smoothed target.
 
     Args:
         rate: the share that goes to the neighbours, in [0, 1], or a `Schedule`.
