@@ -159,6 +159,17 @@ def test_arguments(build, error, message):
         build()
 
 
+@pytest.mark.parametrize("low", [torch.float32, torch.float16])
+def test_rounded_rows_sum_to_1_again(low):
+    matrix = torch.softmax(torch.randn(K, K), -1)
+    for make in (
+        lambda: st.ClassMatrixSmoothing(matrix, 0.3).to(low),
+        lambda: st.LabelSmoothing(0.3, matrix).to(low),
+        lambda: st.LabelSmoothing(torch.full((K,), 0.3), matrix[0]).to(low),
+    ):
+        check_policy(make, K)
+
+
 def test_another_number_of_classes():
     with pytest.raises(ValueError, match="policy's num_classes=5, got 3"):
         st.ClassMatrixSmoothing(rows(), 0.1)(st.Target.from_labels(torch.tensor([0]), 3))

@@ -11,6 +11,7 @@ from softtargets.smoothing.base import (
     check_not_smoothed,
     check_policy_classes,
 )
+from softtargets.smoothing.per_class import rows_in
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
 
@@ -202,7 +203,8 @@ class ClassMatrixSmoothing(AbstractSmoothing):
     ) -> Target:
         check_not_smoothed(target, "ClassMatrixSmoothing")
         check_policy_classes(target, len(self.matrix))
-        return target.blend(current(self.rate, target.entries.weights), self.matrix)
+        matrix = rows_in(self.matrix, target.dtype)
+        return target.blend(current(self.rate, target.entries.weights), matrix)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""

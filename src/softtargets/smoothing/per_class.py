@@ -1,4 +1,4 @@
-"""A rate for each class: how a target is scaled class by class and smoothed."""
+"""What is given class by class: a rate for each, and tables of distributions."""
 
 from dataclasses import replace
 
@@ -61,5 +61,19 @@ def scaled(target: Target, factors: Tensor, policy: str) -> Target:
                 "`target` must be labels, mixed labels or rows of probabilities for rates by class "
                 f"in {policy}, got one with further terms; apply the policy before other changes"
             )
-        others.append(replace(term, values=term.values * factors))
+        others.append(replace(term, values=term.values * factors.to(target.dtype)))
     return replace(target, entries=entries, others=tuple(others))
+
+
+def rows_in(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return distributions in a dtype at least as wide, rounded rows summing to 1 again.
+
+    Args:
+        matrix: `(K,)` or `(K, K)`, as given or cast since, by `.half()` for instance.
+        dtype: of the target.
+    """
+    wider = torch.promote_types(matrix.dtype, dtype)
+    if wider == matrix.dtype:
+        return matrix
+    wide = matrix.to(wider)
+    return wide / wide.sum(-1, keepdim=True)

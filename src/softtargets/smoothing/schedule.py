@@ -68,6 +68,9 @@ class Schedule(nn.Module):
         0.05
         0.1
         >>> two_stage = st.Schedule.step((0.1, 0.0), milestones=(30,))  # TSLA: off after 30 steps
+
+    References:
+        Xu et al., "Towards Understanding Label Smoothing", 2020 (TSLA, the two-stage schedule).
     """
 
     count: Tensor

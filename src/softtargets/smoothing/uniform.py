@@ -7,7 +7,7 @@ from torch import Tensor
 
 from softtargets import checks
 from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
-from softtargets.smoothing.per_class import blend_by_class
+from softtargets.smoothing.per_class import blend_by_class, rows_in
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
 
@@ -101,11 +101,13 @@ class LabelSmoothing(AbstractSmoothing):
         if self.convention == "K-1":
             checks.check_two_classes(target.num_classes, 'convention="K-1"')
             scale = target.num_classes / (target.num_classes - 1)
-        if self.prior is not None:
-            checks.check_matrix(self.prior, target.num_classes, "prior")
+        prior = self.prior
+        if prior is not None:
+            checks.check_matrix(prior, target.num_classes, "prior")
+            prior = rows_in(prior, target.dtype)
         if isinstance(self.rate, Tensor):
-            return blend_by_class(target, self.rate * scale, self.prior, "LabelSmoothing")
-        return target.blend(current(self.rate, target.entries.weights) * scale, self.prior)
+            return blend_by_class(target, self.rate * scale, prior, "LabelSmoothing")
+        return target.blend(current(self.rate, target.entries.weights) * scale, prior)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
