@@ -7,7 +7,7 @@ from torch import Tensor
 
 from softtargets import checks
 from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
-from softtargets.smoothing.max_sup import own_logits
+from softtargets.smoothing.own_logits import own_logits
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
 from softtargets.terms import AbstractTerm, DenseRows, Entries, no_entries

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from softtargets import checks
 from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
+from softtargets.smoothing.own_logits import own_logits
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
 from softtargets.terms import Entries, Uniform, no_entries
@@ -69,28 +70,3 @@ class MaxSup(AbstractSmoothing):
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
         return f"weight={shown(self.weight)}"
-
-
-def own_logits(logits: Tensor | None, target: Target, policy: str) -> Tensor:
-    """Return the model's own logits without a graph, or raise.
-
-    Args:
-        logits: `(*batch, K)` or None.
-        target: what they must fit.
-        policy: named in errors.
-
-    Raises:
-        TypeError: there are none.
-        ValueError: another shape.
-    """
-    if logits is None:
-        raise TypeError(
-            f"`logits` must be given to {policy}, whose targets depend on them; use it in "
-            "`CrossEntropyLoss`, or call it as `policy(target, logits)`"
-        )
-    expected = (*target.batch_shape, target.num_classes)
-    if logits.shape != expected:
-        raise ValueError(
-            f"`logits` must have shape {expected} (classes last), got {tuple(logits.shape)}"
-        )
-    return logits.detach()
