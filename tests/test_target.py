@@ -310,3 +310,14 @@ def test_a_signed_row_that_sums_to_zero_is_left_alone_where_nothing_is_dead():
     alive = torch.tensor([[True, True, True], [True, False, True]])
     torch.testing.assert_close(target.dense(alive)[0], table[0])
     torch.testing.assert_close(target.dense(alive), dense_target(target, alive).float())
+
+
+def test_factors_per_sample_compile():
+    labels, lam = torch.tensor([0, 2]), torch.tensor([0.25, 1.0])
+
+    def mixed(lam):
+        a, b = st.Target.from_labels(labels, 3), st.Target.from_labels(labels.flip(0), 3)
+        return a.mix(b, lam).smooth(0.1 * lam, torch.eye(3).roll(1, 1)).dense()
+
+    compiled = torch.compile(mixed, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(lam), mixed(lam))

@@ -14,10 +14,17 @@ from softtargets.losses import (
 )
 from softtargets.smoothing import (
     AbstractSmoothing,
+    Bootstrapping,
+    ClassMatrixSmoothing,
     InstanceLabelSmoothing,
+    LabelAwareSmoothing,
     LabelSmoothing,
+    MaxSup,
     OnlineLabelSmoothing,
     QuadraticRate,
+    Schedule,
+    SpatialSmoothing,
+    TemporalSmoothing,
 )
 from softtargets.target import Target
 
@@ -25,14 +32,21 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AbstractSmoothing",
+    "Bootstrapping",
+    "ClassMatrixSmoothing",
     "CrossEntropyLoss",
     "InstanceLabelSmoothing",
+    "LabelAwareSmoothing",
     "LabelSmoothing",
     "LinearCrossEntropyLoss",
     "LossOptions",
+    "MaxSup",
     "OnlineLabelSmoothing",
     "QuadraticRate",
+    "Schedule",
+    "SpatialSmoothing",
     "Target",
+    "TemporalSmoothing",
     "calibration",
     "cross_entropy",
     "linear_cross_entropy",

@@ -45,7 +45,18 @@ def policies(labels: Tensor, logits: Tensor) -> None:
         st.LabelSmoothing(0.1, convention="K-1"),
         st.OnlineLabelSmoothing(10, hard_weight=0.5, initial="zeros"),
         st.InstanceLabelSmoothing(st.QuadraticRate(0.9, 1.0), spread="teacher"),
+        st.ClassMatrixSmoothing.from_distances(torch.eye(10), beta=4.0),
+        st.LabelAwareSmoothing([3, 2, 1], head=0.4, tail=0.1),
+        st.LabelSmoothing(torch.rand(10)),
+        st.MaxSup(st.Schedule.linear(0.1, 0.2, steps=10)),
+        st.Bootstrapping(hard=True),
+        st.SpatialSmoothing(sigma=1.0),
+        st.TemporalSmoothing(0.1, ratio=(5, 2)),
     ]
+    assert_type(st.Schedule.step((0.1, 0.0), milestones=(5,)), st.Schedule)
+    assert_type(st.Schedule.cosine(0.1, 0.0, 5).value, float)
+    st.Schedule.linear(0, 1, 5).step()
+    every[0].step()
     assert_type(every[0].forward(st.Target.from_labels(labels, 10), logits), st.Target)
     online = st.OnlineLabelSmoothing(10)
     assert_type(online.matrix, Tensor)

@@ -6,6 +6,7 @@ from cyclopts import App, CycloptsError
 
 from softtargets.cli.bench import bench
 from softtargets.cli.compare import compare
+from softtargets.cli.methods import methods
 
 app = App(
     name="softtargets",
@@ -16,6 +17,7 @@ app = App(
 )
 app.command(compare)
 app.command(bench)
+app.command(methods)
 
 
 def run(arguments: list[str]) -> int:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from softtargets.engine import Observer
+from softtargets.smoothing.schedule import Schedule
 from softtargets.target import Target
 
 
@@ -67,6 +68,16 @@ class AbstractSmoothing(nn.Module, ABC):
         anyway; called by itself, a policy looks at the logits on its own.
         """
         return self(target, logits, **context), None
+
+    def step(self) -> None:
+        """Advance every `Schedule` in this policy by one; without any, do nothing.
+
+        Call it once per epoch or per optimizer step, as the schedules were written:
+        `criterion.smoothing.step()`.
+        """
+        for module in self.modules():
+            if isinstance(module, Schedule):
+                module.step()
 
 
 def check_not_smoothed(target: Target, policy: str) -> None:

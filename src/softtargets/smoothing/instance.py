@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from softtargets import checks
 from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
+from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
-from softtargets.terms import AbstractTerm, DenseRows, Entries, Uniform
+from softtargets.terms import AbstractTerm, DenseRows, Uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
     reach it, and it runs in eval mode without gradients.
 
     Args:
-        rate: a constant in [0, 1], or a `QuadraticRate`.
+        rate: a constant in [0, 1], a `Schedule`, or a `QuadraticRate`.
         spread: `"uniform"` or `"teacher"`.
         temperature: T of the teacher's softmax, > 0.
         teacher: called with `inputs`; None where `teacher_logits` are handed over.
@@ -91,7 +92,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
 
     def __init__(
         self,
-        rate: float | QuadraticRate = 0.1,
+        rate: float | QuadraticRate | Schedule = 0.1,
         spread: Literal["uniform", "teacher"] = "uniform",
         temperature: float = 1.0,
         teacher: Callable[..., Tensor] | None = None,
@@ -101,12 +102,14 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         super().__init__()
         if spread not in ("uniform", "teacher"):
             raise ValueError(f'`spread` must be "uniform" or "teacher", got {spread!r}')
-        if callable(rate) and not isinstance(rate, QuadraticRate):
+        if callable(rate) and not isinstance(rate, QuadraticRate | Schedule):
             raise TypeError(
                 f"`rate` must be a number or a `QuadraticRate`, got {type(rate).__name__}; a "
                 "teacher goes into `teacher=`"
             )
-        self.rate = rate if isinstance(rate, QuadraticRate) else checks.check_rate(rate)
+        if not isinstance(rate, QuadraticRate):
+            rate = check_scheduled(rate, checks.check_rate)
+        self.rate: float | QuadraticRate | Schedule = rate
         if teacher is not None and not callable(teacher):
             raise TypeError(f"`teacher` must be callable, got {type(teacher).__name__}")
         asked = spread == "teacher" or isinstance(rate, QuadraticRate)
@@ -142,12 +145,10 @@ class InstanceLabelSmoothing(AbstractSmoothing):
                 "`target` must be labels or mixed labels for InstanceLabelSmoothing, got one with "
                 "probabilities or further terms; use `Target.from_labels` and `Target.mix`"
             )
-        entries = target.entries
         if self.spread == "uniform" and not isinstance(self.rate, QuadraticRate):
-            rates = torch.full_like(entries.weights, self.rate)
-            return self._evenly(target, rates)
+            return self._evenly(target, _constant(self.rate, target))
         teacher_logits = self._teacher_logits(target, teacher_logits, inputs)
-        rates = self._rates(entries, teacher_logits)
+        rates = self._rates(target, teacher_logits)
         if self.spread == "uniform":
             return self._evenly(target, rates)
         dead = torch.zeros_like(teacher_logits, dtype=torch.bool)
@@ -155,9 +156,10 @@ class InstanceLabelSmoothing(AbstractSmoothing):
             dead = logits.detach() == -torch.inf
         return self._as_teacher(target, rates, teacher_logits, dead)
 
-    def _rates(self, entries: Entries, teacher_logits: Tensor) -> Tensor:
+    def _rates(self, target: Target, teacher_logits: Tensor) -> Tensor:
         if not isinstance(self.rate, QuadraticRate):
-            return torch.full_like(entries.weights, self.rate)
+            return _constant(self.rate, target)
+        entries = target.entries
         temperature = self.rate.temperature or self.temperature
         probs = torch.softmax(teacher_logits / temperature, -1)
         return self.rate(probs.gather(-1, entries.classes)).to(entries.weights.dtype)
@@ -231,5 +233,9 @@ class InstanceLabelSmoothing(AbstractSmoothing):
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
-        rate = self.rate if isinstance(self.rate, QuadraticRate) else f"{self.rate:g}"
+        rate = self.rate if isinstance(self.rate, QuadraticRate) else shown(self.rate)
         return f"rate={rate}, spread={self.spread!r}, temperature={self.temperature:g}"
+
+
+def _constant(rate: float | Schedule, target: Target) -> Tensor:
+    return torch.ones_like(target.entries.weights) * current(rate, target.entries.weights)

@@ -2,10 +2,13 @@
 
 from typing import Any, Literal, final
 
+import torch
 from torch import Tensor
 
 from softtargets import checks
 from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
+from softtargets.smoothing.per_class import blend_by_class, rows_in
+from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
 
 
@@ -19,15 +22,20 @@ class LabelSmoothing(AbstractSmoothing):
     1.015): a training loss that stalls there has not failed.
 
     Args:
-        rate: the share that moves, in [0, 1].
+        rate: the share that moves, in [0, 1]: a number, `(K,)` with one rate per class, or a
+            `Schedule`. Mixed labels: each label its own rate. (One rate per sample:
+            `Target.smooth`.)
         prior: `(K,)`, the label frequencies for instance, or `(K, K)` with one row per label; rows
             sum to 1. None is uniform.
         convention: `"K"` spreads the rate over all K classes, the label included (Szegedy et al.;
             torch, timm, Keras, optax); `"K-1"` over the others alone (fairseq, Tensor2Tensor).
             rate_K = rate_{K-1} * K / (K - 1).
-        allow_negative: accept a negative rate, whose loss is unbounded below.
+        allow_negative: accept a negative rate, whose loss is unbounded below. A schedule that
+            starts at 0 or above warms up and needs no permission.
 
     Raises:
+        TypeError: rate of another kind; rates per class meet a target that has other terms than
+            labels, mixed labels or rows of probabilities.
         ValueError: rate out of range, unknown convention, `"K-1"` with a prior, a prior whose
             rows are no distributions.
 
@@ -44,18 +52,26 @@ class LabelSmoothing(AbstractSmoothing):
         section 7.
     """
 
+    rate: float | Tensor | Schedule
     prior: Tensor | None
 
     def __init__(
         self,
-        rate: float = 0.1,
+        rate: float | Tensor | Schedule = 0.1,
         prior: Tensor | None = None,
         convention: Literal["K", "K-1"] = "K",
         *,
         allow_negative: bool = False,
     ) -> None:
         super().__init__()
-        self.rate = checks.check_rate(rate, allow_negative=allow_negative)
+        if isinstance(rate, Tensor):
+            self.register_buffer("rate", _checked_rates(rate, allow_negative))
+        else:
+            warms_up = isinstance(rate, Schedule) and rate.values[0] >= 0
+            negative = allow_negative or warms_up
+            self.rate = check_scheduled(
+                rate, lambda value: checks.check_rate(value, allow_negative=negative)
+            )
         self.allow_negative = allow_negative
         if convention not in ("K", "K-1"):
             raise ValueError(f'`convention` must be "K" or "K-1", got {convention!r}')
@@ -81,15 +97,32 @@ class LabelSmoothing(AbstractSmoothing):
         index: Tensor | None = None,
     ) -> Target:
         check_not_smoothed(target, "LabelSmoothing")
-        rate = self.rate
+        scale = 1.0
         if self.convention == "K-1":
             checks.check_two_classes(target.num_classes, 'convention="K-1"')
-            rate *= target.num_classes / (target.num_classes - 1)
-        if self.prior is not None:
-            checks.check_matrix(self.prior, target.num_classes, "prior")
-        return target.blend(rate, self.prior)
+            scale = target.num_classes / (target.num_classes - 1)
+        prior = self.prior
+        if prior is not None:
+            checks.check_matrix(prior, target.num_classes, "prior")
+            prior = rows_in(prior, target.dtype)
+        if isinstance(self.rate, Tensor):
+            return blend_by_class(target, self.rate * scale, prior, "LabelSmoothing")
+        return target.blend(current(self.rate, target.entries.weights) * scale, prior)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
         prior = "" if self.prior is None else f", prior={tuple(self.prior.shape)}"
-        return f"rate={self.rate:g}{prior}, convention={self.convention!r}"
+        return f"rate={shown(self.rate)}{prior}, convention={self.convention!r}"
+
+
+def _checked_rates(rates: Tensor, allow_negative: bool) -> Tensor:
+    """Return a copy of one rate per class, or raise."""
+    checks.check_floating(rates, "rate")
+    if rates.dim() != 1 or not len(rates):
+        raise ValueError(
+            f"`rate` must be a number or have shape (K,), one rate per class, got "
+            f"{tuple(rates.shape)}; for one rate per sample use `Target.smooth`"
+        )
+    for extreme in torch.aminmax(rates.detach()):
+        checks.check_rate(float(extreme), allow_negative=allow_negative)
+    return rates.detach().clone()

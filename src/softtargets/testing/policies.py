@@ -23,6 +23,7 @@ def check_policy(
     distribution: bool = True,
     context: Context | None = None,
     compiles: bool = False,
+    batch_shape: tuple[int, ...] = (12,),
     seed: int = 0,
 ) -> None:
     """Check a smoothing policy: its targets, its state, and what a loss makes of it.
@@ -31,9 +32,11 @@ def check_policy(
         make_policy: returns a fresh policy, in training mode.
         num_classes: K, at least 2.
         distribution: whether targets must sum to 1 and have no negative entry.
-        context: returns further keywords, such as `teacher_logits`, for `(N, K)` logits.
+        context: returns further keywords, such as `teacher_logits`, for `(*batch, K)` logits.
         compiles: whether `CrossEntropyLoss` with it must run under
             `torch.compile(fullgraph=True, backend="aot_eager")`.
+        batch_shape: of the labels, at least 4 of them; label maps for policies that look at
+            neighbours.
         seed: of the logits and labels.
 
     Raises:
@@ -44,10 +47,10 @@ def check_policy(
         >>> from softtargets import testing
         >>> testing.check_policy(lambda: st.LabelSmoothing(0.1), num_classes=3)
     """
-    logits = random_logits((12, num_classes), torch.float64, seed)
+    logits = random_logits((*batch_shape, num_classes), torch.float64, seed)
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(num_classes, (12,), generator=generator)
-    labels[3] = -100
+    labels = torch.randint(num_classes, batch_shape, generator=generator)
+    labels.view(-1)[3] = -100
     keywords = dict(context(logits)) if context else {}
     given = Target.from_labels(labels, num_classes, dtype=torch.float64)
     require(callable(make_policy), "`make_policy` must be callable and return a new policy")
@@ -110,6 +113,7 @@ def _check_state(
             actual = other(given, logits, **keywords).dense()
             require(bool((actual == expected).all()), f"{name} gives another target")
             for each in (twin, other):
+                each.step()
                 end_epoch: Any = getattr(each, "end_epoch", None)
                 if end_epoch is not None:
                     end_epoch()
@@ -118,11 +122,11 @@ def _check_state(
 def _check_eval(
     policy: AbstractSmoothing, logits: Tensor, labels: Tensor, keywords: dict[str, Any]
 ) -> None:
-    criterion = CrossEntropyLoss(policy)
+    criterion = CrossEntropyLoss(policy, class_dim=-1)
     trained = criterion(logits, labels, **keywords)
     require(bool(trained.isfinite()), f"the loss in training is {float(trained)}")
     criterion.eval()
-    plain = cross_entropy(logits, labels)
+    plain = cross_entropy(logits, labels, class_dim=-1)
     require_close(criterion(logits, labels, **keywords), plain, 0.0, "loss in eval mode")
 
 
@@ -135,7 +139,7 @@ def _check_compiles(
     results = []
     torch.compiler.reset()
     for compiled in (False, True):
-        criterion: Any = CrossEntropyLoss(make_policy())
+        criterion: Any = CrossEntropyLoss(make_policy(), class_dim=-1)
         if compiled:
             criterion = torch.compile(criterion, fullgraph=True, backend="aot_eager")
         leaf = logits.clone().requires_grad_()

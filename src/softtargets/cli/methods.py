@@ -1,0 +1,85 @@
+"""`softtargets methods`: the method cards, from the package or from a source tree."""
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import NamedTuple
+
+from softtargets.lab.errors import LabError
+
+
+class Card(NamedTuple):
+    """A method card: its name, class, one line, other names, and the whole text."""
+
+    name: str
+    cls: str
+    summary: str
+    aliases: tuple[str, ...]
+    text: str
+
+
+def methods(name: str | None = None, /) -> None:
+    """List the smoothing methods, or print the card of one.
+
+    Args:
+        name: as listed, its class, or one of the names it is also known by, such as ols or svls.
+    """
+    cards = sorted(read_cards())
+    if name is not None:
+        print(find_card(cards, name).text, end="")
+        return
+    name_width, class_width = (max(len(card[i]) for card in cards) for i in (0, 1))
+    for card in cards:
+        print(f"{card.name:{name_width}}  {card.cls:{class_width}}  {card.summary}")
+
+
+def find_card(cards: list[Card], name: str) -> Card:
+    """Return the card of that name, class or other name.
+
+    Args:
+        cards: to choose from.
+        name: upper and lower case, spaces, hyphens and underscores do not matter.
+
+    Raises:
+        LabError: there is none.
+    """
+    for card in cards:
+        known = (card.name, card.cls, card.cls.removeprefix("st."), *card.aliases)
+        if _plain(name) in map(_plain, known):
+            return card
+    raise LabError(f"unknown method {name}: choose from {', '.join(card.name for card in cards)}")
+
+
+def read_cards() -> Iterator[Card]:
+    """Yield every card.
+
+    Raises:
+        LabError: they are not there.
+    """
+    folder: Traversable = files("softtargets") / "cards"
+    if not folder.is_dir():
+        # A source tree or an editable install: the wheel's `cards` is made of this folder.
+        folder = Path(__file__).parents[3] / "docs" / "methods"
+    if not folder.is_dir():
+        raise LabError(f"no method cards in {folder}; install the package anew")
+    for path in folder.iterdir():
+        if path.name.endswith(".md"):
+            yield parse_card(path.name.removesuffix(".md"), path.read_text(encoding="utf-8"))
+
+
+def parse_card(name: str, text: str) -> Card:
+    """Return a card of its file's name and text.
+
+    Args:
+        name: without suffix.
+        text: a title, one line that says what it does, and one that names class and aliases.
+    """
+    _, summary, names, _ = text.split("\n\n", 3)
+    cls, _, aliases = names.partition(" · also called: ")
+    return Card(name, cls.strip("`"), summary, tuple(filter(None, aliases.split(", "))), text)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
