@@ -7,8 +7,13 @@ need the extra `softtargets[lab]`.
 from softtargets import calibration, noise
 from softtargets.engine import LossOptions
 from softtargets.losses import (
+    AbstractPenalty,
+    ACLSPenalty,
+    ConfidencePenalty,
     CrossEntropyLoss,
     LinearCrossEntropyLoss,
+    MarginPenalty,
+    ZipfPenalty,
     cross_entropy,
     linear_cross_entropy,
 )
@@ -24,15 +29,20 @@ from softtargets.target import Target
 __version__ = "0.1.0"
 
 __all__ = [
+    "ACLSPenalty",
+    "AbstractPenalty",
     "AbstractSmoothing",
+    "ConfidencePenalty",
     "CrossEntropyLoss",
     "InstanceLabelSmoothing",
     "LabelSmoothing",
     "LinearCrossEntropyLoss",
     "LossOptions",
+    "MarginPenalty",
     "OnlineLabelSmoothing",
     "QuadraticRate",
     "Target",
+    "ZipfPenalty",
     "calibration",
     "cross_entropy",
     "linear_cross_entropy",
