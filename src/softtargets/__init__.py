@@ -9,12 +9,16 @@ from softtargets.engine import LossOptions
 from softtargets.losses import (
     AbstractPenalty,
     ACLSPenalty,
+    BCEWithLogitsLoss,
     ConfidencePenalty,
     CrossEntropyLoss,
+    DiceLoss,
     LinearCrossEntropyLoss,
     MarginPenalty,
     ZipfPenalty,
+    binary_cross_entropy_with_logits,
     cross_entropy,
+    dice_loss,
     linear_cross_entropy,
 )
 from softtargets.smoothing import (
@@ -32,8 +36,10 @@ __all__ = [
     "ACLSPenalty",
     "AbstractPenalty",
     "AbstractSmoothing",
+    "BCEWithLogitsLoss",
     "ConfidencePenalty",
     "CrossEntropyLoss",
+    "DiceLoss",
     "InstanceLabelSmoothing",
     "LabelSmoothing",
     "LinearCrossEntropyLoss",
@@ -43,8 +49,10 @@ __all__ = [
     "QuadraticRate",
     "Target",
     "ZipfPenalty",
+    "binary_cross_entropy_with_logits",
     "calibration",
     "cross_entropy",
+    "dice_loss",
     "linear_cross_entropy",
     "noise",
 ]
