@@ -310,3 +310,21 @@ def test_a_signed_row_that_sums_to_zero_is_left_alone_where_nothing_is_dead():
     alive = torch.tensor([[True, True, True], [True, False, True]])
     torch.testing.assert_close(target.dense(alive)[0], table[0])
     torch.testing.assert_close(target.dense(alive), dense_target(target, alive).float())
+
+
+@pytest.mark.parametrize("make", ["labels", "probs", "smoothed"])
+def test_factors_per_sample_compile(make):
+    logits, labels = torch.randn(4, K), torch.tensor([0, 1, 2, 0])
+    lam = torch.tensor([0.3, 0.2, 0.9, 0.5])
+
+    def loss(z):
+        target = st.Target.from_labels(labels, K)
+        if make == "probs":
+            target = st.Target.from_probs(target.dense())
+        if make == "smoothed":
+            target = target.smooth(lam / 2, torch.full((K,), 1 / K))
+        return -target.mix(target[torch.tensor([3, 2, 1, 0])], lam).dot(z)
+
+    torch.compiler.reset()
+    run = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(run(logits), loss(logits))

@@ -251,11 +251,12 @@ class Target(AbstractCombination):
         if isinstance(rate, Tensor):
             rate = self._factor(rate, "rate")
         if prior is None:
-            kept = self._each_term(lambda term: term * (1 - rate))
+            kept = self._each_term(lambda term: term.__mul__(1 - rate))
             others = joined((*kept.others, Uniform(self.mass() * rate, self.num_classes)))
             return replace(kept, others=others, smoothed=True, origin=self.given)
         given = replace(self, smoothed=False, origin=None)
-        return (given * (1 - rate) + given._from_prior(prior) * rate).smoothed_from(self)
+        moved = given._from_prior(prior).__mul__(rate)
+        return (given.__mul__(1 - rate) + moved).smoothed_from(self)
 
     def _rate_factor(self, rate: Factor, allow_negative: bool) -> Factor:
         if not isinstance(rate, Tensor):
@@ -325,14 +326,17 @@ class Target(AbstractCombination):
             lam = self._factor(lam, "lam")
         else:
             lam = checks.check_fraction(lam, "lam")
-        return self * lam + other * (1 - lam)
+        return self.__mul__(lam) + other.__mul__(1 - lam)
 
+    # Called by name above: torch.compile takes `target * tensor` for an operation of its own.
     def __mul__(self, factor: Factor) -> "Target":
         if not isinstance(factor, Tensor | float | int):
             return NotImplemented
         each = self._factor(factor, "factor") if isinstance(factor, Tensor) else factor
-        scaled = self._each_term(lambda term: term * each)
-        return scaled if self.origin is None else replace(scaled, origin=self.origin * factor)
+        scaled = self._each_term(lambda term: term.__mul__(each))
+        if self.origin is None:
+            return scaled
+        return replace(scaled, origin=self.origin.__mul__(factor))
 
     __rmul__ = __mul__
 
