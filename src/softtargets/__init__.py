@@ -13,13 +13,16 @@ from softtargets.losses import (
     ConfidencePenalty,
     CrossEntropyLoss,
     DiceLoss,
+    DistillationLoss,
     LinearCrossEntropyLoss,
     MarginPenalty,
     ZipfPenalty,
     binary_cross_entropy_with_logits,
     cross_entropy,
     dice_loss,
+    distillation_loss,
     linear_cross_entropy,
+    teacher_smoothing_rate,
 )
 from softtargets.smoothing import (
     AbstractSmoothing,
@@ -40,6 +43,7 @@ __all__ = [
     "ConfidencePenalty",
     "CrossEntropyLoss",
     "DiceLoss",
+    "DistillationLoss",
     "InstanceLabelSmoothing",
     "LabelSmoothing",
     "LinearCrossEntropyLoss",
@@ -53,6 +57,8 @@ __all__ = [
     "calibration",
     "cross_entropy",
     "dice_loss",
+    "distillation_loss",
     "linear_cross_entropy",
     "noise",
+    "teacher_smoothing_rate",
 ]
