@@ -5,6 +5,7 @@ need the extra `softtargets[lab]`.
 """
 
 from softtargets import calibration, noise
+from softtargets.distillation import TeacherCache
 from softtargets.engine import LossOptions
 from softtargets.losses import (
     AbstractPenalty,
@@ -52,6 +53,7 @@ __all__ = [
     "OnlineLabelSmoothing",
     "QuadraticRate",
     "Target",
+    "TeacherCache",
     "ZipfPenalty",
     "binary_cross_entropy_with_logits",
     "calibration",

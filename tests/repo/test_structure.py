@@ -24,7 +24,7 @@ ROOMS = [
     {"engine"},
     {"smoothing"},
     {"losses"},
-    {"noise", "calibration"},
+    {"noise", "calibration", "distillation"},
     {"testing"},
     {"lab"},
     {"report"},
