@@ -25,6 +25,7 @@ from softtargets.losses import (
     linear_cross_entropy,
     teacher_smoothing_rate,
 )
+from softtargets.mixing import Mixed, cutmix, mixup
 from softtargets.smoothing import (
     AbstractSmoothing,
     InstanceLabelSmoothing,
@@ -50,6 +51,7 @@ __all__ = [
     "LinearCrossEntropyLoss",
     "LossOptions",
     "MarginPenalty",
+    "Mixed",
     "OnlineLabelSmoothing",
     "QuadraticRate",
     "Target",
@@ -58,9 +60,11 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "calibration",
     "cross_entropy",
+    "cutmix",
     "dice_loss",
     "distillation_loss",
     "linear_cross_entropy",
+    "mixup",
     "noise",
     "teacher_smoothing_rate",
 ]

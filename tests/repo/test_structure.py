@@ -21,6 +21,7 @@ ROOMS = [
     {"terms"},
     {"combination"},
     {"target"},
+    {"mixing"},
     {"engine"},
     {"smoothing"},
     {"losses"},
