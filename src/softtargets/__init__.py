@@ -15,6 +15,7 @@ from softtargets.losses import (
     CrossEntropyLoss,
     DiceLoss,
     DistillationLoss,
+    FocalLoss,
     LinearCrossEntropyLoss,
     MarginPenalty,
     ZipfPenalty,
@@ -22,8 +23,11 @@ from softtargets.losses import (
     cross_entropy,
     dice_loss,
     distillation_loss,
+    focal_loss,
     linear_cross_entropy,
+    sequence_cross_entropy,
     teacher_smoothing_rate,
+    unigram_prior,
 )
 from softtargets.mixing import Mixed, cutmix, mixup
 from softtargets.smoothing import (
@@ -46,6 +50,7 @@ __all__ = [
     "CrossEntropyLoss",
     "DiceLoss",
     "DistillationLoss",
+    "FocalLoss",
     "InstanceLabelSmoothing",
     "LabelSmoothing",
     "LinearCrossEntropyLoss",
@@ -63,8 +68,11 @@ __all__ = [
     "cutmix",
     "dice_loss",
     "distillation_loss",
+    "focal_loss",
     "linear_cross_entropy",
     "mixup",
     "noise",
+    "sequence_cross_entropy",
     "teacher_smoothing_rate",
+    "unigram_prior",
 ]

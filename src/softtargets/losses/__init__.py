@@ -8,6 +8,7 @@ from softtargets.losses.distillation import (
     distillation_loss,
     teacher_smoothing_rate,
 )
+from softtargets.losses.focal import FocalLoss, focal_loss
 from softtargets.losses.linear_cross_entropy import LinearCrossEntropyLoss, linear_cross_entropy
 from softtargets.losses.penalties import (
     AbstractPenalty,
@@ -16,6 +17,7 @@ from softtargets.losses.penalties import (
     MarginPenalty,
     ZipfPenalty,
 )
+from softtargets.losses.sequence import sequence_cross_entropy, unigram_prior
 
 __all__ = [
     "ACLSPenalty",
@@ -25,6 +27,7 @@ __all__ = [
     "CrossEntropyLoss",
     "DiceLoss",
     "DistillationLoss",
+    "FocalLoss",
     "LinearCrossEntropyLoss",
     "MarginPenalty",
     "ZipfPenalty",
@@ -32,6 +35,9 @@ __all__ = [
     "cross_entropy",
     "dice_loss",
     "distillation_loss",
+    "focal_loss",
     "linear_cross_entropy",
+    "sequence_cross_entropy",
     "teacher_smoothing_rate",
+    "unigram_prior",
 ]
