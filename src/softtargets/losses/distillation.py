@@ -87,13 +87,12 @@ def distillation_loss(
         logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
     )
     given = built.given
-    teacher = _as_teacher(view, teacher_logits, given, temperature, class_dim)
+    teacher, entropies = _as_teacher(view, teacher_logits, given, temperature, class_dim)
     options = LossOptions()
     hard, partition = example_losses(view, built, options=options)
     cold = view.to(torch.promote_types(view.dtype, torch.float32)) / temperature
     soft = example_losses(cold, teacher, options=options).losses
-    entropies = _entropies(teacher, given.mass()).to(soft.dtype)
-    divergence = torch.where(partition == -torch.inf, 0, soft - entropies)
+    divergence = torch.where(partition == -torch.inf, 0, soft - entropies.to(soft.dtype))
     losses = hard_weight * hard + (1 - hard_weight) * temperature**2 * divergence
     living = partition != -torch.inf
     return reduce(losses, given.mass(), living, given.ignored, reduction, normalizer)
@@ -105,8 +104,8 @@ def _as_teacher(
     given: Target,
     temperature: float,
     class_dim: int,
-) -> Target:
-    """Return the teacher's distribution with the labels' mass, 0 where they are ignored."""
+) -> tuple[Target, Tensor]:
+    """Return the teacher's distribution with the labels' mass, and as much of its entropy."""
     expected = (*given.batch_shape, given.num_classes)
     if isinstance(teacher, Target):
         if (*teacher.batch_shape, teacher.num_classes) != expected:
@@ -120,7 +119,8 @@ def _as_teacher(
                 "`teacher_logits` must not require a gradient, a teacher is taken as given; "
                 "detach what the `Target` is made of"
             )
-        return teacher.to(given.dtype).__mul__(given.mass())
+        scaled = teacher.to(given.dtype).__mul__(given.mass())
+        return scaled, _entropies(scaled, given.mass())
     view = class_last(teacher, class_dim).detach()
     if view.shape != expected:
         raise ValueError(
@@ -137,9 +137,10 @@ def _as_teacher(
     view = view.masked_fill((logits.detach() == -torch.inf) & used, -torch.inf)
     # A teacher left without a class says nothing: its row is even and meets no living student.
     view = torch.where((view == -torch.inf).all(-1, keepdim=True), 0, view)
-    probs = Target.from_probs(torch.softmax(view / temperature, -1))
+    probs = torch.softmax(view / temperature, -1)
     # By name: torch.compile takes `target * tensor` for an operation of its own.
-    return probs.__mul__(given.mass())
+    scaled = Target.from_probs(probs).__mul__(given.mass())
+    return scaled, given.mass() * torch.special.entr(probs).sum(-1)
 
 
 def _entropies(teacher: Target, mass: Tensor) -> Tensor:
