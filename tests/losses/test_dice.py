@@ -112,7 +112,7 @@ class TestForms:
         logits, labels = batch()
         labels[0, 0] = -100
         results = []
-        for size in (2**22, 3 * W * K, W * K):
+        for size in (2**22, H * W * K, W * K):
             monkeypatch.setattr(dice, "_BLOCK", size)
             leaf = logits.clone().requires_grad_()
             loss = st.dice_loss(leaf, labels, form=form, smoothing=0.1)

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from softtargets import checks
-from softtargets.batching import blocks
 from softtargets.losses.arguments import check_weight
 from softtargets.losses.binary import multilabel_rows
 from softtargets.losses.reduction import Reduction, check_reduction
@@ -19,7 +18,8 @@ Form = Literal["squared", "intersection"]
 Activation = Literal["softmax", "sigmoid"]
 Per = Literal["image", "batch"]
 
-# Beyond this many elements the sums are formed in blocks and formed again in the backward pass.
+# Beyond this many elements the sums are formed some images at a time, and formed again in the
+# backward pass.
 _BLOCK = 2**22
 
 
@@ -156,19 +156,16 @@ def _class_sums(logits: Tensor, target: Target | Tensor, settings: _Settings) ->
     plain = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
     if plain or logits.numel() <= _BLOCK:
         return _block_sums(logits, target, settings)
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    sums = torch.zeros(len(logits), 4, logits.shape[-1], dtype=wide, device=logits.device)
-    for key in blocks(logits.shape, _BLOCK):
-        part: Tensor = checkpoint(
-            _block_sums,
-            logits[key],
-            target[key],
-            settings,
-            use_reentrant=False,
-            preserve_rng_state=False,
+    # Images are split and not sliced: the gradients of slices would each be of the full size.
+    images = max(_BLOCK // max(logits[0].numel(), 1), 1)
+    sums = []
+    for i, part in enumerate(torch.split(logits, images)):
+        targets = target[i * images : (i + 1) * images]
+        checkpointed = checkpoint(
+            _block_sums, part, targets, settings, use_reentrant=False, preserve_rng_state=False
         )
-        sums[key[0]] += part
-    return sums
+        sums.append(checkpointed)
+    return torch.cat(sums)
 
 
 def _block_sums(logits: Tensor, target: Target | Tensor, settings: _Settings) -> Tensor:
