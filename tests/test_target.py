@@ -312,12 +312,19 @@ def test_a_signed_row_that_sums_to_zero_is_left_alone_where_nothing_is_dead():
     torch.testing.assert_close(target.dense(alive), dense_target(target, alive).float())
 
 
-def test_factors_per_sample_compile():
-    labels, lam = torch.tensor([0, 2]), torch.tensor([0.25, 1.0])
+@pytest.mark.parametrize("make", ["labels", "probs", "smoothed"])
+def test_factors_per_sample_compile(make):
+    logits, labels = torch.randn(4, K), torch.tensor([0, 1, 2, 0])
+    lam = torch.tensor([0.3, 0.2, 0.9, 0.5])
 
-    def mixed(lam):
-        a, b = st.Target.from_labels(labels, 3), st.Target.from_labels(labels.flip(0), 3)
-        return a.mix(b, lam).smooth(0.1 * lam, torch.eye(3).roll(1, 1)).dense()
+    def loss(z):
+        target = st.Target.from_labels(labels, K)
+        if make == "probs":
+            target = st.Target.from_probs(target.dense())
+        if make == "smoothed":
+            target = target.smooth(lam / 2, torch.full((K,), 1 / K))
+        return -target.mix(target[torch.tensor([3, 2, 1, 0])], lam).dot(z)
 
-    compiled = torch.compile(mixed, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(lam), mixed(lam))
+    torch.compiler.reset()
+    run = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(run(logits), loss(logits))

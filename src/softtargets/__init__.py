@@ -5,13 +5,31 @@ need the extra `softtargets[lab]`.
 """
 
 from softtargets import calibration, noise
+from softtargets.distillation import TeacherCache
 from softtargets.engine import LossOptions
 from softtargets.losses import (
+    AbstractPenalty,
+    ACLSPenalty,
+    BCEWithLogitsLoss,
+    ConfidencePenalty,
     CrossEntropyLoss,
+    DiceLoss,
+    DistillationLoss,
+    FocalLoss,
     LinearCrossEntropyLoss,
+    MarginPenalty,
+    ZipfPenalty,
+    binary_cross_entropy_with_logits,
     cross_entropy,
+    dice_loss,
+    distillation_loss,
+    focal_loss,
     linear_cross_entropy,
+    sequence_cross_entropy,
+    teacher_smoothing_rate,
+    unigram_prior,
 )
+from softtargets.mixing import Mixed, cutmix, mixup
 from softtargets.smoothing import (
     AbstractSmoothing,
     Bootstrapping,
@@ -31,24 +49,44 @@ from softtargets.target import Target
 __version__ = "0.1.0"
 
 __all__ = [
+    "ACLSPenalty",
+    "AbstractPenalty",
     "AbstractSmoothing",
+    "BCEWithLogitsLoss",
     "Bootstrapping",
     "ClassMatrixSmoothing",
+    "ConfidencePenalty",
     "CrossEntropyLoss",
+    "DiceLoss",
+    "DistillationLoss",
+    "FocalLoss",
     "InstanceLabelSmoothing",
     "LabelAwareSmoothing",
     "LabelSmoothing",
     "LinearCrossEntropyLoss",
     "LossOptions",
+    "MarginPenalty",
     "MaxSup",
+    "Mixed",
     "OnlineLabelSmoothing",
     "QuadraticRate",
     "Schedule",
     "SpatialSmoothing",
     "Target",
+    "TeacherCache",
     "TemporalSmoothing",
+    "ZipfPenalty",
+    "binary_cross_entropy_with_logits",
     "calibration",
     "cross_entropy",
+    "cutmix",
+    "dice_loss",
+    "distillation_loss",
+    "focal_loss",
     "linear_cross_entropy",
+    "mixup",
     "noise",
+    "sequence_cross_entropy",
+    "teacher_smoothing_rate",
+    "unigram_prior",
 ]

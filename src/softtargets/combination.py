@@ -112,5 +112,8 @@ class AbstractCombination(ABC):
         """
         shape = (*self.batch_shape, self.num_classes)
         out = self.entries.weights.new_zeros(shape)
+        if alive is not None and torch._C._are_functorch_transforms_active():
+            # Under vmap the mask may have a dimension that the weights have not.
+            out = out + torch.zeros_like(alive, dtype=out.dtype)
         self.add_to(out, torch.ones_like(out[..., 0]), alive)
         return out

@@ -329,6 +329,7 @@ class Target(AbstractCombination):
         # Named, as in `blend`: torch.compile takes `x * tensor` for an operation between tensors.
         return self.__mul__(lam) + other.__mul__(1 - lam)
 
+    # Called by name above: torch.compile takes `target * tensor` for an operation of its own.
     def __mul__(self, factor: Factor) -> "Target":
         if not isinstance(factor, Tensor | float | int):
             return NotImplemented

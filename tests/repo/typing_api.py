@@ -64,6 +64,23 @@ def policies(labels: Tensor, logits: Tensor) -> None:
     testing.check_policy(lambda: st.LabelSmoothing(0.1), 10)
 
 
+def heads(logits: Tensor, labels: Tensor, teacher: Tensor) -> None:
+    target = st.Target.from_labels(labels, 10)
+    assert_type(st.dice_loss(logits, labels, smoothing=0.1, form="intersection"), Tensor)
+    assert_type(st.focal_loss(logits, target, gamma="flsd-53"), Tensor)
+    assert_type(st.binary_cross_entropy_with_logits(logits, labels, smoothing=0.1), Tensor)
+    assert_type(st.distillation_loss(logits, labels, target, temperature=2.0), Tensor)
+    assert_type(st.sequence_cross_entropy(logits, labels, normalizer="sequence"), Tensor)
+    assert_type(st.MarginPenalty(10, 0.1).forward(logits, target), Tensor)
+    mixed = st.mixup(logits, target, alpha=0.2, generator=torch.Generator())
+    assert_type(mixed.target, st.Target)
+    cache = st.TeacherCache("folder", data_fingerprint=labels)
+    assert_type(cache[labels], Tensor)
+    assert_type(cache.target(labels, 2.0), st.Target)
+    loss: Tensor = st.DistillationLoss(2.0)(logits, labels, teacher_logits=teacher)
+    assert_type(loss, Tensor)
+
+
 def noise(labels: Tensor) -> None:
     noisy = st.noise.symmetric(labels, 0.2, 10, generator=torch.Generator())
     assert_type(noisy.labels, Tensor)

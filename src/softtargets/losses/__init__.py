@@ -1,11 +1,43 @@
 """Losses: a function and a thin module in one file each, with one shared reduction."""
 
+from softtargets.losses.binary import BCEWithLogitsLoss, binary_cross_entropy_with_logits
 from softtargets.losses.cross_entropy import CrossEntropyLoss, cross_entropy
+from softtargets.losses.dice import DiceLoss, dice_loss
+from softtargets.losses.distillation import (
+    DistillationLoss,
+    distillation_loss,
+    teacher_smoothing_rate,
+)
+from softtargets.losses.focal import FocalLoss, focal_loss
 from softtargets.losses.linear_cross_entropy import LinearCrossEntropyLoss, linear_cross_entropy
+from softtargets.losses.penalties import (
+    AbstractPenalty,
+    ACLSPenalty,
+    ConfidencePenalty,
+    MarginPenalty,
+    ZipfPenalty,
+)
+from softtargets.losses.sequence import sequence_cross_entropy, unigram_prior
 
 __all__ = [
+    "ACLSPenalty",
+    "AbstractPenalty",
+    "BCEWithLogitsLoss",
+    "ConfidencePenalty",
     "CrossEntropyLoss",
+    "DiceLoss",
+    "DistillationLoss",
+    "FocalLoss",
     "LinearCrossEntropyLoss",
+    "MarginPenalty",
+    "ZipfPenalty",
+    "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "dice_loss",
+    "distillation_loss",
+    "focal_loss",
     "linear_cross_entropy",
+    "sequence_cross_entropy",
+    "teacher_smoothing_rate",
+    "unigram_prior",
 ]

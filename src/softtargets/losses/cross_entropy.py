@@ -11,8 +11,8 @@ from softtargets.losses.reduction import Reduction, check_reduction, reduce
 from softtargets.smoothing.base import (
     AbstractSmoothing,
     Smoothed,
-    apply_smoothing,
     check_smoothing_type,
+    watch_smoothing,
 )
 from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
@@ -115,7 +115,7 @@ def _cross_entropy(
     )
     if context.get("teacher_logits") is not None:
         context = {**context, "teacher_logits": class_last(context["teacher_logits"], class_dim)}
-    smoothed = apply_smoothing(smoothing, built, _as_policies_see(view, mask, smoothing), **context)
+    smoothed = watch_smoothing(smoothing, built, _as_policies_see(view, mask, smoothing), **context)
     if options.validate:
         check_alive_labels(view, smoothed.target, mask)
     return _loss(view, smoothed, weight, mask, reduction, normalizer, options)

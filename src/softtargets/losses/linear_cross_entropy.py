@@ -12,8 +12,8 @@ from softtargets.losses.reduction import Reduction, check_reduction, reduce
 from softtargets.smoothing.base import (
     AbstractSmoothing,
     Smoothed,
-    apply_smoothing,
     check_smoothing_type,
+    watch_smoothing,
 )
 from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
@@ -90,7 +90,7 @@ def linear_cross_entropy(
     def make_target(key: tuple[slice, ...], logits: Tensor) -> Smoothed:
         part = built[key] if key else built
         with torch.set_grad_enabled(grad_enabled):
-            made = apply_smoothing(smoothing, part, logits.detach().requires_grad_(grad_enabled))
+            made = watch_smoothing(smoothing, part, logits.detach().requires_grad_(grad_enabled))
         if grad_enabled and made.target.requires_grad:
             raise TypeError(
                 f"{type(smoothing).__name__} returns a target that requires a gradient, which it "

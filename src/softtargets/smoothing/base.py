@@ -107,30 +107,45 @@ class Smoothed(NamedTuple):
 
 def apply_smoothing(
     smoothing: AbstractSmoothing | float | None, target: Target, logits: Tensor, **context: Any
-) -> Smoothed:
+) -> Target:
     """Return `target` smoothed by a rate or a policy; None leaves it as it is.
 
     Args:
         smoothing: a rate in [0, 1], a policy, or None.
         target: as given.
-        logits: `(*batch, K)`, classes last.
+        logits: `(*batch, K)`, classes last; a policy that learns looks at them by itself.
         **context: `teacher_logits`, `inputs`, `index`, passed on to the policy.
 
     Raises:
         TypeError: `smoothing` is something else, as a weight tensor in first position.
     """
-    if smoothing is None:
-        return Smoothed(target, None)
+    if isinstance(smoothing, AbstractSmoothing):
+        return _marked(smoothing, smoothing(target, logits, **context))
+    return _by_rate(smoothing, target)
+
+
+def watch_smoothing(
+    smoothing: AbstractSmoothing | float | None, target: Target, logits: Tensor, **context: Any
+) -> Smoothed:
+    """Return what `apply_smoothing` does, and the observer of a policy that learns from the loss."""
     if isinstance(smoothing, AbstractSmoothing):
         smoothed, observer = smoothing.watching(target, logits, **context)
-        if not isinstance(smoothed, Target) or not smoothed.smoothed:
-            raise TypeError(
-                f"{type(smoothing).__name__} must return a `Target` marked as smoothed, got "
-                f"{type(smoothed).__name__}; end its `forward` with `.smoothed_from(target)`"
-            )
-        return Smoothed(smoothed, observer)
+        return Smoothed(_marked(smoothing, smoothed), observer)
+    return Smoothed(_by_rate(smoothing, target), None)
+
+
+def _by_rate(smoothing: float | None, target: Target) -> Target:
     check_smoothing_type(smoothing)
-    return Smoothed(target.smooth(smoothing), None)
+    return target if smoothing is None else target.smooth(smoothing)
+
+
+def _marked(smoothing: AbstractSmoothing, target: object) -> Target:
+    if isinstance(target, Target) and target.smoothed:
+        return target
+    raise TypeError(
+        f"{type(smoothing).__name__} must return a `Target` marked as smoothed, got "
+        f"{type(target).__name__}; end its `forward` with `.smoothed_from(target)`"
+    )
 
 
 def check_smoothing_type(smoothing: object) -> None:

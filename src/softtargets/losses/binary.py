@@ -1,0 +1,266 @@
+"""Binary cross-entropy for multi-label targets, with label smoothing."""
+
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from softtargets import checks
+from softtargets.losses.arguments import as_target, check_weight, class_last
+from softtargets.losses.reduction import Reduction, check_reduction
+from softtargets.smoothing.base import AbstractSmoothing
+from softtargets.target import Target
+
+Convention = Literal["rate/2", "rate/K"]
+
+
+def binary_cross_entropy_with_logits(
+    logits: Tensor,
+    target: Tensor | Target,
+    *,
+    smoothing: float | None = None,
+    convention: Convention = "rate/2",
+    weight: Tensor | None = None,
+    pos_weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    normalizer: Tensor | float | None = None,
+    class_dim: int = 1,
+) -> Tensor:
+    r"""Return the binary cross-entropy of `sigmoid(logits)`, each class a question of its own.
+
+        loss = -w_k (pos_k q log sigmoid(z) + (1 - q) log sigmoid(-z))
+        q    = (1 - rate) y + rate / 2        convention "rate/2": Keras, torch-uncertainty
+        q    = (1 - rate) y + rate / K        convention "rate/K": timm
+
+    A rate of "rate/2" spreads it over yes and no, so a yes ends at 1 - rate/2. "rate/K" is what
+    labels smoothed over K classes give: negatives end at rate/K, and the sum over the classes of a
+    single label stays 1. mmpretrain's `eps` moves that much away from either answer: it is
+    `2 * eps` here.
+
+    Args:
+        logits: `(N, K)`, `(N, K, d1, ...)` or `(K,)`; half precision is computed in float32.
+        target: floating point of the logits' shape in [0, 1], many labels per sample; integer
+            labels `(N, d1, ...)`, of which each means a yes to one class and a no to the others; or
+            a `Target`, a mix for instance, whose dense rows are taken.
+        smoothing: a rate in [0, 1], or None.
+        convention: `"rate/2"` or `"rate/K"`.
+        weight: `(K,)` weights of the classes.
+        pos_weight: `(K,)` weights of the positive answers, > 1 for more recall.
+        ignore_index: label whose position is ignored; in floating point targets the value of the
+            entries that are.
+        reduction: `"mean"` over the entries that count (weights are not in the divisor, as in
+            torch), `"sum"`, or `"none"`.
+        normalizer: replaces the divisor of the mean; N gives the sum over classes and mean over
+            samples.
+        class_dim: the class dimension of the logits.
+
+    Returns:
+        A scalar, or the logits' shape for `reduction="none"`; float32, float64 for float64 logits.
+        Ignored entries have exactly 0 loss and 0 gradient; a batch of nothing else the mean 0.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: shapes do not fit, a rate, label or entry is out of range, or a smoothed target
+            would be smoothed again.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> logits = torch.tensor([[2.0, -1.0, 0.5]])
+        >>> st.binary_cross_entropy_with_logits(logits, torch.tensor([[1.0, 0.0, 1.0]]))
+        tensor(0.3048)
+        >>> st.binary_cross_entropy_with_logits(logits, torch.tensor([0]), smoothing=0.1)
+        tensor(0.5131)
+
+    References:
+        Wightman et al., "ResNet strikes back", 2021, for integer labels as yes and no.
+    """
+    check_reduction(reduction, normalizer)
+    view, q, counted = multilabel_rows(
+        logits,
+        target,
+        smoothing,
+        convention=convention,
+        class_dim=class_dim,
+        ignore_index=ignore_index,
+    )
+    check_weight(weight, view.shape[-1])
+    if pos_weight is not None:
+        check_weight(pos_weight, view.shape[-1])
+    losses = _entry_losses(torch.where(counted, view, 0).to(q.dtype), q, pos_weight)
+    if weight is not None:
+        losses = losses * weight.to(losses)
+    losses = torch.where(counted, losses, 0)
+    if reduction == "none":
+        return losses.movedim(-1, class_dim) if logits.dim() > 1 else losses
+    total = losses.sum()
+    if reduction == "sum":
+        return total
+    if normalizer is None:
+        return total / counted.sum().clamp(min=1)
+    divisor = normalizer.to(total) if isinstance(normalizer, Tensor) else normalizer
+    return total / (divisor.reshape(()) if isinstance(divisor, Tensor) else divisor)
+
+
+def _entry_losses(logits: Tensor, q: Tensor, pos_weight: Tensor | None) -> Tensor:
+    """Return the losses of finite or infinite logits; 0 mass meets no infinite loss."""
+    yes = q if pos_weight is None else q * pos_weight.to(q)
+    no = 1 - q
+    losses = torch.zeros_like(logits)
+    for mass, score in ((yes, logits), (no, -logits)):
+        safe = torch.where((mass == 0) & (score == -torch.inf), 0, score)
+        losses = losses - mass * functional.logsigmoid(safe)
+    return losses
+
+
+def multilabel_rows(
+    logits: Tensor,
+    target: Tensor | Target,
+    smoothing: AbstractSmoothing | float | None,
+    *,
+    class_dim: int,
+    ignore_index: int,
+    convention: Convention = "rate/2",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return class-last logits, smoothed entries in [0, 1], and which of them count.
+
+    See `binary_cross_entropy_with_logits` for the arguments; all three have one shape.
+    """
+    rate = _check_rate(smoothing, convention)
+    view = class_last(logits, class_dim)
+    num_classes = view.shape[-1]
+    if isinstance(target, Tensor) and target.is_floating_point():
+        q = class_last(target, class_dim) if target.dim() == logits.dim() else target
+        if q.shape != view.shape or q.device != view.device:
+            raise ValueError(
+                f"`target` must have the logits' shape (classes last: {tuple(view.shape)}) and "
+                f"device {view.device}, got {tuple(q.shape)} on {q.device}; labels must be integers"
+            )
+        counted = q != ignore_index
+        q = torch.where(counted, q, 0)
+        if checks.readable(q):
+            _check_entries(q, ignore_index)
+    else:
+        built = as_target(
+            view, target, class_dim=class_dim, ignore_index=ignore_index, validate=None
+        )
+        if rate is not None and built.smoothed:
+            raise ValueError(
+                "`target` is smoothed already and smoothing happens once; hand over the target as "
+                "given, or leave `smoothing` at None"
+            )
+        q = built.dense()
+        counted = (~built.ignored()).unsqueeze(-1).expand_as(q)
+    q = q.to(torch.promote_types(view.dtype, torch.float32))
+    if rate is not None:
+        q = (1 - rate) * q + rate / (2 if convention == "rate/2" else num_classes)
+    return view, q, counted
+
+
+def _check_rate(
+    smoothing: AbstractSmoothing | float | None, convention: Convention
+) -> float | None:
+    if convention not in ("rate/2", "rate/K"):
+        raise ValueError(f'`convention` must be "rate/2" or "rate/K", got {convention!r}')
+    if smoothing is None:
+        return None
+    if isinstance(smoothing, AbstractSmoothing):
+        raise TypeError(
+            "`smoothing` must be a rate in [0, 1] for yes-or-no targets, got "
+            f"{type(smoothing).__name__}; call the policy first and hand over its `Target`"
+        )
+    return checks.check_rate(smoothing, name="smoothing")
+
+
+def _check_entries(q: Tensor, ignore_index: int) -> None:
+    wrong = ~((q >= 0) & (q <= 1))
+    if bool(wrong.any()):
+        position = tuple(int(i) for i in wrong.nonzero()[0])
+        raise ValueError(
+            f"`target` must hold values in [0, 1], got {float(q[position]):.6g} at {position} "
+            f"(classes last); mark entries without an answer with `ignore_index` ({ignore_index})"
+        )
+
+
+@final
+class BCEWithLogitsLoss(nn.Module):
+    r"""Drop-in for `torch.nn.BCEWithLogitsLoss` with label smoothing and ignored entries.
+
+    See `binary_cross_entropy_with_logits` for the formula. In `.eval()` smoothing is off; a
+    `Target` that was smoothed before counts as given.
+
+    Args:
+        smoothing: a rate in [0, 1], or None.
+        convention: `"rate/2"` or `"rate/K"`.
+        weight: `(K,)` weights of the classes.
+        pos_weight: `(K,)` weights of the positive answers.
+        ignore_index: see `binary_cross_entropy_with_logits`.
+        reduction: see `binary_cross_entropy_with_logits`.
+        class_dim: see `binary_cross_entropy_with_logits`.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> criterion = st.BCEWithLogitsLoss(smoothing=0.1)
+        >>> logits, answers = torch.tensor([[2.0, -1.0]]), torch.tensor([[1.0, 0.0]])
+        >>> criterion(logits, answers)
+        tensor(0.2951)
+        >>> criterion.eval()(logits, answers)
+        tensor(0.2201)
+    """
+
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(
+        self,
+        smoothing: float | None = None,
+        *,
+        convention: Convention = "rate/2",
+        weight: Tensor | None = None,
+        pos_weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        class_dim: int = 1,
+    ) -> None:
+        super().__init__()
+        if isinstance(smoothing, Tensor):
+            raise TypeError("`smoothing` must be a rate, got a tensor; weights go into `weight=`")
+        self.smoothing = _check_rate(smoothing, convention)
+        check_reduction(reduction, None)
+        self.convention: Convention = convention
+        self.register_buffer("weight", weight)
+        self.register_buffer("pos_weight", pos_weight)
+        self.ignore_index = ignore_index
+        self.reduction: Reduction = reduction
+        self.class_dim = class_dim
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor | Target,
+        *,
+        normalizer: Tensor | float | None = None,
+    ) -> Tensor:
+        """Return the loss; the arguments are those of `binary_cross_entropy_with_logits`."""
+        if not self.training and isinstance(target, Target):
+            target = target.given
+        return binary_cross_entropy_with_logits(
+            logits,
+            target,
+            smoothing=self.smoothing if self.training else None,
+            convention=self.convention,
+            weight=self.weight,
+            pos_weight=self.pos_weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            normalizer=normalizer,
+            class_dim=self.class_dim,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments for `repr`."""
+        return (
+            f"smoothing={self.smoothing}, convention={self.convention!r}, "
+            f"reduction={self.reduction!r}"
+        )

@@ -1,0 +1,312 @@
+"""Dice loss for segmentation, minimised at the soft target."""
+
+from typing import Any, Literal, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from softtargets import checks
+from softtargets.losses.arguments import check_weight
+from softtargets.losses.binary import multilabel_rows
+from softtargets.losses.reduction import Reduction, check_reduction
+from softtargets.losses.smoothed import check_smoothing, smoothed_target
+from softtargets.smoothing.base import AbstractSmoothing
+from softtargets.target import Target
+
+Form = Literal["squared", "intersection"]
+Activation = Literal["softmax", "sigmoid"]
+Per = Literal["image", "batch"]
+
+# Beyond this many elements the sums are formed some images at a time, and formed again in the
+# backward pass.
+_BLOCK = 2**22
+
+
+class _Settings(NamedTuple):
+    form: Form
+    activation: Activation
+    per: Per
+    epsilon: float
+
+
+def dice_loss(
+    logits: Tensor,
+    target: Tensor | Target,
+    *,
+    smoothing: AbstractSmoothing | float | None = None,
+    form: Form = "squared",
+    activation: Activation = "softmax",
+    per: Per = "image",
+    weight: Tensor | None = None,
+    epsilon: float = 1e-5,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    class_dim: int = 1,
+) -> Tensor:
+    r"""Return one minus the Dice coefficient of prediction and target, averaged over classes.
+
+        squared:       dice_k = (2 sum_i pq + epsilon) / (sum_i p^2 + sum_i q^2 + epsilon)
+        intersection:  dice_k = (2 sum_i min(p, q) + epsilon) / (sum_i p + sum_i q + epsilon)
+        loss = sum_k w_k (1 - dice_k) / sum_k w_k          i: the counted pixels, class k
+
+    Both are 0 at p = q and nowhere else, for any soft target, and both are one minus the usual Dice
+    coefficient where prediction and target are hard. The widespread
+    `2 sum p q / (sum p + sum q)` is not: where a class has the same soft target in every pixel,
+    it grows with p whatever that target is, and 0.5 is driven to 1.
+    `"squared"` has a gradient that fades towards the target; `"intersection"` has the slope of an
+    absolute error up to it and equals that widespread form for hard labels.
+
+    With cross-entropy: `st.cross_entropy(z, y, smoothing=0.1) + st.dice_loss(z, y, smoothing=0.1)`.
+
+    Args:
+        logits: `(N, K, d1, ...)`, any float dtype; half precision is computed in float32. Classes
+            of logit `-inf` have probability 0.
+        target: integer labels `(N, d1, ...)`, probabilities of the logits' shape, or a `Target`.
+        smoothing: a rate in [0, 1], a policy, or None.
+        form: `"squared"` or `"intersection"`.
+        activation: `"softmax"`, or `"sigmoid"` for a score of its own per class. Probabilities are
+            then taken entry by entry, a pixel of zeros alone is counted, entries equal to
+            `ignore_index` are not, and smoothing is that of `binary_cross_entropy_with_logits`.
+        per: `"image"` forms the sums of each image, so that the loss does not depend on the batch
+            an image is in; `"batch"` those of the whole batch.
+        weight: `(K,)` class weights, >= 0; 0 leaves a class out, the background for instance.
+        epsilon: >= 0. A class absent from target and prediction has the loss 0, also with 0.
+        ignore_index: label whose pixels take no part in any sum.
+        reduction: over images: `"mean"` over those with a counted pixel, `"sum"`, or `"none"`.
+        class_dim: the class dimension of the logits.
+
+    Returns:
+        A scalar, or `(N,)` for `reduction="none"`; float32, float64 for float64 logits.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: shapes do not fit, an option is unknown or has no use, or a smoothed target
+            would be smoothed again.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> labels = torch.tensor([[[0, 0], [1, 1]]])
+        >>> logits = 9 * torch.nn.functional.one_hot(labels, 2).movedim(-1, 1).float()
+        >>> st.dice_loss(logits, labels).item() < 1e-6, st.dice_loss(-logits, labels).item() > 0.999
+        (True, True)
+
+    References:
+        Milletari et al., "V-Net", 2016, for the squared form. Wang et al., "Dice Semimetric Losses:
+        Optimizing the Dice Score with Soft Labels", 2023, for the other.
+    """
+    check_reduction(reduction, None)
+    settings = _checked(form, activation, per, epsilon, reduction)
+    view, rows = _rows(logits, target, smoothing, activation, class_dim, ignore_index)
+    check_weight(weight, view.shape[-1])
+    if view.dim() < 3 and per == "image":
+        raise ValueError(
+            f"`logits` must have shape (N, K, d1, ...), got {tuple(logits.shape)}; for samples "
+            'without pixels pass `per="batch"`'
+        )
+    return _reduced(_class_sums(view, rows, settings), weight, reduction, settings)
+
+
+def _checked(
+    form: Form, activation: Activation, per: Per, epsilon: float, reduction: Reduction
+) -> _Settings:
+    choices = {
+        "form": (form, ("squared", "intersection")),
+        "activation": (activation, ("softmax", "sigmoid")),
+        "per": (per, ("image", "batch")),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise ValueError(f"`{name}` must be one of {allowed}, got {value!r}")
+    if reduction == "none" and per == "batch":
+        raise ValueError(
+            '`reduction="none"` gives one value per image, of which `per="batch"` has none; use '
+            '`reduction="mean"` or `per="image"`'
+        )
+    return _Settings(form, activation, per, checks.check_fraction(epsilon, "epsilon", 0, torch.inf))
+
+
+def _rows(
+    logits: Tensor,
+    target: Tensor | Target,
+    smoothing: AbstractSmoothing | float | None,
+    activation: Activation,
+    class_dim: int,
+    ignore_index: int,
+) -> tuple[Tensor, Target | Tensor]:
+    """Return class-last logits and a target, or yes-or-no rows with NaN for what is left out."""
+    if _is_multilabel(target, activation):
+        view, values, counted = multilabel_rows(
+            logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
+        )
+        return view, torch.where(counted, values, torch.nan)
+    check_smoothing(smoothing)
+    return smoothed_target(
+        logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
+    )
+
+
+def _is_multilabel(target: object, activation: Activation) -> bool:
+    floating = isinstance(target, Tensor) and target.is_floating_point()
+    return activation == "sigmoid" and floating
+
+
+def _class_sums(logits: Tensor, target: Target | Tensor, settings: _Settings) -> Tensor:
+    """Return `(N, 4, K)`: overlap, size of p, size of q, number of counted pixels."""
+    plain = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    if plain or logits.numel() <= _BLOCK:
+        return _block_sums(logits, target, settings)
+    # Images are split and not sliced: the gradients of slices would each be of the full size.
+    images = max(_BLOCK // max(logits[0].numel(), 1), 1)
+    sums = []
+    for i, part in enumerate(torch.split(logits, images)):
+        targets = target[i * images : (i + 1) * images]
+        checkpointed = checkpoint(
+            _block_sums, part, targets, settings, use_reentrant=False, preserve_rng_state=False
+        )
+        sums.append(checkpointed)
+    return torch.cat(sums)
+
+
+def _block_sums(logits: Tensor, target: Target | Tensor, settings: _Settings) -> Tensor:
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    softmax = settings.activation == "softmax"
+    if isinstance(target, Target):
+        alive = logits != -torch.inf
+        counted = ~target.ignored().unsqueeze(-1)
+        if softmax:
+            counted = counted & alive.any(-1, keepdim=True)
+        q = target.dense(alive if softmax else None)
+    else:
+        q, counted = target, ~target.isnan()
+    # What does not count may hold anything; zeros keep NaN out of its gradient.
+    logits = torch.where(counted, logits, 0)
+    p = torch.softmax(logits, -1) if softmax else torch.sigmoid(logits)
+    p, q = torch.where(counted, p, 0), torch.where(counted, q, 0).to(p.dtype)
+    if settings.form == "squared":
+        parts = [p * q, p.square(), q.square()]
+    else:
+        parts = [torch.minimum(p, q), p, q]
+    pixels = tuple(range(1, p.dim() - 1))
+    parts.append(counted.expand_as(p).to(p.dtype))
+    return torch.stack([part.sum(pixels) if pixels else part for part in parts], 1)
+
+
+def _reduced(
+    sums: Tensor, weight: Tensor | None, reduction: Reduction, settings: _Settings
+) -> Tensor:
+    if settings.per == "batch":
+        sums = sums.sum(0, keepdim=True)
+    overlap, predicted, wanted, pixels = sums.unbind(1)
+    size = predicted + wanted
+    empty = (size == 0) & (settings.epsilon == 0)
+    dice = (2 * overlap + settings.epsilon) / torch.where(empty, 1, size + settings.epsilon)
+    losses = torch.where(empty, 0, 1 - dice)
+    if weight is None:
+        each = losses.mean(-1)
+    else:
+        weight = weight.to(losses)
+        if checks.readable(weight) and not weight.sum() > 0:
+            raise ValueError(
+                f"`weight` must have a sum > 0, got {float(weight.sum())}; it is the divisor of "
+                "the mean over classes"
+            )
+        each = (losses * weight).sum(-1) / weight.sum()
+    counted = pixels.sum(-1) > 0
+    each = torch.where(counted, each, 0)
+    if reduction == "none":
+        return each
+    total = each.sum()
+    return total if reduction == "sum" else total / counted.sum().clamp(min=1)
+
+
+@final
+class DiceLoss(nn.Module):
+    r"""Dice loss as a module; see `dice_loss`, which has the formula and every argument.
+
+    In `.eval()` smoothing is off, so validation losses can be compared between methods.
+
+    Args:
+        smoothing: a rate in [0, 1], a policy, or None.
+        form: see `dice_loss`.
+        activation: see `dice_loss`.
+        per: see `dice_loss`.
+        weight: `(K,)` class weights.
+        epsilon: see `dice_loss`.
+        ignore_index: see `dice_loss`.
+        reduction: see `dice_loss`.
+        class_dim: see `dice_loss`.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> criterion = st.DiceLoss(smoothing=0.1)
+        >>> logits, labels = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]])
+        >>> criterion(logits, labels)
+        tensor(0.2883)
+        >>> criterion.eval()(logits, labels)
+        tensor(0.3333)
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        smoothing: AbstractSmoothing | float | None = None,
+        *,
+        form: Form = "squared",
+        activation: Activation = "softmax",
+        per: Per = "image",
+        weight: Tensor | None = None,
+        epsilon: float = 1e-5,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        class_dim: int = 1,
+    ) -> None:
+        super().__init__()
+        check_smoothing(smoothing)
+        check_reduction(reduction, None)
+        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        self.settings = _checked(form, activation, per, epsilon, reduction)
+        self.smoothing = smoothing
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+        self.reduction: Reduction = reduction
+        self.class_dim = class_dim
+
+    def forward(self, logits: Tensor, target: Tensor | Target, **context: Any) -> Tensor:
+        """Return the loss.
+
+        Args:
+            logits: see `dice_loss`.
+            target: see `dice_loss`.
+            **context: `teacher_logits`, `inputs` and `index`, for a policy that needs them.
+        """
+        smoothing, class_dim = self.smoothing, self.class_dim
+        built = isinstance(target, Target) or isinstance(smoothing, AbstractSmoothing)
+        if built and not _is_multilabel(target, self.settings.activation):
+            logits, target = smoothed_target(
+                logits,
+                target,
+                smoothing,
+                class_dim=class_dim,
+                ignore_index=self.ignore_index,
+                training=self.training,
+                **context,
+            )
+            smoothing, class_dim = None, -1
+        return dice_loss(
+            logits,
+            target,
+            smoothing=smoothing if self.training else None,
+            **self.settings._asdict(),
+            weight=self.weight,
+            ignore_index=-100 if isinstance(target, Target) else self.ignore_index,
+            reduction=self.reduction,
+            class_dim=class_dim,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments for `repr`."""
+        form, activation, per, epsilon = self.settings
+        rate = f"smoothing={self.smoothing:g}, " if isinstance(self.smoothing, float | int) else ""
+        return f"{rate}form={form!r}, activation={activation!r}, per={per!r}, epsilon={epsilon:g}"

@@ -1,0 +1,308 @@
+"""Knowledge distillation: labels, smoothed or not, and a teacher's distribution."""
+
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from softtargets import checks
+from softtargets.batching import blocks
+from softtargets.engine import LossOptions, example_losses
+from softtargets.losses.arguments import class_last
+from softtargets.losses.reduction import Reduction, check_reduction, reduce
+from softtargets.losses.smoothed import check_smoothing, smoothed_target
+from softtargets.smoothing.base import AbstractSmoothing
+from softtargets.target import Target
+
+_BLOCK = 2**22
+
+
+def distillation_loss(
+    logits: Tensor,
+    target: Tensor | Target,
+    teacher_logits: Tensor | Target,
+    *,
+    temperature: float = 1.0,
+    hard_weight: float = 0.1,
+    smoothing: AbstractSmoothing | float | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    class_dim: int = 1,
+    normalizer: Tensor | float | None = None,
+) -> Tensor:
+    r"""Return the distillation loss, a share of hard cross-entropy and one of divergence.
+
+        loss = hard_weight CE(q, p(1)) + (1 - hard_weight) T^2 KL(p^t(T) || p(T))
+
+    with `p(T) = softmax(z / T)` of the student, `p^t(T)` of the teacher, q the labels, smoothed by
+    `smoothing`. The divergence is 0 where the student equals the teacher; the cross-entropy
+    `H(p^t, p)` that papers write has the same gradient and is larger by the teacher's entropy.
+    `T^2` keeps the size of the gradient when the temperature changes.
+
+    A teacher trained with label smoothing wants `temperature=1`: a higher one flattens what
+    smoothing has flattened already, and cost almost three points of accuracy where it was tried.
+    `teacher_smoothing_rate` tells how smooth a teacher is.
+
+    Args:
+        logits: the student's, `(N, K)`, `(N, K, d1, ...)` or `(K,)`, any float dtype; half
+            precision is computed in float32.
+        target: integer labels, probabilities or a `Target`, as for `cross_entropy`. Positions it
+            ignores count in neither term.
+        teacher_logits: of the logits' shape, taken without gradient; or a `Target`, which is
+            p^t(T) as it stands: the top-k of a teacher by `Target.from_top_k`, for instance.
+            Classes masked by a student's logit of `-inf` get none of the teacher's logits' mass.
+        temperature: T > 0.
+        hard_weight: in [0, 1].
+        smoothing: of the labels: a rate in [0, 1], a policy, or None.
+        ignore_index: label that is ignored.
+        reduction: `"mean"` over the mass of the labels, `"sum"` or `"none"`.
+        class_dim: the class dimension of the logits.
+        normalizer: replaces the divisor of the mean.
+
+    Returns:
+        A scalar, or `(N, d1, ...)` for `reduction="none"`; float32, float64 for float64 logits.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: shapes do not fit, a number is out of range, the teacher's logits hold NaN or
+            inf, or a teacher that is a `Target` requires a gradient.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> logits, teacher = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[3.0, 1.0, 0.0]])
+        >>> st.distillation_loss(logits, torch.tensor([0]), teacher, temperature=2.0)
+        tensor(0.3221)
+        >>> st.distillation_loss(teacher, torch.tensor([0]), teacher, hard_weight=0.0).abs() < 1e-6
+        tensor(True)
+
+    References:
+        Hinton et al., "Distilling the Knowledge in a Neural Network", 2015.
+        Mueller et al., "When Does Label Smoothing Help?", 2019, for smoothed teachers.
+    """
+    check_reduction(reduction, normalizer)
+    temperature = checks.check_positive(temperature, "temperature")
+    hard_weight = checks.check_fraction(hard_weight, "hard_weight")
+    check_smoothing(smoothing)
+    view, built = smoothed_target(
+        logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
+    )
+    given = built.given
+    teacher, entropies = _as_teacher(view, teacher_logits, given, temperature, class_dim)
+    options = LossOptions()
+    hard, partition = example_losses(view, built, options=options)
+    cold = view.to(torch.promote_types(view.dtype, torch.float32)) / temperature
+    soft = example_losses(cold, teacher, options=options).losses
+    divergence = torch.where(partition == -torch.inf, 0, soft - entropies.to(soft.dtype))
+    losses = hard_weight * hard + (1 - hard_weight) * temperature**2 * divergence
+    living = partition != -torch.inf
+    return reduce(losses, given.mass(), living, given.ignored, reduction, normalizer)
+
+
+def _as_teacher(
+    logits: Tensor,
+    teacher: Tensor | Target,
+    given: Target,
+    temperature: float,
+    class_dim: int,
+) -> tuple[Target, Tensor]:
+    """Return the teacher's distribution with the labels' mass, and as much of its entropy."""
+    expected = (*given.batch_shape, given.num_classes)
+    if isinstance(teacher, Target):
+        if (*teacher.batch_shape, teacher.num_classes) != expected:
+            raise ValueError(
+                f"`teacher_logits` must be a target of batch shape {expected[:-1]} and "
+                f"{expected[-1]} classes, got {tuple(teacher.batch_shape)} and "
+                f"{teacher.num_classes}"
+            )
+        if teacher.requires_grad:
+            raise ValueError(
+                "`teacher_logits` must not require a gradient, a teacher is taken as given; "
+                "detach what the `Target` is made of"
+            )
+        scaled = teacher.to(given.dtype).__mul__(given.mass())
+        return scaled, _entropies(scaled, given.mass())
+    view = class_last(teacher, class_dim).detach()
+    if view.shape != expected:
+        raise ValueError(
+            f"`teacher_logits` must have the student's shape, {expected} with classes last, got "
+            f"{tuple(view.shape)}; check `class_dim` and the teacher's number of classes"
+        )
+    used = ~given.ignored().unsqueeze(-1)
+    view = torch.where(used, view.to(given.device, given.dtype), 0)
+    if checks.readable(view) and not bool(view.logsumexp(-1).isfinite().all()):
+        raise ValueError(
+            "`teacher_logits` must hold no NaN or inf and no row of -inf alone; check the teacher "
+            "on this batch before training with it"
+        )
+    view = view.masked_fill((logits.detach() == -torch.inf) & used, -torch.inf)
+    # A teacher left without a class says nothing: its row is even and meets no living student.
+    view = torch.where((view == -torch.inf).all(-1, keepdim=True), 0, view)
+    probs = torch.softmax(view / temperature, -1)
+    # By name: torch.compile takes `target * tensor` for an operation of its own.
+    scaled = Target.from_probs(probs).__mul__(given.mass())
+    return scaled, given.mass() * torch.special.entr(probs).sum(-1)
+
+
+def _entropies(teacher: Target, mass: Tensor) -> Tensor:
+    """Return `-sum_k m p_k log p_k` for rows `m p` of the given mass, in blocks."""
+    shape = torch.Size((*teacher.batch_shape, teacher.num_classes))
+    result = torch.zeros_like(mass)
+    with torch.no_grad():
+        for key in blocks(shape, _BLOCK):
+            part, m = (teacher[key], mass[key]) if key else (teacher, mass)
+            rows = part.dense()
+            safe = torch.where(m == 0, 1, m).unsqueeze(-1)
+            result[key] = m * torch.special.entr((rows / safe).clamp(min=0)).sum(-1)
+    return result
+
+
+def teacher_smoothing_rate(
+    teacher_logits: Tensor, labels: Tensor, *, temperature: float = 1.0, class_dim: int = 1
+) -> Tensor:
+    r"""Return the mean label smoothing that a teacher's distributions amount to.
+
+        gamma = mean_n sum_k (1 - y_nk) p^t_nk(T) K / (K - 1)
+
+    It is `rate` for a teacher whose rows are labels smoothed uniformly with `rate`, 1 for one that
+    says nothing. Against gamma, students of teachers at several temperatures and students of
+    smoothed labels can be compared.
+
+    Args:
+        teacher_logits: `(N, K)` or `(N, K, d1, ...)`.
+        labels: integers `(N, d1, ...)`; -100 is ignored.
+        temperature: T > 0.
+        class_dim: the class dimension of the logits.
+
+    Returns:
+        A scalar in float32, float64 for float64 logits; 0 if every label is ignored.
+
+    Raises:
+        TypeError: a dtype is wrong.
+        ValueError: shapes do not fit, or there is one class only.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> rows = st.Target.from_labels(torch.tensor([0, 2]), 4).smooth(0.3).dense()
+        >>> st.teacher_smoothing_rate(rows.log(), torch.tensor([0, 2]))
+        tensor(0.3000)
+
+    References:
+        Mueller et al., "When Does Label Smoothing Help?", 2019, section 4.
+    """
+    temperature = checks.check_positive(temperature, "temperature")
+    view, target = smoothed_target(
+        teacher_logits, labels, None, class_dim=class_dim, ignore_index=-100
+    )
+    checks.check_two_classes(target.num_classes, "`teacher_smoothing_rate`")
+    used = ~target.ignored()
+    scores = torch.where(used.unsqueeze(-1), view.to(target.dtype), 0) / temperature
+    moved = target.mass() - target.dot(torch.softmax(scores, -1))
+    count = used.sum().clamp(min=1)
+    return moved.sum() / count * target.num_classes / (target.num_classes - 1)
+
+
+@final
+class DistillationLoss(nn.Module):
+    r"""Distillation as a module; see `distillation_loss`, which has the formula.
+
+    In `.eval()` it reports the NLL of the labels and needs no teacher, so validation losses can be
+    compared between methods.
+
+    Args:
+        temperature: T > 0; 1 for a teacher trained with label smoothing.
+        hard_weight: share of the labels, in [0, 1].
+        smoothing: of the labels: a rate in [0, 1], a policy, or None.
+        ignore_index: see `distillation_loss`.
+        reduction: see `distillation_loss`.
+        class_dim: see `distillation_loss`.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> criterion = st.DistillationLoss(temperature=2.0, hard_weight=0.1)
+        >>> logits, teacher = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[3.0, 1.0, 0.0]])
+        >>> criterion(logits, torch.tensor([0]), teacher_logits=teacher)
+        tensor(0.3221)
+        >>> criterion.eval()(logits, torch.tensor([0]))
+        tensor(0.5514)
+    """
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        hard_weight: float = 0.1,
+        *,
+        smoothing: AbstractSmoothing | float | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        class_dim: int = 1,
+    ) -> None:
+        super().__init__()
+        self.temperature = checks.check_positive(temperature, "temperature")
+        self.hard_weight = checks.check_fraction(hard_weight, "hard_weight")
+        check_smoothing(smoothing)
+        check_reduction(reduction, None)
+        self.smoothing = smoothing
+        self.ignore_index = ignore_index
+        self.reduction: Reduction = reduction
+        self.class_dim = class_dim
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor | Target,
+        *,
+        teacher_logits: Tensor | Target | None = None,
+        inputs: Any = None,
+        index: Tensor | None = None,
+        normalizer: Tensor | float | None = None,
+    ) -> Tensor:
+        """Return the loss.
+
+        Args:
+            logits: see `distillation_loss`.
+            target: see `distillation_loss`.
+            teacher_logits: see `distillation_loss`; logits are handed to the policy too.
+            inputs: for a policy with a teacher of its own.
+            index: for a policy that needs it.
+            normalizer: see `distillation_loss`.
+        """
+        shared = isinstance(teacher_logits, Tensor) and inputs is None
+        view, built = smoothed_target(
+            logits,
+            target,
+            self.smoothing,
+            class_dim=self.class_dim,
+            ignore_index=self.ignore_index,
+            training=self.training,
+            teacher_logits=teacher_logits if shared else None,
+            inputs=inputs,
+            index=index,
+        )
+        if not self.training:
+            losses, partition = example_losses(view, built, options=LossOptions())
+            living = partition != -torch.inf
+            return reduce(losses, built.mass(), living, built.ignored, self.reduction, normalizer)
+        if teacher_logits is None:
+            raise TypeError(
+                "DistillationLoss needs the teacher on this batch: give `teacher_logits=`, its "
+                "logits or a `Target` of its probabilities; `.eval()` needs none"
+            )
+        if isinstance(teacher_logits, Tensor):
+            teacher_logits = class_last(teacher_logits, self.class_dim)
+        return distillation_loss(
+            view,
+            built,
+            teacher_logits,
+            temperature=self.temperature,
+            hard_weight=self.hard_weight,
+            reduction=self.reduction,
+            class_dim=-1,
+            normalizer=normalizer,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments for `repr`."""
+        return (
+            f"temperature={self.temperature:g}, hard_weight={self.hard_weight:g}, "
+            f"reduction={self.reduction!r}"
+        )

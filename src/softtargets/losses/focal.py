@@ -1,0 +1,197 @@
+"""Focal loss, the baseline that calibration papers compare with."""
+
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from softtargets import checks
+from softtargets.losses.arguments import check_weight
+from softtargets.losses.reduction import Reduction, check_reduction, reduce
+from softtargets.losses.smoothed import check_smoothing, smoothed_target
+from softtargets.smoothing.base import AbstractSmoothing
+from softtargets.target import Target
+
+Gamma = float | Literal["flsd-53"]
+
+
+def focal_loss(
+    logits: Tensor,
+    target: Tensor | Target,
+    *,
+    gamma: Gamma = 3.0,
+    smoothing: AbstractSmoothing | float | None = None,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    class_dim: int = 1,
+    normalizer: Tensor | float | None = None,
+) -> Tensor:
+    r"""Return the focal loss against any target.
+
+        loss_n = -sum_k w_k q_nk (1 - p_nk)^gamma log p_nk        p = softmax(z)
+
+    For a label it is `-(1 - p_y)^gamma log p_y`; with `gamma=0` it is `cross_entropy`. Against a
+    soft target it is not minimal at p = q, unlike the cross-entropy.
+
+    Args:
+        logits: `(N, K)`, `(N, K, d1, ...)` or `(K,)`, any float dtype; half precision is computed
+            in float32. Classes of logit `-inf` take no part.
+        target: integer labels, probabilities or a `Target`, as for `cross_entropy`.
+        gamma: >= 0; or `"flsd-53"`, per class and without gradient 5 where its probability is
+            below 0.2, else 3.
+        smoothing: a rate in [0, 1], a policy, or None.
+        weight: `(K,)` class weights.
+        ignore_index: label that is ignored.
+        reduction: `"mean"` over the weighted mass of the target before smoothing, `"sum"` or
+            `"none"`.
+        class_dim: the class dimension of the logits.
+        normalizer: replaces the divisor of the mean.
+
+    Returns:
+        A scalar, or `(N, d1, ...)` for `reduction="none"`; float32, float64 for float64 logits.
+
+    Raises:
+        TypeError: an argument is of the wrong kind or dtype.
+        ValueError: shapes do not fit, or a number is out of range.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> logits, labels = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
+        >>> st.focal_loss(logits, labels, gamma=0.0)
+        tensor(0.2395)
+        >>> st.focal_loss(logits, labels)
+        tensor(0.0023)
+
+    References:
+        Lin et al., "Focal Loss for Dense Object Detection", 2017. Mukhoti et al., "Calibrating Deep
+        Neural Networks using Focal Loss", 2020, for gamma = 3 and FLSD-53.
+    """
+    check_reduction(reduction, normalizer)
+    gamma = _check_gamma(gamma)
+    check_smoothing(smoothing)
+    view, built = smoothed_target(
+        logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
+    )
+    check_weight(weight, view.shape[-1])
+    given = built.given
+    wide = view.to(torch.promote_types(view.dtype, torch.float32))
+    if weight is not None:
+        weight = weight.to(wide)
+    alive = wide != -torch.inf
+    living = alive.any(-1)
+    counted = living & ~built.ignored()
+    # Rows that do not count may hold anything; zeros keep NaN out of their gradient.
+    log_probs = torch.log_softmax(torch.where(counted.unsqueeze(-1), wide, 0), -1)
+    dead = ~alive & counted.unsqueeze(-1)
+    # A factor of 1 for log 0 = -inf; beside no mass the target does not read it.
+    values = _factor(log_probs.masked_fill(dead, 0), gamma) * log_probs.masked_fill(dead, 0)
+    losses = -built.dot(values.masked_fill(dead, -torch.inf), weight, ~dead)
+    losses = torch.where(counted, losses, 0).to(wide.dtype)
+    return reduce(losses, given.mass(weight), living, given.ignored, reduction, normalizer)
+
+
+def _factor(log_probs: Tensor, gamma: Gamma) -> Tensor:
+    """Return (1 - p)^gamma; where p rounds to 1 its slope is that of the smallest number."""
+    rest = -torch.expm1(log_probs)
+    if gamma == "flsd-53":
+        power = torch.where(log_probs.detach().exp() < 0.2, 5.0, 3.0)
+        return rest.pow(power)
+    assert not isinstance(gamma, str)
+    return rest.clamp(min=torch.finfo(rest.dtype).tiny).pow(gamma)
+
+
+def _check_gamma(gamma: Gamma) -> Gamma:
+    if isinstance(gamma, str):
+        if gamma != "flsd-53":
+            raise ValueError(f'`gamma` must be a number or "flsd-53", got {gamma!r}')
+        return gamma
+    return checks.check_fraction(gamma, "gamma", 0.0, float("inf"))
+
+
+@final
+class FocalLoss(nn.Module):
+    r"""Focal loss as a module; see `focal_loss`, which has the formula.
+
+    In `.eval()` smoothing and gamma are off: it reports the NLL (class weights stay), so validation
+    losses can be compared between methods.
+
+    Args:
+        gamma: see `focal_loss`.
+        smoothing: a rate in [0, 1], a policy, or None.
+        weight: `(K,)` class weights.
+        ignore_index: see `focal_loss`.
+        reduction: see `focal_loss`.
+        class_dim: see `focal_loss`.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> criterion = st.FocalLoss(gamma=3)
+        >>> logits, labels = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
+        >>> criterion(logits, labels)
+        tensor(0.0023)
+        >>> criterion.eval()(logits, labels)
+        tensor(0.2395)
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        gamma: Gamma = 3.0,
+        *,
+        smoothing: AbstractSmoothing | float | None = None,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        class_dim: int = 1,
+    ) -> None:
+        super().__init__()
+        self.gamma = _check_gamma(gamma)
+        check_smoothing(smoothing)
+        check_reduction(reduction, None)
+        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        self.smoothing = smoothing
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+        self.reduction: Reduction = reduction
+        self.class_dim = class_dim
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor | Target,
+        *,
+        normalizer: Tensor | float | None = None,
+        **context: Any,
+    ) -> Tensor:
+        """Return the loss.
+
+        Args:
+            logits: see `focal_loss`.
+            target: see `focal_loss`.
+            normalizer: see `focal_loss`.
+            **context: `teacher_logits`, `inputs` and `index`, for a policy that needs them.
+        """
+        view, built = smoothed_target(
+            logits,
+            target,
+            self.smoothing,
+            class_dim=self.class_dim,
+            ignore_index=self.ignore_index,
+            training=self.training,
+            **context,
+        )
+        return focal_loss(
+            view,
+            built,
+            gamma=self.gamma if self.training else 0.0,
+            weight=self.weight,
+            reduction=self.reduction,
+            class_dim=-1,
+            normalizer=normalizer,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments for `repr`."""
+        return f"gamma={self.gamma}, reduction={self.reduction!r}"

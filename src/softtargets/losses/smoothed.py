@@ -1,0 +1,53 @@
+"""The steps the heads share: layout, target and smoothing, from a function or from a module."""
+
+from typing import Any
+
+from torch import Tensor
+
+from softtargets import checks
+from softtargets.losses.arguments import as_target, class_last
+from softtargets.smoothing.base import AbstractSmoothing, apply_smoothing, check_smoothing_type
+from softtargets.target import Target
+
+
+def check_smoothing(smoothing: AbstractSmoothing | float | None) -> None:
+    """Raise unless `smoothing` is None, a policy or a rate in [0, 1]."""
+    check_smoothing_type(smoothing)
+    if isinstance(smoothing, int | float):
+        checks.check_rate(smoothing)
+
+
+def smoothed_target(
+    logits: Tensor,
+    target: Tensor | Target,
+    smoothing: AbstractSmoothing | float | None,
+    *,
+    class_dim: int,
+    ignore_index: int,
+    training: bool = True,
+    validate: bool | None = None,
+    **context: Any,
+) -> tuple[Tensor, Target]:
+    """Return the logits with classes last and the target to meet them.
+
+    Args:
+        logits: in the caller's layout.
+        target: labels, probabilities or a `Target`.
+        smoothing: a rate, a policy or None.
+        class_dim: see `cross_entropy`.
+        ignore_index: see `cross_entropy`.
+        training: if False the target is the one before any smoothing.
+        validate: see `LossOptions`.
+        **context: `teacher_logits` (in the caller's layout), `inputs`, `index`.
+    """
+    view = class_last(logits, class_dim)
+    if not training and isinstance(target, Target):
+        target = target.given
+    built = as_target(
+        view, target, class_dim=class_dim, ignore_index=ignore_index, validate=validate
+    )
+    if not training:
+        return view, built
+    if context.get("teacher_logits") is not None:
+        context["teacher_logits"] = class_last(context["teacher_logits"], class_dim)
+    return view, apply_smoothing(smoothing, built, view, **context)
