@@ -58,15 +58,15 @@ class AbstractClassTable(ABC):
         """Return the rows before the first epoch, for targets of `dtype`."""
 
     @abstractmethod
-    def fitted(self, rows: Rows, dtype: torch.dtype) -> Rows:
-        """Return rows whose mass is exact in `dtype`, also after a cast as `.half()`."""
+    def refitted(self, rows: Rows, dtype: torch.dtype) -> Rows | None:
+        """Return rows whose mass is exact in `dtype`, as after `.half()`; None where it is."""
 
     @abstractmethod
     def soft(self, rows: Rows, target: Target, logits: Tensor | None) -> Target:
         """Return `target` with each class replaced by its row.
 
         Args:
-            rows: as fitted to the target's dtype.
+            rows: refitted to the target's dtype.
             target: labels, mixed labels or rows of probabilities.
             logits: `(*batch, K)` or None; `-inf` marks masked classes.
         """
@@ -94,10 +94,10 @@ class DenseTable(AbstractClassTable):
         value = 1 / self._num_classes if self._initial == "uniform" else 0.0
         return (torch.full((self._num_classes, self._num_classes), value, dtype=dtype),)
 
-    def fitted(self, rows: Rows, dtype: torch.dtype) -> Rows:
+    def refitted(self, rows: Rows, dtype: torch.dtype) -> Rows | None:
         (matrix,) = rows
         if torch.promote_types(matrix.dtype, dtype) == matrix.dtype:
-            return rows
+            return None
         wide = matrix.to(dtype)
         total = wide.sum(-1, keepdim=True)
         return (wide / torch.where(total == 0, 1, total),)
@@ -146,11 +146,11 @@ class BFloat16Table(AbstractClassTable):
         matrix = rounded.repeat(self._num_classes, self._num_classes)
         return matrix, _rest(matrix).to(dtype)
 
-    def fitted(self, rows: Rows, dtype: torch.dtype) -> Rows:
+    def refitted(self, rows: Rows, dtype: torch.dtype) -> Rows | None:
         matrix, rest = rows
         wide = torch.promote_types(torch.promote_types(rest.dtype, dtype), torch.float32)
         if matrix.dtype == torch.bfloat16 and rest.dtype == wide:
-            return rows
+            return None
         matrix = matrix.to(torch.bfloat16)
         return matrix, _rest(matrix).to(wide)
 

@@ -223,12 +223,11 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         labels, single = single_labels(target)
         learning = self.training and torch.is_grad_enabled()
         self._check_logits(logits, target, learning)
-        rows = self._rows()
-        fitted = self._table.fitted(rows, target.dtype)
-        if fitted is not rows:
+        fitted = self._table.refitted(self._rows(), target.dtype)
+        if fitted is not None:
             self._set_rows(fitted)
         # The rows are replaced at the end of an epoch, so the target may keep a reference to them.
-        soft = self._table.soft(fitted, target, logits)
+        soft = self._table.soft(self._rows(), target, logits)
         made = (target * self.hard_weight + soft * self.soft_weight).smoothed_from(target)
         return made, partial(self._observe, labels, single) if learning else None
 

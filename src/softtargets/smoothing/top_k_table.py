@@ -38,8 +38,8 @@ class TopKTable(AbstractClassTable):
         weights = torch.zeros(self._num_classes, self.top_k, dtype=dtype)
         return torch.full_like(weights, -1, dtype=torch.int32), weights
 
-    def fitted(self, rows: Rows, dtype: torch.dtype) -> Rows:
-        return rows
+    def refitted(self, rows: Rows, dtype: torch.dtype) -> None:
+        return None
 
     def soft(self, rows: Rows, target: Target, logits: Tensor | None) -> Target:
         if target.others:
