@@ -29,14 +29,24 @@ class RowRules:
     min_count: int
     max_confidence: float
 
-    def changed(self, counts: Tensor, confidence: Tensor) -> Tensor:
-        """Return `(n)` bool for rows with these counts and these maxima."""
+    def changed(self, counts: Tensor, old: Tensor) -> Tensor:
+        """Return `(n)` bool for these counts and old rows `(n, K)`, or what is largest in them."""
         changed = counts >= self.min_count
-        return changed & (confidence <= self.max_confidence) if self.max_confidence < 1 else changed
+        return (
+            changed & (old.amax(-1) <= self.max_confidence) if self.max_confidence < 1 else changed
+        )
+
+    def mixed(self, old: Tensor, fresh: Tensor) -> Tensor:
+        """Return `momentum * old + (1 - momentum) * fresh`, row by row."""
+        if self.momentum == 0:
+            return fresh
+        kept = self.kept(old)
+        return kept * old + (1 - kept) * fresh
 
     def kept(self, old: Tensor) -> Tensor:
         """Return `(n, 1)`; a row of zeros holds nothing that momentum could keep."""
-        return self.momentum * (old != 0).any(-1, keepdim=True).to(old.dtype)
+        zeros = (old.amax(-1, keepdim=True) == 0) & (old.amin(-1, keepdim=True) == 0)
+        return torch.where(zeros, 0.0, self.momentum).to(old.dtype)
 
 
 class AbstractClassTable(ABC):
@@ -115,15 +125,14 @@ class DenseTable(AbstractClassTable):
         counts = self.sums.counts().to(matrix.device)
         for part in row_blocks(*matrix.shape):
             old = matrix[part].to(dtype)
-            changed = rules.changed(counts[part], old.amax(-1)).unsqueeze(-1)
-            mixed = _mixed(old, self.sums.total(part, old), rules.kept(old))
+            changed = rules.changed(counts[part], old).unsqueeze(-1)
+            mixed = rules.mixed(old, _normalised(self.sums.total(part, old)))
             new[part] = torch.where(changed, mixed, old)
         return (new,)
 
 
-def _mixed(old: Tensor, sums: Tensor, kept: Tensor) -> Tensor:
-    fresh = sums / sums.sum(-1, keepdim=True)
-    return kept * old + (1 - kept) * fresh
+def _normalised(sums: Tensor) -> Tensor:
+    return sums / sums.sum(-1, keepdim=True)
 
 
 @final
@@ -170,9 +179,9 @@ class BFloat16Table(AbstractClassTable):
         counts = self.sums.counts().to(matrix.device)
         for part in row_blocks(*matrix.shape):
             old = matrix[part].to(dtype) + rest[part].to(dtype).unsqueeze(-1) / self._num_classes
-            changed = rules.changed(counts[part], old.amax(-1))
-            mixed = _mixed(old, self.sums.total(part, old), rules.kept(old))
-            rounded = _rounded(mixed)
+            changed = rules.changed(counts[part], old)
+            fresh = _normalised(self.sums.total(part, old))
+            rounded = _rounded(rules.mixed(old, fresh))
             new[part] = torch.where(changed.unsqueeze(-1), rounded, matrix[part])
             new_rest[part] = torch.where(changed, _rest(rounded).to(dtype), rest[part].to(dtype))
         return new, new_rest

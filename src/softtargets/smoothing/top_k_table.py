@@ -106,8 +106,9 @@ class TopKTable(AbstractClassTable):
         return classes.clamp(min=0), torch.where(used, weights - each.unsqueeze(-1), 0), each
 
     def _confidence(self, rows: Rows) -> Tensor:
+        """Return the largest entry of each row, `(n, 1)`."""
         _, excess, each = self._split(rows, rows[1].dtype)
-        return excess.amax(-1).clamp(min=0) + each
+        return (excess.amax(-1).clamp(min=0) + each).unsqueeze(-1)
 
     def _mixed(self, old: Rows, fresh: Rows, rules: RowRules) -> Rows:
         """Return all classes of both rows with `kept * old + (1 - kept) * fresh`."""
