@@ -25,7 +25,7 @@ from softtargets.smoothing.class_tables import RowRules, Rows
 from softtargets.smoothing.observing import picked_rows
 from softtargets.smoothing.top_k_table import TopKTable
 
-VOCABULARY, CONTEXT, EPOCHS, BATCH, TOKENS = 8000, 3, 4, 1024, 160_000
+VOCABULARY, CONTEXT, EPOCHS, BATCH, TOKENS = 8000, 3, 3, 1024, 120_000
 ENTRIES, MULTIPLES = (8, 16, 32, 64), (1, 2, 4)
 RULES = RowRules(momentum=0.0, min_count=1, max_confidence=1.0)
 MEMORY = {
@@ -73,8 +73,7 @@ def exact_rows(matrix: Tensor, k: int) -> Rows:
 
 
 def distances(one: Tensor, other: Tensor, counts: Tensor) -> dict[str, float]:
-    each = (one - other).abs().sum(-1)[counts > 0].double()
-    share = counts[counts > 0].double()
+    each, share = (one - other).abs().sum(-1).double(), counts.double()
     return {
         "mean": round(float(each.mean()), 5),
         "mean over samples": round(float((each * share).sum() / share.sum()), 5),
@@ -95,6 +94,8 @@ def compare(
     target = st.Target.from_labels(labels, VOCABULARY)
     dense = float(st.cross_entropy(logits, 0.5 * target + 0.5 * target.map_classes(matrix)))
     results: dict[str, object] = {"loss with exact rows": round(dense, 5)}
+    learned = counts > 0
+    matrix, counts = matrix[learned], counts[learned]
     for k in ENTRIES:
         best = TopKTable(VOCABULARY, k, "uniform")
         cut = best.matrix(exact_rows(matrix, k))
@@ -103,7 +104,7 @@ def compare(
             table = TopKTable(VOCABULARY, k, "uniform", slots=multiple * k)
             table.sums = tables[multiple * k].sums
             rows = table.renewed(table.initial_rows(torch.float32), RULES)
-            got = table.matrix(rows)
+            got = table.matrix(tuple(part[learned] for part in rows))
             results[f"k = {k}, {multiple} k slots"] = {
                 "accumulation": distances(got, cut, counts),
                 "both": distances(got, matrix, counts),
