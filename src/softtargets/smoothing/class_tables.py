@@ -46,7 +46,7 @@ class RowRules:
     def kept(self, old: Tensor) -> Tensor:
         """Return `(n, 1)`; a row of zeros holds nothing that momentum could keep."""
         zeros = (old.amax(-1, keepdim=True) == 0) & (old.amin(-1, keepdim=True) == 0)
-        return torch.where(zeros, 0.0, self.momentum).to(old.dtype)
+        return self.momentum * (~zeros).to(old.dtype)
 
 
 class AbstractClassTable(ABC):
