@@ -127,7 +127,7 @@ def apply_smoothing(
 def watch_smoothing(
     smoothing: AbstractSmoothing | float | None, target: Target, logits: Tensor, **context: Any
 ) -> Smoothed:
-    """Return what `apply_smoothing` does, and the observer of a policy that learns from the loss."""
+    """Return what `apply_smoothing` does, and the observer of a policy that learns."""
     if isinstance(smoothing, AbstractSmoothing):
         smoothed, observer = smoothing.watching(target, logits, **context)
         return Smoothed(_marked(smoothing, smoothed), observer)

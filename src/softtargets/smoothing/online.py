@@ -1,10 +1,10 @@
 """Online label smoothing: soft labels from the model's own correct predictions."""
 
 import warnings
-from typing import Any, Literal, final
+from functools import partial
+from typing import Any, Literal, Protocol, final
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from softtargets import checks
@@ -14,10 +14,35 @@ from softtargets.smoothing.base import (
     check_not_smoothed,
     check_policy_classes,
 )
+from softtargets.smoothing.class_tables import (
+    AbstractClassTable,
+    BFloat16Table,
+    DenseTable,
+    RowRules,
+    Rows,
+)
+from softtargets.smoothing.observing import masked_rows, picked_rows, single_labels
+from softtargets.smoothing.top_k_table import TopKTable
 from softtargets.target import Target
-from softtargets.terms import DenseRows, Entries
 
 BLOCK_ELEMENTS = 1 << 22
+DEFAULT_TOP_K = 32
+
+Storage = Literal["dense", "bfloat16", "top_k"]
+
+
+class Observer(Protocol):
+    """Looks at the logits a loss is taken of, block by block, to learn from them."""
+
+    def __call__(self, key: tuple[slice, ...], block: Tensor, logsumexp: Tensor, /) -> None:
+        """Look at one block.
+
+        Args:
+            key: slices that select the block's batch positions; `()` for all.
+            block: `(*chunk, K)` float32 or float64, classes last, `-inf` where masked.
+            logsumexp: `(*chunk)`, `-inf` for rows without a living class; anything for rows
+                that are ignored.
+        """
 
 
 @final
@@ -32,12 +57,26 @@ class OnlineLabelSmoothing(AbstractSmoothing):
     It learns only while in training mode *and* gradients are enabled, and only from
     samples with a single label; mixed labels take the mixture of their rows.
 
-    Matrix and sums take `3 K^2` numbers: 12 MB for 1,000 classes, 12 GB for 32,000.
-
-    The state (matrix, running sums, epoch count) is in `state_dict()`, exactly, also in the
+    The state (rows, running sums, epoch count) is in `state_dict()`, exactly, also in the
     middle of an epoch: save the criterion with the model. With several processes `end_epoch()`
     adds up the sums of all ranks, and so does `sync()`, to be called before a checkpoint; both
     are collective.
+
+    `storage` says how rows and running sums are kept; sums of several ranks are kept once more
+    after `sync()`:
+
+    - `"dense"`: float32, `8 K^2` bytes and `4 K^2` more while an epoch ends. 12 MB for 1,000
+      classes.
+    - `"bfloat16"`: rows in bfloat16, sums in float32, `6 K^2` bytes and `2 K^2` more while an
+      epoch ends: 2.9 and 1.0 GB for 21,841 classes. What rounding takes from a row is spread
+      evenly over it, so every target keeps its mass.
+    - `"top_k"`: the k largest entries of each row, the rest spread evenly over the other classes;
+      `24 k K` bytes and `8 k K` more while an epoch ends: 98 and 33 MB for 128,256 classes and
+      k = 32. Of each right sample the `2 k` largest probabilities are added to its label's
+      running sums, of which the `2 k` largest stay. What finds no place is forgotten but for its
+      mass, so a kept sum is at most the true one and every row has mass 1; k >= K is exact. Rows
+      of probabilities are refused as targets. Probability that an entry puts on a class masked in
+      a sample goes to the rest of its row.
 
     Args:
         num_classes: K.
@@ -51,11 +90,13 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         min_count: samples a class needs in an epoch for its row to change.
         max_confidence: a row whose maximum has passed this no longer changes (fine-grained
             variant: 0.88 to 0.9); 1.0 never stops.
-        storage: how the table is kept; `"dense"` is the one way there is.
+        storage: `"dense"`, `"bfloat16"` or `"top_k"`.
+        top_k: k for `storage="top_k"`; None for 32.
 
     Attributes:
-        matrix: `(K, K)` buffer, row y = the soft label of class y; replaced, never changed in
-            place.
+        matrix: `(K, K)`, row y = the soft label of class y; replaced, never changed in place. A
+            buffer; for `"bfloat16"` without what rounding took; for `"top_k"` written out, `4 K^2`
+            bytes, each time it is asked for.
         epochs: how often `end_epoch()` ran.
 
     Raises:
@@ -78,8 +119,6 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         Zhang et al., "Delving Deep into Label Smoothing", IEEE TIP 2021, equations 4 to 7.
     """
 
-    matrix: Tensor
-
     def __init__(
         self,
         num_classes: int,
@@ -91,7 +130,8 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         momentum: float = 0.0,
         min_count: int = 1,
         max_confidence: float = 1.0,
-        storage: Literal["dense"] = "dense",
+        storage: Storage = "dense",
+        top_k: int | None = None,
     ) -> None:
         super().__init__()
         self.num_classes = checks.check_num_classes(num_classes)
@@ -101,25 +141,41 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         self.soft_weight = checks.check_fraction(soft_weight, "soft_weight", 0, float("inf"))
         if initial not in ("uniform", "zeros"):
             raise ValueError(f'`initial` must be "uniform" or "zeros", got {initial!r}')
-        if isinstance(min_count, bool) or not isinstance(min_count, int):
-            raise TypeError(f"`min_count` must be an integer, got {type(min_count).__name__}")
-        if min_count < 1:
-            raise ValueError(f"`min_count` must be at least 1, got {min_count}")
-        if storage != "dense":
-            raise ValueError(f'`storage` must be "dense", got {storage!r}')
         self.initial = initial
         self.correct_only = correct_only
         self.momentum = checks.check_fraction(momentum, "momentum")
-        self.min_count = min_count
+        self.min_count = _check_positive_integer(min_count, "min_count")
         self.max_confidence = checks.check_fraction(max_confidence, "max_confidence")
+        self.storage, self.top_k = storage, _check_storage(storage, top_k)
         self.epochs = 0
+        table = self._make_table()
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
-        self.register_buffer("matrix", self._initial_matrix(dtype))
-        # Running sums are no buffers: DDP would overwrite them with rank 0's, `.half()` round
-        # them. `_shared_*` has been added up over the ranks, `_local_*` has not.
-        self._local_sums, self._local_counts = self._zeros(torch.float32)
-        self._shared_sums, self._shared_counts = self._zeros(torch.float32)
-        self.register_load_state_dict_pre_hook(_adopt_matrix_dtype)  # type: ignore[no-untyped-call]
+        for name, rows in zip(table.row_names, table.initial_rows(dtype), strict=True):
+            self.register_buffer(name, rows)
+        # Last: while there is no table, `matrix` is no attribute yet and may become a buffer.
+        self._table = table
+        self.register_load_state_dict_pre_hook(_before_loading)  # type: ignore[no-untyped-call]
+
+    def _make_table(self) -> AbstractClassTable:
+        if self.storage == "dense":
+            return DenseTable(self.num_classes, self.initial)
+        if self.storage == "bfloat16":
+            return BFloat16Table(self.num_classes, self.initial)
+        assert self.top_k is not None
+        return TopKTable(self.num_classes, self.top_k, self.initial)
+
+    @property
+    def matrix(self) -> Tensor:
+        """The soft labels, `(K, K)`."""
+        return self._table.matrix(self._rows())
+
+    def _rows(self) -> Rows:
+        buffers: Any = self._buffers
+        return tuple(buffers[name] for name in self._table.row_names)
+
+    def _set_rows(self, rows: Rows) -> None:
+        for name, tensor in zip(self._table.row_names, rows, strict=True):
+            self._buffers[name] = tensor
 
     def forward(
         self,
@@ -130,97 +186,109 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         inputs: Any = None,
         index: Tensor | None = None,
     ) -> Target:
+        smoothed, observer = self.watching(target, logits)
+        if observer is not None and logits is not None:
+            dtype = torch.promote_types(logits.dtype, torch.float32)
+            for key in blocks(logits.shape, BLOCK_ELEMENTS):
+                block = logits.detach()[key].to(dtype)
+                observer(key, block, torch.logsumexp(block, -1))
+        return smoothed
+
+    def watching(
+        self,
+        target: Target,
+        logits: Tensor | None = None,
+        *,
+        teacher_logits: Tensor | None = None,
+        inputs: Any = None,
+        index: Tensor | None = None,
+    ) -> tuple[Target, Observer | None]:
+        """Return the smoothed target, and who has to be shown the logits for the policy to learn.
+
+        For losses that go through the logits anyway: `forward` without its own pass over them.
+
+        Args:
+            target: see `AbstractSmoothing.forward`.
+            logits: see `AbstractSmoothing.forward`.
+            teacher_logits: not used.
+            inputs: not used.
+            index: not used.
+
+        Returns:
+            The target, and an `Observer` to be called with every block of the logits once; None
+            while the policy does not learn.
+        """
         check_not_smoothed(target, "OnlineLabelSmoothing")
         check_policy_classes(target, self.num_classes)
-        labels, single = _single_labels(target)
-        if torch.promote_types(self.matrix.dtype, target.dtype) != self.matrix.dtype:
-            self._widen(target.dtype)
-        # The matrix is replaced at the end of an epoch, so the target may keep a reference to it.
-        soft = target.map_classes(self.matrix)
-        if self.training and torch.is_grad_enabled():
-            if logits is None:
-                raise TypeError(
-                    "`logits` must be given while OnlineLabelSmoothing learns; call `.eval()` on "
-                    "it to read its targets without learning"
-                )
-            self._check_can_learn(logits, target)
-            self._observe(logits.detach(), labels, single)
-        return (target * self.hard_weight + soft * self.soft_weight).smoothed_from(target)
+        labels, single = single_labels(target)
+        learning = self.training and torch.is_grad_enabled()
+        self._check_logits(logits, target, learning)
+        fitted = self._table.refitted(self._rows(), target.dtype)
+        if fitted is not None:
+            self._set_rows(fitted)
+        # The rows are replaced at the end of an epoch, so the target may keep a reference to them.
+        soft = self._table.soft(self._rows(), target, logits)
+        made = (target * self.hard_weight + soft * self.soft_weight).smoothed_from(target)
+        return made, partial(self._observe, labels, single) if learning else None
 
-    def _check_can_learn(self, logits: Tensor, target: Target) -> None:
+    def _check_logits(self, logits: Tensor | None, target: Target, learning: bool) -> None:
+        if logits is None:
+            if not learning:
+                return
+            raise TypeError(
+                "`logits` must be given while OnlineLabelSmoothing learns; call `.eval()` on "
+                "it to read its targets without learning"
+            )
         expected = (*target.batch_shape, self.num_classes)
         if logits.shape != expected:
             raise ValueError(
                 f"`logits` must have shape {expected} (classes last), got {tuple(logits.shape)}"
             )
-        if torch._C._are_functorch_transforms_active():
+        if learning and torch._C._are_functorch_transforms_active():
             raise RuntimeError(
                 "OnlineLabelSmoothing cannot learn inside a torch.func transform; call `.eval()` "
                 "on it there"
             )
 
     @torch.no_grad()
-    def _observe(self, logits: Tensor, labels: Tensor, single: Tensor) -> None:
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        wider = torch.promote_types(dtype, self._local_sums.dtype)
-        self._local_sums = self._local_sums.to(logits.device, wider)
-        self._local_counts = self._local_counts.to(logits.device, wider)
-        for key in blocks(logits.shape, BLOCK_ELEMENTS):
-            rows = logits[key].reshape(-1, self.num_classes)
-            label, keep = labels[key].reshape(-1), single[key].reshape(-1)
-            if self.correct_only:
-                keep = keep & (rows.argmax(-1) == label)
-            if checks.readable(rows):
-                chosen = keep.nonzero()[:, 0]
-                rows, label, keep = rows[chosen], label[chosen], keep[chosen]
-            probs = torch.softmax(rows, -1, dtype=dtype)
-            finite = probs.sum(-1).isfinite()
-            if not (checks.readable(rows) and bool(finite.all())):
-                keep = keep & finite
-                probs = torch.where(keep.unsqueeze(-1), probs, 0)
-            self._local_sums.index_add_(0, label, probs.to(wider))
-            self._local_counts.index_add_(0, label, keep.to(wider))
+    def _observe(
+        self,
+        labels: Tensor,
+        single: Tensor,
+        key: tuple[slice, ...],
+        block: Tensor,
+        logsumexp: Tensor,
+        /,
+    ) -> None:
+        choose = picked_rows if checks.readable(block) else masked_rows
+        rows = choose(block, logsumexp, labels[key], single[key], self.correct_only)
+        if len(rows.labels):
+            self._table.sums.add(rows)
 
     @torch.no_grad()
     def sync(self) -> None:
         """Add up the running sums of all ranks; collective, call before a checkpoint."""
-        if not _several_ranks():
-            return
-        device, dtype = self.matrix.device, self._local_sums.dtype
-        local = torch.cat([self._local_sums, self._local_counts.unsqueeze(-1)], -1)
-        total = local.to(device, torch.float64)
-        dist.all_reduce(total)
-        self._shared_sums = (self._shared_sums.to(total) + total[:, :-1]).to(dtype)
-        self._shared_counts = (self._shared_counts.to(total) + total[:, -1]).to(dtype)
-        self._local_sums, self._local_counts = self._zeros(dtype)
+        self._table.sums.sync(self._rows()[0].device)
 
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Replace the rows of `matrix` by this epoch's statistics; collective."""
         self.sync()
-        shared, local = self._shared_sums, self._local_sums
-        dtype = torch.promote_types(
-            self.matrix.dtype, torch.promote_types(shared.dtype, local.dtype)
-        )
-        old = self.matrix.to(dtype)
-        sums = shared.to(old) + local.to(old)
-        counts = self._shared_counts.to(old) + self._local_counts.to(old)
-        if not bool((counts > 0).any()):
+        table = self._table
+        if not bool((table.sums.counts() > 0).any()):
             warnings.warn(
                 "OnlineLabelSmoothing.end_epoch() found nothing learned since the last one, so its "
                 "matrix stays; it learns from right predictions, in training mode with gradients "
                 "enabled",
                 stacklevel=2,
             )
-        fresh = sums / sums.sum(-1, keepdim=True)
-        # A row of zeros (`initial="zeros"`) holds nothing that momentum could keep.
-        kept = self.momentum * (old != 0).any(-1, keepdim=True).to(dtype)
-        changed = counts >= self.min_count
-        if self.max_confidence < 1:
-            changed &= old.amax(-1) <= self.max_confidence
-        self.matrix = torch.where(changed.unsqueeze(-1), kept * old + (1 - kept) * fresh, old)
-        self._local_sums, self._local_counts = self._zeros(local.dtype)
-        self._shared_sums, self._shared_counts = self._zeros(local.dtype)
+        rules = RowRules(
+            momentum=self.momentum,
+            min_count=self.min_count,
+            max_confidence=self.max_confidence,
+        )
+        self._set_rows(table.renewed(self._rows(), rules))
+        table.sums.clear()
         self.epochs += 1
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -229,86 +297,78 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         What this process saw and what all ranks shared stay apart: added up in another order,
         the sums of a restored run would differ in their last bit.
         """
-        return {
-            "sums": self._local_sums.to("cpu", copy=True),
-            "counts": self._local_counts.to("cpu", copy=True),
-            "shared_sums": self._shared_sums.to("cpu", copy=True),
-            "shared_counts": self._shared_counts.to("cpu", copy=True),
-            "epochs": self.epochs,
-        }
+        kind = {"storage": self.storage, "top_k": self.top_k}
+        return {**self._table.sums.state(), **kind, "epochs": self.epochs}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_extra_state` returned."""
-        if state["sums"].shape != (self.num_classes, self.num_classes):
-            raise ValueError(
-                f"the saved state must be of {self.num_classes} classes, got "
-                f"{state['sums'].shape[0]}; build the policy with the number of classes it was "
-                "saved with"
-            )
-        device = self.matrix.device
-        sums, counts, shared_sums, shared_counts = (
-            state[name].to(device, copy=True)
-            for name in ("sums", "counts", "shared_sums", "shared_counts")
-        )
-        if _several_ranks():
-            # Every rank restores the same file: what its writer saw must not count for each.
-            shared_sums, shared_counts = shared_sums + sums, shared_counts + counts
-            sums, counts = self._zeros(sums.dtype)
-        self._local_sums, self._local_counts = sums, counts
-        self._shared_sums, self._shared_counts = shared_sums, shared_counts
+        self._check_saved(state)
+        self._table.sums.restore(state, self._rows()[0].device)
         self.epochs = int(state["epochs"])
 
-    def _zeros(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        device = self.matrix.device
-        sums = torch.zeros(self.num_classes, self.num_classes, dtype=dtype, device=device)
-        return sums, torch.zeros(self.num_classes, dtype=dtype, device=device)
-
-    def _initial_matrix(self, dtype: torch.dtype) -> Tensor:
-        value = 1 / self.num_classes if self.initial == "uniform" else 0.0
-        return torch.full((self.num_classes, self.num_classes), value, dtype=dtype)
-
-    @torch.no_grad()
-    def _widen(self, dtype: torch.dtype) -> None:
-        """Go over to a wider dtype, as after `.half()`; rounded rows sum to 1 again."""
-        wide = self.matrix.to(dtype)
-        total = wide.sum(-1, keepdim=True)
-        self.matrix = wide / torch.where(total == 0, 1, total)
+    def _check_saved(self, state: dict[str, Any]) -> None:
+        """Raise unless the extra state was saved by a policy of this kind and size."""
+        saved = {
+            "num_classes": len(state["counts"]),
+            "storage": state.get("storage", "dense"),
+            "top_k": state.get("top_k"),
+        }
+        mine = {name: getattr(self, name) for name in saved}
+        if saved["num_classes"] != self.num_classes:
+            raise ValueError(
+                f"the saved state must be of {self.num_classes} classes, got "
+                f"{saved['num_classes']}; build the policy with the number of classes it was "
+                "saved with"
+            )
+        if saved != mine:
+            raise ValueError(
+                f"the saved state must be of {_kind(mine)}, got {_kind(saved)}; build the policy "
+                "with what it was saved with"
+            )
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
+        kind = "" if self.storage == "dense" else f"{_kind(vars(self))}, "
         return (
             f"num_classes={self.num_classes}, hard_weight={self.hard_weight:g}, "
-            f"soft_weight={self.soft_weight:g}, epochs={self.epochs}"
+            f"soft_weight={self.soft_weight:g}, {kind}epochs={self.epochs}"
         )
 
 
-def _several_ranks() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+def _kind(arguments: dict[str, Any]) -> str:
+    storage, top_k = arguments["storage"], arguments["top_k"]
+    return f"storage={storage!r}" + ("" if top_k is None else f", top_k={top_k}")
 
 
-def _adopt_matrix_dtype(
-    module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any
-) -> None:
-    """Let a float64 matrix be restored as such instead of being rounded into the buffer's dtype."""
-    saved = state_dict.get(f"{prefix}matrix")
-    if saved is not None and isinstance(module, OnlineLabelSmoothing):
-        module.matrix = module.matrix.to(saved.dtype)
+def _check_positive_integer(value: int, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"`{name}` must be an integer, got {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"`{name}` must be at least 1, got {value}")
+    return value
 
 
-def _single_labels(target: Target) -> tuple[Tensor, Tensor]:
-    """Return `(*batch)` labels and where they are the only label of their sample."""
-    if not target.others:
-        entries: Entries = target.entries
-        if entries.classes.shape[-1] == 1:
-            return entries.classes[..., 0], entries.weights[..., 0] != 0
-        main = entries.weights.abs().argmax(-1, keepdim=True)
-        label = entries.classes.gather(-1, main)
-        same = (entries.classes == label) | (entries.weights == 0)
-        return label[..., 0], same.all(-1) & entries.used()
-    if all(isinstance(term, DenseRows) for term in target.others):
-        values = target.dense()
-        return values.argmax(-1), (values != 0).sum(-1) == 1
-    raise TypeError(
-        "`target` must be labels, mixed labels or rows of probabilities for OnlineLabelSmoothing, "
-        "got one with further terms; apply the policy before other changes"
-    )
+def _check_storage(storage: str, top_k: int | None) -> int | None:
+    """Return k, or None where rows are whole; raise if the two do not fit together."""
+    if storage not in ("dense", "bfloat16", "top_k"):
+        raise ValueError(f'`storage` must be "dense", "bfloat16" or "top_k", got {storage!r}')
+    if storage == "top_k":
+        return _check_positive_integer(DEFAULT_TOP_K if top_k is None else top_k, "top_k")
+    if top_k is not None:
+        raise ValueError(
+            f'`top_k` must be None unless `storage` is "top_k", got {top_k} with {storage!r}; '
+            'pass `storage="top_k"`'
+        )
+    return None
+
+
+def _before_loading(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Refuse another kind's state; let rows saved in float64 be restored without rounding."""
+    assert isinstance(module, OnlineLabelSmoothing)
+    extra = state_dict.get(f"{prefix}_extra_state")
+    if extra is not None:
+        module._check_saved(extra)
+    for name, buffer in list(module.named_buffers(recurse=False)):
+        saved = state_dict.get(f"{prefix}{name}")
+        if saved is not None:
+            module._buffers[name] = buffer.to(saved.dtype)
