@@ -291,7 +291,7 @@ def test_watching_is_forward_without_a_pass_of_its_own(storage):
         assert bool((watched._table.sums.counts().sum() == 0) == (shape == (24,)))
         for i in range(shape[0]):
             key = (slice(i, i + 1),)
-            observer(key, z[key], z[key].logsumexp(-1))
+            observer(key, z[key], z[key].softmax(-1))
     whole.end_epoch()
     watched.end_epoch()
     # Which sums a few slots keep depends a little on how the samples were divided.
@@ -299,7 +299,7 @@ def test_watching_is_forward_without_a_pass_of_its_own(storage):
     torch.testing.assert_close(watched.matrix, whole.matrix, rtol=0, atol=tolerance)
     one = st.Target.from_labels(labels[0], K)
     _, observer = watched.watching(one, logits[0])
-    observer((), logits[0], logits[0].logsumexp(-1))
+    observer((), logits[0], logits[0].softmax(-1))
     assert watched.eval().watching(one, logits[0])[1] is None
     with torch.no_grad():
         assert watched.train().watching(one, logits[0])[1] is None
@@ -316,16 +316,19 @@ def test_the_first_of_equal_logits_is_the_prediction(seed):
     block[:3] = torch.tensor([[torch.nan], [torch.inf], [-torch.inf]])
     labels = torch.randint(5, (200,), generator=generator)
     single = torch.rand(200, generator=generator) > 0.1
-    total = block.logsumexp(-1)
-    right = single & total.isfinite() & (block.argmax(-1) == labels)
-    picked = picked_rows(block, total, labels, single, True)
-    assert torch.equal(picked.logits, block[right])
+    probs = block.softmax(-1)
+    right = single & probs.sum(-1).isfinite() & (block.argmax(-1) == labels)
+    picked = picked_rows(block, probs, labels, single, True)
+    assert torch.equal(picked.probs, probs[right])
     assert torch.equal(picked.labels, labels[right])
-    assert torch.equal(masked_rows(block, total, labels, single, True).keep, right)
-    image = block.reshape(10, 20, 5).movedim(-1, 1).contiguous().movedim(1, -1)
-    shape = (10, 20)
-    parts = (x.reshape(shape) for x in (total, labels, single))
-    assert torch.equal(picked_rows(image, *parts, True).logits, block[right])
+    assert torch.equal(masked_rows(block, probs, labels, single, True).keep, right)
+    everyone = picked_rows(block, probs, labels, single, False)
+    assert torch.equal(everyone.probs, probs[single & probs.sum(-1).isfinite()])
+    images = [
+        x.reshape(10, 20, 5).movedim(-1, 1).contiguous().movedim(1, -1) for x in (block, probs)
+    ]
+    flat = (x.reshape(10, 20) for x in (labels, single))
+    assert torch.equal(picked_rows(*images, *flat, True).probs, probs[right])
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,12 @@ class Observed(NamedTuple):
     """Samples to learn from.
 
     Attributes:
-        logits: `(n, K)` float32 or float64; memory of its own where `keep` is None.
-        logsumexp: `(n)`.
+        probs: `(n, K)` float32 or float64, 0 for samples that must not count.
         labels: `(n)` int64.
         keep: `(n)` bool, False for samples that must not count; None where all do.
     """
 
-    logits: Tensor
-    logsumexp: Tensor
+    probs: Tensor
     labels: Tensor
     keep: Tensor | None
 
@@ -89,14 +87,8 @@ class DenseSums(AbstractSums):
         self._shared_counts = torch.zeros_like(self._local_counts)
 
     def add(self, observed: Observed) -> None:
-        logits, logsumexp, labels, keep = observed
-        if keep is None:
-            probs = logits.sub_(logsumexp.unsqueeze(-1)).exp_()
-            counted = torch.ones_like(logsumexp)
-        else:
-            probs = torch.exp(logits - logsumexp.unsqueeze(-1))
-            probs = torch.where(keep.unsqueeze(-1), probs, 0)
-            counted = keep
+        probs, labels, keep = observed
+        counted = torch.ones_like(labels) if keep is None else keep
         dtype = torch.promote_types(probs.dtype, self.local.dtype)
         self.local = self.local.to(probs.device, dtype)
         self._local_counts = self._local_counts.to(probs.device, dtype)

@@ -28,50 +28,52 @@ def single_labels(target: Target) -> tuple[Tensor, Tensor]:
 
 
 def picked_rows(
-    block: Tensor, logsumexp: Tensor, labels: Tensor, single: Tensor, correct_only: bool
+    logits: Tensor, probs: Tensor, labels: Tensor, single: Tensor, correct_only: bool
 ) -> Observed:
-    """Return copies of the rows to learn from; for where looking at values costs nothing.
-
-    A row is right if its first largest logit is the label's. `argmax` is ten times slower than
-    `amax` on a CPU, so it settles ties alone.
+    """Return the rows to learn from; for where looking at values costs nothing.
 
     Args:
-        block: `(*chunk, K)`, classes last.
-        logsumexp: `(*chunk)`; rows where it is not finite teach nothing.
+        logits: `(*chunk, K)`, classes last.
+        probs: `softmax(logits)`; rows that are not finite teach nothing.
         labels: `(*chunk)` int64.
         single: `(*chunk)` bool, False where there is no single label.
         correct_only: take rows with a right prediction only.
     """
-    if block.dim() == 1:
-        block, logsumexp, labels, single = (x[None] for x in (block, logsumexp, labels, single))
-    keep = single & logsumexp.isfinite()
+    num_classes = logits.shape[-1]
+    logits, probs = logits.reshape(-1, num_classes), probs.reshape(-1, num_classes)
+    labels, keep = labels.reshape(-1), single.reshape(-1)
     if correct_only:
-        keep &= block.amax(-1) == block.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    at = keep.nonzero(as_tuple=True)
-    # Selecting along one dimension is several times faster than indexing.
-    rows = (
-        block.index_select(0, at[0]) if block.dim() == 2 else block[at].reshape(-1, block.shape[-1])
-    )
-    chosen = Observed(rows, logsumexp[at].reshape(-1), labels[at].reshape(-1), None)
-    return _without_lost_ties(chosen) if correct_only else chosen
+        keep = _right(logits, labels, keep)
+    if not bool(keep.all()):
+        chosen = keep.nonzero()[:, 0]
+        probs, labels = probs.index_select(0, chosen), labels[chosen]
+    finite = probs.sum(-1).isfinite()
+    if not bool(finite.all()):
+        probs, labels = probs[finite], labels[finite]
+    return Observed(probs, labels, None)
 
 
-def _without_lost_ties(rows: Observed) -> Observed:
-    """Drop rows in which an earlier class than the label has the same, largest logit."""
-    logits, _, labels, _ = rows
-    highest = logits.gather(-1, labels.unsqueeze(-1))
-    if int(torch.count_nonzero(logits == highest)) == len(labels):
-        return rows
-    first = logits.argmax(-1) == labels
-    return Observed(logits[first], rows.logsumexp[first], labels[first], None)
+def _right(logits: Tensor, labels: Tensor, keep: Tensor) -> Tensor:
+    """Where `keep` holds and the first largest logit is the label's.
+
+    `argmax` is ten times slower than `amax` on a CPU, so it settles ties alone.
+    """
+    highest = logits.amax(-1)
+    keep = keep & (highest == logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1))
+    chosen = keep.nonzero()[:, 0]
+    others = logits.index_select(0, chosen).scatter_(-1, labels[chosen].unsqueeze(-1), -torch.inf)
+    tied = chosen[others.amax(-1) == highest[chosen]]
+    keep[tied] = logits[tied].argmax(-1) == labels[tied]
+    return keep
 
 
 def masked_rows(
-    block: Tensor, logsumexp: Tensor, labels: Tensor, single: Tensor, correct_only: bool
+    logits: Tensor, probs: Tensor, labels: Tensor, single: Tensor, correct_only: bool
 ) -> Observed:
     """Do what `picked_rows` does with shapes that do not depend on values, by a mask."""
-    rows, labels = block.reshape(-1, block.shape[-1]), labels.reshape(-1)
-    keep = (single & logsumexp.isfinite()).reshape(-1)
+    num_classes = logits.shape[-1]
+    probs, labels = probs.reshape(-1, num_classes), labels.reshape(-1)
+    keep = single.reshape(-1) & probs.sum(-1).isfinite()
     if correct_only:
-        keep = keep & (rows.argmax(-1) == labels)
-    return Observed(rows, logsumexp.reshape(-1), labels, keep)
+        keep = keep & (logits.reshape(-1, num_classes).argmax(-1) == labels)
+    return Observed(torch.where(keep.unsqueeze(-1), probs, 0), labels, keep)

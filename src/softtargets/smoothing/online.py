@@ -2,13 +2,14 @@
 
 import warnings
 from functools import partial
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from softtargets import checks
 from softtargets.batching import blocks
+from softtargets.engine import Observer
 from softtargets.smoothing.base import (
     AbstractSmoothing,
     check_not_smoothed,
@@ -29,20 +30,6 @@ BLOCK_ELEMENTS = 1 << 22
 DEFAULT_TOP_K = 32
 
 Storage = Literal["dense", "bfloat16", "top_k"]
-
-
-class Observer(Protocol):
-    """Looks at the logits a loss is taken of, block by block, to learn from them."""
-
-    def __call__(self, key: tuple[slice, ...], block: Tensor, logsumexp: Tensor, /) -> None:
-        """Look at one block.
-
-        Args:
-            key: slices that select the block's batch positions; `()` for all.
-            block: `(*chunk, K)` float32 or float64, classes last, `-inf` where masked.
-            logsumexp: `(*chunk)`, `-inf` for rows without a living class; anything for rows
-                that are ignored.
-        """
 
 
 @final
@@ -191,32 +178,18 @@ class OnlineLabelSmoothing(AbstractSmoothing):
             dtype = torch.promote_types(logits.dtype, torch.float32)
             for key in blocks(logits.shape, BLOCK_ELEMENTS):
                 block = logits.detach()[key].to(dtype)
-                observer(key, block, torch.logsumexp(block, -1))
+                observer(key, block, torch.softmax(block, -1))
         return smoothed
 
     def watching(
         self,
         target: Target,
         logits: Tensor | None = None,
-        *,
-        teacher_logits: Tensor | None = None,
-        inputs: Any = None,
-        index: Tensor | None = None,
+        **context: Any,
     ) -> tuple[Target, Observer | None]:
-        """Return the smoothed target, and who has to be shown the logits for the policy to learn.
+        """Return the smoothed target, and who learns from the logits if they are shown to it.
 
         For losses that go through the logits anyway: `forward` without its own pass over them.
-
-        Args:
-            target: see `AbstractSmoothing.forward`.
-            logits: see `AbstractSmoothing.forward`.
-            teacher_logits: not used.
-            inputs: not used.
-            index: not used.
-
-        Returns:
-            The target, and an `Observer` to be called with every block of the logits once; None
-            while the policy does not learn.
         """
         check_not_smoothed(target, "OnlineLabelSmoothing")
         check_policy_classes(target, self.num_classes)
@@ -256,12 +229,11 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         labels: Tensor,
         single: Tensor,
         key: tuple[slice, ...],
-        block: Tensor,
-        logsumexp: Tensor,
-        /,
+        logits: Tensor,
+        probs: Tensor,
     ) -> None:
-        choose = picked_rows if checks.readable(block) else masked_rows
-        rows = choose(block, logsumexp, labels[key], single[key], self.correct_only)
+        choose = picked_rows if checks.readable(logits) else masked_rows
+        rows = choose(logits, probs, labels[key], single[key], self.correct_only)
         if len(rows.labels):
             self._table.sums.add(rows)
 

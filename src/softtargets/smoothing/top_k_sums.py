@@ -127,14 +127,10 @@ class TopKSums(AbstractSums):
         self._shared_counts = torch.zeros_like(self._local_counts)
 
     def add(self, observed: Observed) -> None:
-        logits, logsumexp, labels, keep = observed
-        values, classes = logits.topk(self.slots)
-        probs = torch.exp(values - logsumexp.unsqueeze(-1))
+        probs, classes = observed.probs.topk(self.slots)
+        labels, keep = observed.labels, observed.keep
         counted = torch.ones_like(labels) if keep is None else keep.long()
-        owners = labels
-        if keep is not None:
-            probs = torch.where(keep.unsqueeze(-1), probs, 0)
-            owners = torch.where(keep, labels, self.num_classes)
+        owners = labels if keep is None else torch.where(keep, labels, self.num_classes)
         dtype = torch.promote_types(probs.dtype, self.local.dtype)
         self.local = self.local.to(probs.device, dtype)
         self._local_counts = self._local_counts.to(probs.device)
