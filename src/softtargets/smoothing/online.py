@@ -61,9 +61,11 @@ class OnlineLabelSmoothing(AbstractSmoothing):
       `24 k K` bytes and `8 k K` more while an epoch ends: 98 and 33 MB for 128,256 classes and
       k = 32. Of each right sample the `2 k` largest probabilities are added to its label's
       running sums, of which the `2 k` largest stay. What finds no place is forgotten but for its
-      mass, so a kept sum is at most the true one and every row has mass 1; k >= K is exact. Rows
-      of probabilities are refused as targets. Probability that an entry puts on a class masked in
-      a sample goes to the rest of its row.
+      mass, so a kept sum is at most the true one and every row has mass 1; k >= K is exact. In a
+      small language model this moved rows by 0.004 in L1 distance (at most 2) beside the 0.43
+      that keeping 32 entries did (`docs/decisions/0007-online-storage.md`). Rows of
+      probabilities are refused as targets. Probability that an entry puts on a class masked in a
+      sample goes to the rest of its row.
 
     Args:
         num_classes: K.
