@@ -74,6 +74,16 @@ def check_floating(tensor: Tensor, name: str, way_out: str = "") -> None:
         raise TypeError(f"`{name}` must be a floating point tensor, got {kind}{way_out}")
 
 
+def check_whole(tensor: Tensor, name: str) -> None:
+    """Raise if `tensor` is a `DTensor`, whose parts other ranks hold."""
+    if type(tensor).__name__ == "DTensor":
+        raise TypeError(
+            f"`{name}` must be a plain tensor, got a DTensor, whose softmax would need the classes "
+            "of all ranks; pass `logits.full_tensor()`, or each rank's own rows with `.to_local()` "
+            "and the number of samples of all ranks as `normalizer`"
+        )
+
+
 def check_weights_dtype(dtype: torch.dtype) -> None:
     """Raise unless a target's weights can be held in `dtype`."""
     if dtype not in (torch.float32, torch.float64):

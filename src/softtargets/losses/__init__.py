@@ -10,6 +10,7 @@ from softtargets.losses.distillation import (
 )
 from softtargets.losses.focal import FocalLoss, focal_loss
 from softtargets.losses.linear_cross_entropy import LinearCrossEntropyLoss, linear_cross_entropy
+from softtargets.losses.metrics import LossWithMetrics, cross_entropy_with_metrics
 from softtargets.losses.penalties import (
     AbstractPenalty,
     ACLSPenalty,
@@ -29,10 +30,12 @@ __all__ = [
     "DistillationLoss",
     "FocalLoss",
     "LinearCrossEntropyLoss",
+    "LossWithMetrics",
     "MarginPenalty",
     "ZipfPenalty",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "cross_entropy_with_metrics",
     "dice_loss",
     "distillation_loss",
     "focal_loss",

@@ -13,6 +13,7 @@ from softtargets.terms import DenseRows, Entries
 def class_last(logits: Tensor, class_dim: int) -> Tensor:
     """Return a view of the logits with the class dimension last; `(K,)` needs no class_dim."""
     checks.check_floating(logits, "logits")
+    checks.check_whole(logits, "logits")
     if logits.dim() == 0:
         raise ValueError("`logits` must have shape (K,), (N, K) or (N, K, d1, ...), got a scalar")
     return _move(logits, logits.dim(), class_dim)

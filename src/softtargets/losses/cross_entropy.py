@@ -2,18 +2,15 @@
 
 from typing import Any, final
 
-import torch
 from torch import Tensor, nn
 
-from softtargets.engine import LossOptions, check_alive_labels, example_losses
-from softtargets.losses.arguments import as_class_mask, as_target, check_weight, class_last
-from softtargets.losses.reduction import Reduction, check_reduction, reduce
-from softtargets.smoothing.base import (
-    AbstractSmoothing,
-    Smoothed,
-    check_smoothing_type,
-    watch_smoothing,
-)
+from softtargets.engine import LossOptions
+from softtargets.losses.arguments import check_weight
+from softtargets.losses.evaluation import Settings, evaluate
+from softtargets.losses.penalties import AbstractPenalty, check_penalty
+from softtargets.losses.reduction import Reduction, check_reduction
+from softtargets.smoothing.base import AbstractSmoothing, check_smoothing_type
+from softtargets.smoothing.schedule import step_schedules
 from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
 
@@ -27,6 +24,7 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     class_dim: int = 1,
+    penalty: AbstractPenalty | None = None,
     class_mask: Tensor | None = None,
     normalizer: Tensor | float | None = None,
     options: LossOptions | None = None,
@@ -53,6 +51,8 @@ def cross_entropy(
             probabilities.
         reduction: `"mean"`, `"sum"` or `"none"`.
         class_dim: the class dimension of the logits; -1 for language models.
+        penalty: is added to the loss of each sample, such as `MarginPenalty()`; see
+            `AbstractPenalty`.
         class_mask: bool, False for masked classes; the logits' shape or `(K,)`. Says what `-inf`
             says, for models that mask with a large negative number.
         normalizer: replaces the divisor of the mean: the number of tokens over all ranks and
@@ -76,92 +76,17 @@ def cross_entropy(
     References:
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015.
     """
-    return _cross_entropy(
-        logits,
-        target,
-        smoothing,
-        {},
+    settings = Settings(
         weight=weight,
         ignore_index=ignore_index,
         reduction=reduction,
         class_dim=class_dim,
+        penalty=penalty,
         class_mask=class_mask,
         normalizer=normalizer,
         options=options or LossOptions(),
     )
-
-
-def _cross_entropy(
-    logits: Tensor,
-    target: Tensor | Target,
-    smoothing: AbstractSmoothing | float | None,
-    context: dict[str, Any],
-    *,
-    weight: Tensor | None,
-    ignore_index: int,
-    reduction: Reduction,
-    class_dim: int,
-    class_mask: Tensor | None,
-    normalizer: Tensor | float | None,
-    options: LossOptions,
-) -> Tensor:
-    """`cross_entropy` with what a policy is told beside the logits: `context`."""
-    check_reduction(reduction, normalizer)
-    view = class_last(logits, class_dim)
-    check_weight(weight, view.shape[-1])
-    mask = as_class_mask(class_mask, view, class_dim)
-    built = as_target(
-        view, target, class_dim=class_dim, ignore_index=ignore_index, validate=options.validate
-    )
-    if context.get("teacher_logits") is not None:
-        context = {**context, "teacher_logits": class_last(context["teacher_logits"], class_dim)}
-    smoothed = watch_smoothing(smoothing, built, _as_policies_see(view, mask, smoothing), **context)
-    if options.validate:
-        check_alive_labels(view, smoothed.target, mask)
-    return _loss(view, smoothed, weight, mask, reduction, normalizer, options)
-
-
-def _as_policies_see(
-    logits: Tensor, class_mask: Tensor | None, smoothing: AbstractSmoothing | float | None
-) -> Tensor:
-    """Logits with `-inf` for masked classes, where the policy looks at them."""
-    blind = not isinstance(smoothing, AbstractSmoothing) or isinstance(smoothing, LabelSmoothing)
-    if class_mask is None or blind:
-        return logits
-    return logits.detach().masked_fill(~class_mask, -torch.inf)
-
-
-def _loss(
-    logits: Tensor,
-    smoothed: Smoothed,
-    weight: Tensor | None,
-    class_mask: Tensor | None,
-    reduction: Reduction,
-    normalizer: Tensor | float | None,
-    options: LossOptions,
-) -> Tensor:
-    given = smoothed.target.given
-    if weight is not None:
-        weight = weight.to(logits.device, torch.promote_types(logits.dtype, torch.float32))
-    shares = given.mass(weight)
-    per_sample = weight is not None and options.weight_mode == "per_sample"
-    losses, partition = example_losses(
-        logits,
-        smoothed.target,
-        weight=None if per_sample else weight,
-        class_mask=class_mask,
-        observer=smoothed.observer,
-        options=options,
-    )
-    if per_sample:
-        mass = given.mass()
-        scale = shares / torch.where(mass == 0, 1, mass)
-        # As for weights per class: weight 0 outweighs the infinite loss of a masked label.
-        losses = losses.masked_fill((scale == 0) & losses.isinf(), 0) * scale
-    living = partition != -torch.inf
-    return reduce(
-        losses, shares, living, given.ignored, reduction, normalizer, validate=options.validate
-    )
+    return evaluate(logits, target, smoothing, {}, settings).reduced(settings)
 
 
 @final
@@ -182,6 +107,7 @@ class CrossEntropyLoss(nn.Module):
         weight: `(K,)` class weights.
         ignore_index: see `cross_entropy`.
         reduction: see `cross_entropy`.
+        penalty: see `cross_entropy`; off in `.eval()`, as smoothing is.
         class_dim: see `cross_entropy`.
         options: see `LossOptions`.
 
@@ -208,6 +134,7 @@ class CrossEntropyLoss(nn.Module):
         weight: Tensor | None = None,
         ignore_index: int = -100,
         reduction: Reduction = "mean",
+        penalty: AbstractPenalty | None = None,
         class_dim: int = 1,
         options: LossOptions | None = None,
         **torch_arguments: object,
@@ -221,6 +148,8 @@ class CrossEntropyLoss(nn.Module):
             self.smoothing: AbstractSmoothing | None = smoothing
         else:
             self.smoothing = LabelSmoothing(smoothing)
+        check_penalty(penalty)
+        self.penalty = penalty
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
@@ -251,19 +180,23 @@ class CrossEntropyLoss(nn.Module):
         """
         if not self.training and isinstance(target, Target):
             target = target.given
-        return _cross_entropy(
-            logits,
-            target,
-            self.smoothing if self.training else None,
-            {"teacher_logits": teacher_logits, "inputs": inputs, "index": index},
+        settings = Settings(
             weight=self.weight,
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             class_dim=self.class_dim,
+            penalty=self.penalty if self.training else None,
             class_mask=class_mask,
             normalizer=normalizer,
             options=self.options,
         )
+        context = {"teacher_logits": teacher_logits, "inputs": inputs, "index": index}
+        smoothing = self.smoothing if self.training else None
+        return evaluate(logits, target, smoothing, context, settings).reduced(settings)
+
+    def step(self) -> None:
+        """Advance every `Schedule` in the policy and the penalty by one."""
+        step_schedules(self)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""

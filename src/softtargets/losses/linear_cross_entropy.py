@@ -5,6 +5,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from softtargets import checks
 from softtargets.engine import LossOptions, check_alive_labels
 from softtargets.engine.linear import linear_losses
 from softtargets.losses.arguments import as_target
@@ -15,6 +16,7 @@ from softtargets.smoothing.base import (
     check_smoothing_type,
     watch_smoothing,
 )
+from softtargets.smoothing.schedule import step_schedules
 from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
 
@@ -80,6 +82,11 @@ def linear_cross_entropy(
         like_logits, target, class_dim=-1, ignore_index=ignore_index, validate=options.validate
     )
     check_smoothing_type(smoothing)
+    if isinstance(smoothing, AbstractSmoothing) and smoothing.needs_whole_batch:
+        raise TypeError(
+            f"{type(smoothing).__name__} looks at neighbouring positions and cannot work on "
+            "chunks; call it first and pass the smoothed target"
+        )
     if torch.is_grad_enabled() and built.requires_grad:
         raise ValueError(
             "`target` must not require a gradient here, it would get none; detach it, or use "
@@ -126,6 +133,7 @@ def _check_inputs(
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
             raise TypeError(f"`{name}` must be a floating point tensor, got {kind}")
+        checks.check_whole(tensor, name)
         exact = torch.float64 in (tensor.dtype, hidden.dtype)
         cast = torch.is_autocast_enabled(tensor.device.type) and not exact
         if tensor.dtype != hidden.dtype and not cast:
@@ -218,6 +226,10 @@ class LinearCrossEntropyLoss(nn.Module):
             normalizer=normalizer,
             options=self.options,
         )
+
+    def step(self) -> None:
+        """Advance every `Schedule` in the policy by one."""
+        step_schedules(self)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""

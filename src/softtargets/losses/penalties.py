@@ -288,3 +288,12 @@ class ACLSPenalty(AbstractPenalty):
             f"margin={self.margin:g}, weight={self.weight:g}, top_weight={self.top_weight:g}, "
             f"rest_weight={self.rest_weight:g}"
         )
+
+
+def check_penalty(penalty: object) -> None:
+    """Raise unless `penalty` is None or a penalty."""
+    if not (penalty is None or isinstance(penalty, AbstractPenalty)):
+        raise TypeError(
+            "`penalty` must be None or a penalty such as `MarginPenalty()`, got "
+            f"{type(penalty).__name__}"
+        )

@@ -1,12 +1,12 @@
 """What every smoothing policy is, and how a loss applies one."""
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from softtargets.engine import Observer
-from softtargets.smoothing.schedule import Schedule
+from softtargets.smoothing.schedule import step_schedules
 from softtargets.target import Target
 
 
@@ -34,6 +34,9 @@ class AbstractSmoothing(nn.Module, ABC):
         tensor([[0.0000, 0.9000, 0.1000]])
         >>> testing.check_policy(Neighbours, num_classes=5)
     """
+
+    #: Whether a sample's target depends on other positions, so that no part of a batch will do.
+    needs_whole_batch: ClassVar[bool] = False
 
     @abstractmethod
     def forward(
@@ -72,12 +75,10 @@ class AbstractSmoothing(nn.Module, ABC):
     def step(self) -> None:
         """Advance every `Schedule` in this policy by one; without any, do nothing.
 
-        Call it once per epoch or per optimizer step, as the schedules were written:
-        `criterion.smoothing.step()`.
+        Call it once per epoch or per optimizer step, as the schedules were written; in a criterion
+        `criterion.step()` does it, for penalties too.
         """
-        for module in self.modules():
-            if isinstance(module, Schedule):
-                module.step()
+        step_schedules(self)
 
 
 def check_not_smoothed(target: Target, policy: str) -> None:

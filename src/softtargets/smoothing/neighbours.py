@@ -58,6 +58,8 @@ class SpatialSmoothing(AbstractSmoothing):
         Annotations", IPMI 2021.
     """
 
+    needs_whole_batch = True
+
     def __init__(self, sigma: float) -> None:
         super().__init__()
         self.sigma = checks.check_positive(sigma, "sigma")
@@ -121,6 +123,8 @@ class TemporalSmoothing(AbstractSmoothing):
         Chorowski and Jaitly, "Towards better decoding and language model integration in sequence
         to sequence models", 2016 (neighbourhood smoothing).
     """
+
+    needs_whole_batch = True
 
     def __init__(self, rate: float | Schedule = 0.1, ratio: Sequence[float] = (5.0, 2.0)) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ from softtargets.smoothing.class_tables import (
     Rows,
 )
 from softtargets.smoothing.observing import masked_rows, picked_rows, single_labels
+from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.smoothing.top_k_table import TopKTable
 from softtargets.target import Target
 
@@ -69,7 +70,7 @@ class OnlineLabelSmoothing(AbstractSmoothing):
 
     Args:
         num_classes: K.
-        hard_weight: weight of the one-hot label.
+        hard_weight: weight of the one-hot label, or a `Schedule` of it.
         soft_weight: weight of the soft label; None for `1 - hard_weight`. The fine-grained
             variant uses 1.0 and 1.0.
         initial: `matrix` during the first epoch: `"uniform"`, or `"zeros"` as in the authors'
@@ -111,7 +112,7 @@ class OnlineLabelSmoothing(AbstractSmoothing):
     def __init__(
         self,
         num_classes: int,
-        hard_weight: float = 0.5,
+        hard_weight: float | Schedule = 0.5,
         *,
         soft_weight: float | None = None,
         initial: Literal["uniform", "zeros"] = "uniform",
@@ -124,10 +125,16 @@ class OnlineLabelSmoothing(AbstractSmoothing):
     ) -> None:
         super().__init__()
         self.num_classes = checks.check_num_classes(num_classes)
-        if soft_weight is None:
-            soft_weight = 1 - checks.check_fraction(hard_weight, "hard_weight")
-        self.hard_weight = checks.check_fraction(hard_weight, "hard_weight", 0, float("inf"))
-        self.soft_weight = checks.check_fraction(soft_weight, "soft_weight", 0, float("inf"))
+        most = 1.0 if soft_weight is None else float("inf")
+        self.hard_weight = check_scheduled(
+            hard_weight, lambda value: checks.check_fraction(value, "hard_weight", 0, most)
+        )
+        if soft_weight is not None:
+            soft_weight = checks.check_fraction(soft_weight, "soft_weight", 0, float("inf"))
+        elif not isinstance(self.hard_weight, Schedule):
+            soft_weight = 1 - self.hard_weight
+        # None: what the schedule leaves.
+        self.soft_weight = soft_weight
         if initial not in ("uniform", "zeros"):
             raise ValueError(f'`initial` must be "uniform" or "zeros", got {initial!r}')
         self.initial = initial
@@ -203,8 +210,12 @@ class OnlineLabelSmoothing(AbstractSmoothing):
             self._set_rows(fitted)
         # The rows are replaced at the end of an epoch, so the target may keep a reference to them.
         soft = self._table.soft(self._rows(), target, logits)
-        made = (target * self.hard_weight + soft * self.soft_weight).smoothed_from(target)
-        return made, partial(self._observe, labels, single) if learning else None
+        hard_weight = current(self.hard_weight, target.entries.weights)
+        soft_weight = 1 - hard_weight if self.soft_weight is None else self.soft_weight
+        made = target.__mul__(hard_weight) + soft.__mul__(soft_weight)
+        return made.smoothed_from(target), partial(
+            self._observe, labels, single
+        ) if learning else None
 
     def _check_logits(self, logits: Tensor | None, target: Target, learning: bool) -> None:
         if logits is None:
@@ -302,10 +313,11 @@ class OnlineLabelSmoothing(AbstractSmoothing):
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
+        soft = "" if self.soft_weight is None else f"soft_weight={self.soft_weight:g}, "
         kind = "" if self.storage == "dense" else f"{_kind(vars(self))}, "
         return (
-            f"num_classes={self.num_classes}, hard_weight={self.hard_weight:g}, "
-            f"soft_weight={self.soft_weight:g}, {kind}epochs={self.epochs}"
+            f"num_classes={self.num_classes}, hard_weight={shown(self.hard_weight)}, "
+            f"{soft}{kind}epochs={self.epochs}"
         )
 
 

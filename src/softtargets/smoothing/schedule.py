@@ -179,3 +179,10 @@ def shown(value: object) -> str:
     if isinstance(value, Schedule):
         return f"<{value.curve} schedule>"
     return f"<{tuple(value.shape)}>" if isinstance(value, Tensor) else f"{value:g}"
+
+
+def step_schedules(module: nn.Module) -> None:
+    """Advance every schedule in a module by one."""
+    for each in module.modules():
+        if isinstance(each, Schedule):
+            each.step()

@@ -1,0 +1,146 @@
+"""The softmax cross-entropy of each example, from arguments as users give them."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from softtargets.engine import LossOptions, Observer, check_alive_labels, example_losses
+from softtargets.losses.arguments import as_class_mask, as_target, check_weight, class_last
+from softtargets.losses.penalties import AbstractPenalty, check_penalty
+from softtargets.losses.reduction import Reduction, check_reduction, reduce
+from softtargets.smoothing.base import AbstractSmoothing, watch_smoothing
+from softtargets.smoothing.uniform import LabelSmoothing
+from softtargets.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The arguments of `cross_entropy` beside logits, target and smoothing; see there."""
+
+    weight: Tensor | None
+    ignore_index: int
+    reduction: Reduction
+    class_dim: int
+    penalty: AbstractPenalty | None
+    class_mask: Tensor | None
+    normalizer: Tensor | float | None
+    options: LossOptions
+
+
+class Evaluated(NamedTuple):
+    """Losses and log-partition of each example, its share in the mean, the target as given."""
+
+    losses: Tensor
+    logsumexp: Tensor
+    shares: Tensor
+    given: Target
+
+    def reduced(self, settings: Settings) -> Tensor:
+        """Return the loss that the settings ask for."""
+        return reduce(
+            self.losses,
+            self.shares,
+            self.logsumexp != -torch.inf,
+            self.given.ignored,
+            settings.reduction,
+            settings.normalizer,
+            validate=settings.options.validate,
+        )
+
+
+def evaluate(
+    logits: Tensor,
+    target: Tensor | Target,
+    smoothing: AbstractSmoothing | float | None,
+    context: dict[str, Any],
+    settings: Settings,
+    watch: Observer | None = None,
+) -> Evaluated:
+    """Return the loss of each example.
+
+    Args:
+        logits: see `cross_entropy`.
+        target: see `cross_entropy`.
+        smoothing: see `cross_entropy`.
+        context: what a policy is told beside the logits.
+        settings: the other arguments.
+        watch: is shown the logits as well.
+    """
+    check_reduction(settings.reduction, settings.normalizer)
+    check_penalty(settings.penalty)
+    options, class_dim = settings.options, settings.class_dim
+    view = class_last(logits, class_dim)
+    check_weight(settings.weight, view.shape[-1])
+    mask = as_class_mask(settings.class_mask, view, class_dim)
+    built = as_target(
+        view,
+        target,
+        class_dim=class_dim,
+        ignore_index=settings.ignore_index,
+        validate=options.validate,
+    )
+    if context.get("teacher_logits") is not None:
+        context = {**context, "teacher_logits": class_last(context["teacher_logits"], class_dim)}
+    seen = _as_policies_see(view, mask, smoothing)
+    smoothed, observer = watch_smoothing(smoothing, built, seen, **context)
+    if options.validate:
+        check_alive_labels(view, smoothed, mask)
+    watchers = [each for each in (observer, watch) if each is not None]
+    return _losses(view, smoothed, mask, settings, _together(watchers))
+
+
+def _as_policies_see(
+    logits: Tensor, class_mask: Tensor | None, smoothing: AbstractSmoothing | float | None
+) -> Tensor:
+    """Logits with `-inf` for masked classes, where the policy looks at them."""
+    blind = not isinstance(smoothing, AbstractSmoothing) or isinstance(smoothing, LabelSmoothing)
+    if class_mask is None or blind:
+        return logits
+    return logits.detach().masked_fill(~class_mask, -torch.inf)
+
+
+def _together(observers: list[Observer]) -> Observer | None:
+    if len(observers) < 2:
+        return observers[0] if observers else None
+
+    def show(key: tuple[slice, ...], logits: Tensor, probs: Tensor) -> None:
+        for observer in observers:
+            observer(key, logits, probs)
+
+    return show
+
+
+def _losses(
+    logits: Tensor,
+    target: Target,
+    class_mask: Tensor | None,
+    settings: Settings,
+    observer: Observer | None,
+) -> Evaluated:
+    given, options, weight = target.given, settings.options, settings.weight
+    if weight is not None:
+        weight = weight.to(logits.device, torch.promote_types(logits.dtype, torch.float32))
+    shares = given.mass(weight)
+    per_sample = weight is not None and options.weight_mode == "per_sample"
+    penalties = None
+    if settings.penalty is not None:
+        # Before the losses, which may consume the logits.
+        penalties = shares * settings.penalty(logits, target, class_mask)
+    losses, partition = example_losses(
+        logits,
+        target,
+        weight=None if per_sample else weight,
+        class_mask=class_mask,
+        observer=observer,
+        options=options,
+    )
+    if per_sample:
+        mass = given.mass()
+        scale = shares / torch.where(mass == 0, 1, mass)
+        # As for weights per class: weight 0 outweighs the infinite loss of a masked label.
+        losses = losses.masked_fill((scale == 0) & losses.isinf(), 0) * scale
+    if penalties is not None:
+        losses = losses + penalties
+    return Evaluated(losses, partition, shares, given)
