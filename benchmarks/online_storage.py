@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 import softtargets as st
-from benchmarks import record
+from benchmarks.costs import RECORDS
+from softtargets.bench import record
 from softtargets.smoothing.class_tables import RowRules, Rows
 from softtargets.smoothing.observing import picked_rows
 from softtargets.smoothing.top_k_table import TopKTable
@@ -191,7 +192,13 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, check=True)
         used[name] = json.loads(done.stdout)
     results = {"megabytes": used, "error of top-k rows": errors()}
-    record.write("online_storage", "python -m benchmarks.online_storage", results)
+    content = {
+        "command": "python -m benchmarks.online_storage",
+        "machine": record.machine(),
+        "results": results,
+    }
+    print(record.as_text(content))
+    record.write(RECORDS, "online_storage.json", content)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ class AbstractTerm(ABC):
         """Return the floating point parts, into which a gradient could flow."""
 
 
+def _summed(entries: Tensor) -> Tensor:
+    """Sum over the last dimension, which has one entry most of the time."""
+    return entries.squeeze(-1) if entries.shape[-1] == 1 else entries.sum(-1)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Entries(AbstractTerm):
     """A few classes per sample: `sum_j weights_j * e[classes_j]`; classes may repeat.
@@ -76,7 +81,7 @@ class Entries(AbstractTerm):
         return self.weights if weight is None else self.weights * weight[self.classes]
 
     def mass(self, weight: Tensor | None, alive: Tensor | None) -> Tensor:
-        return self._factors(weight).sum(-1)
+        return _summed(self._factors(weight))
 
     def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
         factors = self._factors(weight)
@@ -110,7 +115,7 @@ class Entries(AbstractTerm):
         return replace(self, classes=self.classes[key], weights=self.weights[key])
 
     def __mul__(self, factor: Tensor | float) -> Self:
-        return replace(self, weights=self.weights * arithmetic.column(factor))
+        return type(self)(self.classes, self.weights * arithmetic.column(factor))
 
     def floats(self) -> tuple[Tensor, ...]:
         return (self.weights,)

@@ -20,6 +20,8 @@ from softtargets.lab.errors import LabError
 from softtargets.lab.records import write_atomically
 
 FORMAT = 1
+# Variables of the environment that change times: threads, how they wait, memory.
+TUNING = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "THP_")
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
@@ -33,6 +35,9 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         "torch": str(torch.__version__),
         "softtargets": softtargets.__version__,
         "revision": revision(),
+        "environment": {
+            name: value for name, value in sorted(os.environ.items()) if name.startswith(TUNING)
+        },
         "load": [round(value, 2) for value in os.getloadavg()]
         if hasattr(os, "getloadavg")
         else None,
