@@ -251,12 +251,12 @@ class Target(AbstractCombination):
         if isinstance(rate, Tensor):
             rate = self._factor(rate, "rate")
         if prior is None:
-            kept = tuple(term.__mul__(1 - rate) for term in self.others)
+            others = tuple(term.__mul__(1 - rate) for term in self.others)
             spread = Uniform(self.mass() * rate, self.num_classes)
             return Target(
                 num_classes=self.num_classes,
                 entries=self.entries.__mul__(1 - rate),
-                others=joined((*kept, spread)),
+                others=joined((*others, spread)),
                 smoothed=True,
                 origin=self.given,
             )
