@@ -29,8 +29,9 @@ INTRODUCTION = """# Conformance
 The same questions to softtargets and to other libraries that smooth labels or measure calibration:
 what was asked, what the right answer is, what each library answered. The right answers come from
 the formulas, computed in float64 apart from every library. Most questions are mistakes that users
-of one library or another ran into; a *promise* is a numbered one of
-[concepts.md](concepts.md#what-can-be-relied-on). `make conformance` asks them all again and writes
+of one library or another ran into. In brackets stand the project where it was seen, and the
+*promise*, a numbered one of [concepts.md](concepts.md#what-can-be-relied-on). `make conformance`
+asks them all again and writes
 this page. It is a report on versions, not a ranking: the questions were chosen by the authors of
 softtargets, and nobody else promised to answer them.
 
