@@ -1,7 +1,6 @@
 """Online label smoothing: soft labels from the model's own correct predictions."""
 
 import warnings
-from functools import partial
 from typing import Any, Literal, final
 
 import torch
@@ -22,7 +21,7 @@ from softtargets.smoothing.class_tables import (
     RowRules,
     Rows,
 )
-from softtargets.smoothing.observing import masked_rows, picked_rows, single_labels
+from softtargets.smoothing.observing import LabelObserver, single_labels
 from softtargets.smoothing.top_k_table import TopKTable
 from softtargets.target import Target
 
@@ -48,6 +47,10 @@ class OnlineLabelSmoothing(AbstractSmoothing):
     middle of an epoch: save the criterion with the model. With several processes `end_epoch()`
     adds up the sums of all ranks, and so does `sync()`, to be called before a checkpoint; both
     are collective.
+
+    `LossOptions(impl="triton")` computes dense sums with the loss, by additions in no fixed order:
+    they repeat from run to run only up to rounding, unless `torch.use_deterministic_algorithms`
+    is on.
 
     `storage` says how rows and running sums are kept; sums of several ranks are kept once more
     after `sync()`:
@@ -204,7 +207,11 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         # The rows are replaced at the end of an epoch, so the target may keep a reference to them.
         soft = self._table.soft(self._rows(), target, logits)
         made = (target * self.hard_weight + soft * self.soft_weight).smoothed_from(target)
-        return made, partial(self._observe, labels, single) if learning else None
+        if not learning:
+            return made, None
+        return made, LabelObserver(
+            sums=self._table.sums, labels=labels, single=single, correct_only=self.correct_only
+        )
 
     def _check_logits(self, logits: Tensor | None, target: Target, learning: bool) -> None:
         if logits is None:
@@ -224,20 +231,6 @@ class OnlineLabelSmoothing(AbstractSmoothing):
                 "OnlineLabelSmoothing cannot learn inside a torch.func transform; call `.eval()` "
                 "on it there"
             )
-
-    @torch.no_grad()
-    def _observe(
-        self,
-        labels: Tensor,
-        single: Tensor,
-        key: tuple[slice, ...],
-        logits: Tensor,
-        probs: Tensor,
-    ) -> None:
-        choose = picked_rows if checks.readable(logits) else masked_rows
-        rows = choose(logits, probs, labels[key], single[key], self.correct_only)
-        if len(rows.labels):
-            self._table.sums.add(rows)
 
     @torch.no_grad()
     def sync(self) -> None:
