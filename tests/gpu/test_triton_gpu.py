@@ -92,16 +92,18 @@ def test_an_out_of_range_label_shows_and_reads_no_foreign_memory():
     assert losses.isnan().tolist() == [False, True]
 
 
-def test_triton_is_the_default_on_a_device():
-    from softtargets.engine import triton
+def test_it_runs_by_name_only(monkeypatch):
+    from softtargets.engine.triton import TritonEngine
 
-    logits = torch.randn(4, 9, device="cuda", requires_grad=True)
+    ran = []
+    run = TritonEngine.forward
+    monkeypatch.setattr(TritonEngine, "forward", lambda *args: ran.append(args) or run(*args))
+    logits = torch.randn(4, 9, device="cuda")
     target = TARGETS["uniform"]((4,), 9).to("cuda")
-    losses = example_losses(logits, target, options=LossOptions()).losses
-    assert (
-        losses.grad_fn.__class__
-        is triton.example_losses(logits, target, None, None, False).losses.grad_fn.__class__
-    )
+    example_losses(logits, target, options=LossOptions())
+    assert not ran
+    example_losses(logits, target, options=TRITON)
+    assert len(ran) == 1
 
 
 @pytest.mark.parametrize("strided", [False, True])
