@@ -95,14 +95,16 @@ def compare(
     torch.manual_seed(seed)
     batch, arrange = LAYOUTS[layout]
     target = TARGETS[name](batch, classes)
-    logits = arrange(random_logits((*batch, classes), dtype, seed, dead=dead))
+    values = random_logits((*batch, classes), dtype, seed, dead=dead)
+    logits = arrange(values)
     weight = torch.linspace(0.5, 2, classes) if weighted else None
     mask = torch.rand(*batch, classes) > 0.3 if masked else None
     wide = logits.double().detach().requires_grad_()
     expected = dense_cross_entropy(wide, target, weight=weight, class_mask=mask, reduction="none")
     incoming = torch.linspace(0.5, 1.5, expected.numel()).view(expected.shape)
     (expected_grad,) = torch.autograd.grad(expected, wide, incoming.double())
-    own = logits.to(device).detach()
+    # Arranged there: a copy to a device fills the gaps of a layout.
+    own = arrange(values.to(device)).detach()
     assert own.stride() == logits.stride()
     own.requires_grad_()
     options = LossOptions(impl=impl, reuse_logits=reuse)

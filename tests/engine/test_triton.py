@@ -28,15 +28,6 @@ needs_interpreter = [
 ]
 
 
-@pytest.fixture
-def small_tiles(monkeypatch):
-    from softtargets.engine import triton
-
-    monkeypatch.setattr(triton, "TILE_ELEMENTS", 16)
-    monkeypatch.setattr(triton, "STRIDED_ROWS", 4)
-    monkeypatch.setattr(triton, "CONTIGUOUS_ROWS", 2)
-
-
 def _mark(cls):
     for mark in needs_interpreter:
         cls = mark(cls)

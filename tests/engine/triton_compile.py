@@ -9,6 +9,7 @@ from triton.backends.compiler import GPUTarget
 from softtargets.engine import triton as engine
 from softtargets.engine import triton_kernels as kernels
 from softtargets.engine.frame import Call
+from softtargets.engine.observer import Statistics
 from tests.engine.engine_cases import LAYOUTS, TARGETS
 
 
@@ -37,6 +38,8 @@ class Compiling:
     def __getitem__(self, grid):
         def compile_for(**arguments):
             compiled = self.kernel.warmup(grid=grid, **arguments)
+            sweeps = arguments.get("statistics") is not None
+            assert sweeps == ("atom.global" in compiled.asm["ptx"])
             print(self.kernel.fn.__name__, len(compiled.asm["cubin"]), "bytes")
 
         return compile_for
@@ -50,9 +53,28 @@ def compile_case(name, dtype, layout="rows", classes=11, extras=False):
     mask = torch.ones(*batch, classes, dtype=torch.bool) if extras else None
     operands = engine._operands(Call(logits=logits, target=target, weight=weight, class_mask=mask))
     results = engine._results(logits, operands)
-    engine._launch(Compiling(kernels.forward_kernel), logits, operands, results, None)
+    engine._launch(Compiling(kernels.forward_kernel), logits, operands, results)
     gradient = (results[0], torch.empty_like(logits))
-    engine._launch(Compiling(kernels.backward_kernel), logits, operands, results, gradient)
+    engine._launch(Compiling(kernels.backward_kernel), logits, operands, results, gradient=gradient)
+
+
+def compile_statistics(dtype, layout="rows", classes=11, *, correct_only=True, masked=False):
+    """The forward kernel with what online smoothing learns."""
+    batch, arrange = LAYOUTS[layout]
+    target, logits = TARGETS["online"](batch, classes), arrange(torch.zeros(*batch, classes))
+    logits = logits.to(dtype)
+    mask = torch.ones(*batch, classes, dtype=torch.bool) if masked else None
+    operands = engine._operands(Call(logits=logits, target=target, weight=None, class_mask=mask))
+    sums = torch.zeros(classes, classes, dtype=torch.promote_types(dtype, torch.float32))
+    statistics = Statistics(
+        labels=torch.zeros(batch, dtype=torch.int64),
+        sums=sums,
+        counts=sums[0].clone(),
+        correct_only=correct_only,
+    )
+    results = engine._results(logits, operands)
+    kernel = Compiling(kernels.forward_kernel)
+    engine._launch(kernel, logits, operands, results, statistics=statistics)
 
 
 def main():
@@ -60,6 +82,8 @@ def main():
         triton.runtime.driver.set_active(AbsentDevice(capability))
         compile_case("uniform", torch.bfloat16, classes=4096)
         compile_case("everything", torch.float16, "strided classes", extras=True)
+        compile_statistics(torch.bfloat16, classes=4096)
+        compile_statistics(torch.float64, "strided classes", correct_only=False, masked=True)
     for dtype in (torch.float32, torch.float64):
         compile_case("top-k, uniform rest", dtype, "three loops")
         compile_case("online", dtype, "rows", extras=True)

@@ -9,6 +9,7 @@ import softtargets as st
 from softtargets.engine import LossOptions, example_losses, formula
 from softtargets.losses import cross_entropy
 from tests.engine.engine_cases import DTYPES, LAYOUTS, TARGETS, compare
+from tests.engine.statistics_cases import compare_statistics, learn, learned
 
 TRITON = LossOptions(impl="triton")
 
@@ -43,6 +44,46 @@ def test_vocabularies_beyond_two_to_the_17(name, dtype):
     compare(name, dtype, classes=2**17 + 3, device="cuda", masked=True, reuse=True)
 
 
+@pytest.mark.parametrize("correct_only", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_online_statistics(layout, dtype, correct_only):
+    compare_statistics(dtype, layout, correct_only=correct_only, device="cuda")
+    compare_statistics(
+        dtype, layout, classes=4099, masked=True, dead=0.2, correct_only=correct_only,
+        device="cuda", repeats=1,
+    )  # fmt: skip
+
+
+def test_online_statistics_of_many_samples_of_few_labels():
+    """Thousands of programs add to the same rows at once, and none of it is lost."""
+    logits, labels = torch.randn(40_000, 257), torch.randint(0, 2, (40_000,))
+    logits[torch.arange(40_000), labels] += 3
+    policies = [st.OnlineLabelSmoothing(257).to("cuda") for _ in range(2)]
+    for policy, impl in zip(policies, ("triton", "eager"), strict=True):
+        learn(policy, logits.to("cuda"), labels.to("cuda"), impl=impl)
+    (ours, counts), (theirs, theirs_counts) = map(learned, policies)
+    assert torch.equal(counts, theirs_counts)
+    probs = logits.double().softmax(-1)
+    right = logits.argmax(-1) == labels
+    expected = torch.zeros(257, 257, dtype=torch.float64)
+    expected.index_add_(0, labels[right], probs[right])
+    for sums in (ours, theirs):
+        torch.testing.assert_close(sums.double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_online_statistics_repeat_exactly_under_deterministic_algorithms():
+    logits, labels = torch.randn(4096, 33, device="cuda"), torch.randint(0, 3, (4096,)).cuda()
+    policies = [st.OnlineLabelSmoothing(33, correct_only=False).to("cuda") for _ in range(2)]
+    torch.use_deterministic_algorithms(True)
+    try:
+        for policy in policies:
+            cross_entropy(logits, labels, smoothing=policy, options=TRITON)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(learned(policies[0])[0], learned(policies[1])[0])
+
+
 def test_an_out_of_range_label_shows_and_reads_no_foreign_memory():
     entries = st.Target.from_labels(torch.tensor([0, 9]), 10).to("cuda")
     target = st.Target(num_classes=5, entries=entries.entries)
@@ -51,16 +92,18 @@ def test_an_out_of_range_label_shows_and_reads_no_foreign_memory():
     assert losses.isnan().tolist() == [False, True]
 
 
-def test_triton_is_the_default_on_a_device():
-    from softtargets.engine import triton
+def test_it_runs_by_name_only(monkeypatch):
+    from softtargets.engine.triton import TritonEngine
 
-    logits = torch.randn(4, 9, device="cuda", requires_grad=True)
+    ran = []
+    run = TritonEngine.forward
+    monkeypatch.setattr(TritonEngine, "forward", lambda *args: ran.append(args) or run(*args))
+    logits = torch.randn(4, 9, device="cuda")
     target = TARGETS["uniform"]((4,), 9).to("cuda")
-    losses = example_losses(logits, target, options=LossOptions()).losses
-    assert (
-        losses.grad_fn.__class__
-        is triton.example_losses(logits, target, None, None, False).losses.grad_fn.__class__
-    )
+    example_losses(logits, target, options=LossOptions())
+    assert not ran
+    example_losses(logits, target, options=TRITON)
+    assert len(ran) == 1
 
 
 @pytest.mark.parametrize("strided", [False, True])

@@ -6,6 +6,14 @@ from softtargets.engine.api import (
     check_alive_labels,
     example_losses,
 )
-from softtargets.engine.observer import Observer
+from softtargets.engine.observer import Observer, Statistics, SummingObserver
 
-__all__ = ["ExampleLosses", "LossOptions", "Observer", "check_alive_labels", "example_losses"]
+__all__ = [
+    "ExampleLosses",
+    "LossOptions",
+    "Observer",
+    "Statistics",
+    "SummingObserver",
+    "check_alive_labels",
+    "example_losses",
+]

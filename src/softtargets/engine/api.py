@@ -79,7 +79,8 @@ def example_losses(
         target: of batch shape `(*batch)` on the same device.
         weight: `(K,)` class weights, or None.
         class_mask: `(*batch, K)` bool, False for a masked class, or None.
-        observer: is shown the logits block by block, or None.
+        observer: is shown the logits block by block, or None; `impl="triton"` adds for a
+            `SummingObserver` instead, in no fixed order.
         options: see `LossOptions`; `weight_mode` is resolved by the caller.
 
     Returns:

@@ -5,6 +5,11 @@ sums that the terms of a target need; the scalars that depend on masked classes 
 the loop and saved for the backward pass, which writes the whole gradient at once. Any number of
 entries, table rows and dense rows is fused: the kernels are compiled per number of terms.
 
+An observer that only adds up softmax rows by label is served by the forward kernel, which goes a
+second time through the rows that teach. Its atomic additions come in any order, so these sums are
+the same from run to run only up to rounding, unless `torch.use_deterministic_algorithms` is on:
+then the observer is shown blocks, as any other.
+
 A tile is rows x classes, so that small K, strided classes `(N, K, H, W)` and vocabularies share
 one kernel; logits, masks and dense rows are read by strides. This file imports Triton and is
 imported only when asked for. `TRITON_INTERPRET=1`, set before that, runs it on a CPU, for tests.
@@ -23,7 +28,7 @@ from torch import Tensor
 
 from softtargets.engine import blocks, formula, triton_kernels
 from softtargets.engine.frame import AbstractEngine, Call, Forward
-from softtargets.engine.observer import Observer
+from softtargets.engine.observer import Observer, Statistics, statistics_of
 from softtargets.terms import DenseRows, Entries, TableRows, Uniform
 
 # Elements of a tile: 16 per thread of 8 warps; halved for each term that needs registers.
@@ -120,17 +125,23 @@ class _Views:
         self._missing = max(2 - len(sizes), 0)
         self.sizes = [1] * self._missing + sizes
         self._dims = dims
+        self._batch_dims = len(shape)
 
-    def matrix(self, tensor: Tensor) -> Tensor:
-        """Return `(*sizes, K)`, the same memory."""
+    def matrix(self, tensor: Tensor | None, at: tuple[int, ...]) -> tuple[Any, ...] | None:
+        """Return the part `(outer, inner, K)` of one launch, the same memory, and its strides."""
+        if tensor is None:
+            return None
         strides = [0] * self._missing + [tensor.stride(dim) for dim in self._dims]
-        return tensor.as_strided(
+        whole = tensor.as_strided(
             (*self.sizes, tensor.shape[-1]), (*strides, tensor.stride(-1)), tensor.storage_offset()
         )
+        return (whole[at], *whole[at].stride())
 
-    def samples(self, tensor: Tensor, batch_dims: int) -> Tensor:
-        """Return `(*sizes, ...)` of a small tensor `(*batch, ...)`, contiguous."""
-        return tensor.contiguous().view(*self.sizes, *tensor.shape[batch_dims:])
+    def samples(self, tensor: Tensor | None, at: tuple[int, ...]) -> Tensor | None:
+        """Return the part `(outer, inner, ...)` of a small tensor `(*batch, ...)`, contiguous."""
+        if tensor is None:
+            return None
+        return tensor.contiguous().view(*self.sizes, *tensor.shape[self._batch_dims :])[at]
 
     def launches(self) -> Iterator[tuple[int, ...]]:
         """Yield the index of each launch."""
@@ -153,27 +164,11 @@ def _tile(logits: Tensor, views: _Views, sums: int) -> dict[str, int]:
     return {"ROWS": rows, "COLS": columns, "num_warps": min(max(rows * columns // 256, 1), 8)}
 
 
-def _launch(
-    kernel: Any,
-    logits: Tensor,
-    operands: _Operands,
-    results: tuple[Tensor, ...],
-    gradient: tuple[Tensor, Tensor] | None,
-) -> None:
-    """Run a kernel over all samples.
-
-    Args:
-        kernel: forward (`gradient` None) or backward.
-        logits: `(*batch, K)`.
-        operands: of the target.
-        results: losses, log-partition, scalars and chosen logits of the forward kernel.
-        gradient: incoming `(*batch)` and outgoing `(*batch, K)` gradient, or None.
-    """
-    dims, num_classes = logits.dim() - 1, logits.shape[-1]
-    outgoing = None if gradient is None else gradient[1]
-    matrices = [logits, operands.mask, outgoing, *(values for values, _ in operands.dense)]
-    views = _Views(logits.shape[:-1], matrices)
-    tables = [table for table, _, _ in operands.tables]
+def _constants(
+    logits: Tensor, operands: _Operands, matrices: list[Tensor | None], views: _Views
+) -> dict[str, Any]:
+    """What the kernels are compiled for beside the number of terms."""
+    num_classes, tables = logits.shape[-1], [table for table, _, _ in operands.tables]
     furthest = max(t.stride(-1) for t in [*matrices, *tables] if t is not None) * num_classes
     constants: dict[str, Any] = {
         **_tile(logits, views, sums=len(operands.tables) + len(operands.dense)),
@@ -184,47 +179,75 @@ def _launch(
     if operands.entries is not None:
         count = triton.next_power_of_2(operands.entries[0].shape[-1])
         constants["SINGLES"] = min(count, max(64, constants["COLS"]))
+    return constants
 
-    def matrix(tensor: Tensor | None, at: tuple[int, ...]) -> tuple[Any, ...] | None:
-        if tensor is None:
-            return None
-        part = views.matrix(tensor)[at]
-        return (part, *part.stride())
 
-    def samples(tensor: Tensor | None, at: tuple[int, ...]) -> Tensor | None:
-        return None if tensor is None else views.samples(tensor, dims)[at]
+def _terms(operands: _Operands, views: _Views, at: tuple[int, ...]) -> dict[str, Any]:
+    """The terms of a target, for one launch."""
+    entries = None
+    if operands.entries is not None:
+        classes, weights = operands.entries
+        entries = (views.samples(classes, at), views.samples(weights, at), classes.shape[-1])
+    return {
+        "entries": entries,
+        "tables": tuple(
+            (table, len(table), *table.stride(), *(views.samples(t, at) for t in (rows, weights)))
+            for table, rows, weights in operands.tables
+        ),
+        "dense": tuple(
+            (*(views.matrix(values, at) or ()), views.samples(weights, at))
+            for values, weights in operands.dense
+        ),
+    }
 
+
+def _launch(
+    kernel: Any,
+    logits: Tensor,
+    operands: _Operands,
+    results: tuple[Tensor, ...],
+    *,
+    gradient: tuple[Tensor, Tensor] | None = None,
+    statistics: Statistics | None = None,
+) -> None:
+    """Run a kernel over all samples.
+
+    Args:
+        kernel: forward (`gradient` None) or backward.
+        logits: `(*batch, K)`.
+        operands: of the target.
+        results: losses, log-partition, scalars and chosen logits of the forward kernel.
+        gradient: incoming `(*batch)` and outgoing `(*batch, K)` gradient, or None.
+        statistics: what the forward kernel adds up beside the losses, or None.
+    """
+    outgoing = None if gradient is None else gradient[1]
+    matrices = [logits, operands.mask, outgoing, *(values for values, _ in operands.dense)]
+    views = _Views(logits.shape[:-1], matrices)
+    constants = _constants(logits, operands, matrices, views)
     for at in views.launches():
-        entries = None
-        if operands.entries is not None:
-            classes, weights = operands.entries
-            entries = (samples(classes, at), samples(weights, at), classes.shape[-1])
-        terms: dict[str, Any] = {
-            "entries": entries,
-            "tables": tuple(
-                (table, len(table), *table.stride(), samples(rows, at), samples(weights, at))
-                for table, rows, weights in operands.tables
-            ),
-            "dense": tuple(
-                (*(matrix(values, at) or ()), samples(weights, at))
-                for values, weights in operands.dense
-            ),
-        }
+        own: dict[str, Any]
         if gradient is None:
-            terms["uniform"] = samples(operands.uniform, at)
-            terms["LOWEST"] = torch.finfo(results[0].dtype).min
+            own = {
+                "uniform": views.samples(operands.uniform, at),
+                "LOWEST": torch.finfo(results[0].dtype).min,
+                "statistics": None,
+                "CORRECT_ONLY": statistics is not None and statistics.correct_only,
+            }
+            if statistics is not None:
+                labels = views.samples(statistics.labels, at)
+                own["statistics"] = (labels, statistics.sums, statistics.counts)
         else:
-            terms["incoming"] = samples(gradient[0], at)
-            terms["grad"] = matrix(outgoing, at)
+            own = {"incoming": views.samples(gradient[0], at), "grad": views.matrix(outgoing, at)}
         outer, inner = views.sizes[-2:]
         kernel[(outer * math.ceil(inner / constants["ROWS"]),)](
-            logits=matrix(logits, at),
-            mask=matrix(operands.mask, at),
+            logits=views.matrix(logits, at),
+            mask=views.matrix(operands.mask, at),
             weight=operands.weight,
-            results=tuple(samples(result, at) for result in results),
+            results=tuple(views.samples(result, at) for result in results),
             inner_size=inner,
-            num_classes=num_classes,
-            **terms,
+            num_classes=logits.shape[-1],
+            **_terms(operands, views, at),
+            **own,
             **constants,
         )
 
@@ -237,19 +260,36 @@ def _results(logits: Tensor, operands: _Operands) -> tuple[Tensor, ...]:
     return tuple(logits.new_empty((*batch, *tail), dtype=dtype) for tail in tails)
 
 
+def _statistics(call: Call, observer: Observer | None) -> Statistics | None:
+    """What the forward kernel adds up for the observer, or None."""
+    if not call.logits.numel() or torch.are_deterministic_algorithms_enabled():
+        return None
+    statistics = statistics_of(observer, call.logits)
+    if statistics is not None:
+        assert statistics.sums.is_contiguous()
+        assert statistics.counts.is_contiguous()
+        assert statistics.labels.shape == call.logits.shape[:-1]
+    return statistics
+
+
 @final
 class TritonEngine(AbstractEngine):
     """See the module."""
 
     def forward(self, call: Call, observer: Observer | None) -> Forward:
-        """Run the forward kernel."""
-        operands = _operands(call)
-        losses, partition, *kept = _results(call.logits, operands)
+        """Run the forward kernel, which serves the observer too if it can."""
+        operands, statistics = _operands(call), _statistics(call, observer)
+        losses, partition, *kept = results = _results(call.logits, operands)
         if call.logits.numel():
-            results = (losses, partition, *kept)
             with torch.cuda.device_of(call.logits):  # type: ignore[no-untyped-call]
-                _launch(triton_kernels.forward_kernel, call.logits, operands, results, None)
-        if observer is not None:
+                _launch(
+                    triton_kernels.forward_kernel,
+                    call.logits,
+                    operands,
+                    results,
+                    statistics=statistics,
+                )
+        if observer is not None and statistics is None:
             blocks.show(observer, call.logits, call.class_mask)
         return Forward(losses, partition, tuple(kept))
 
@@ -262,4 +302,10 @@ class TritonEngine(AbstractEngine):
         results = (partition, partition, *forward.kept)
         gradient = (incoming.to(partition.dtype), out)
         with torch.cuda.device_of(call.logits):  # type: ignore[no-untyped-call]
-            _launch(triton_kernels.backward_kernel, call.logits, _operands(call), results, gradient)
+            _launch(
+                triton_kernels.backward_kernel,
+                call.logits,
+                _operands(call),
+                results,
+                gradient=gradient,
+            )

@@ -3,7 +3,8 @@
 Arguments are tuples. A matrix is (pointer, outer stride, inner stride, class stride); a table
 (pointer, number of rows, row stride, class stride, row of each sample, weight of each sample);
 dense rows a matrix and the weight of each sample; entries (classes, weights, how many); results
-(losses, log-partition, scalars, logits of the entries). What a call does without is None or ().
+(losses, log-partition, scalars, logits of the entries); statistics (label of each sample, sums,
+counts). What a call does without is None or ().
 Offsets are int64 where a sample is in them, and in the classes where `WIDE` says so.
 """
 
@@ -74,23 +75,68 @@ def _class_values(operands, bases, cols, inside, ACC: tl.constexpr):
 
 
 @triton.jit
-def forward_kernel(
-    logits, mask, weight, uniform, entries, tables, dense, results, inner_size, num_classes,
-    ACC: tl.constexpr, LOWEST: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
-    SINGLES: tl.constexpr, WIDE: tl.constexpr,
+def _living_logits(logits, base, mask, mask_base, cols, inside, ACC: tl.constexpr):
+    """Logits at some classes, `-inf` where masked and outside."""
+    z = tl.load(base + cols * logits[3], mask=inside, other=float("-inf")).to(ACC)
+    if mask is not None:
+        kept = tl.load(mask_base + cols * mask[3], mask=inside, other=0)
+        z = tl.where(kept != 0, z, float("-inf"))
+    return z
+
+
+@triton.jit
+def _add_statistics(
+    statistics, label, teaches, logits, base, mask, mask_base, highest, total_sum, num_classes,
+    ACC: tl.constexpr, COLS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """Write the losses and what the backward pass needs, in one pass over the logits."""
+    """Add the softmax of rows that teach, read again from cache, to the sums of their labels."""
+    kind: tl.constexpr = statistics[1].dtype.element_ty
+    row = tl.where(teaches, label, 0)
+    sums = (statistics[1] + row * num_classes)[:, None]
+    # Not `exp(z - partition)`, which rounds as coarsely as the partition is large.
+    scale = (1.0 / tl.where(teaches, total_sum, 1.0))[:, None]
+    for start in range(0, num_classes, COLS):
+        cols = _columns(start, COLS, WIDE)
+        inside = teaches[:, None] & (cols < num_classes)
+        z = _living_logits(logits, base, mask, mask_base, cols, inside, ACC)
+        probs = tl.exp(z - highest[:, None]) * scale
+        tl.atomic_add(sums + cols, probs.to(kind), mask=inside & (probs > 0), sem="relaxed")
+    one = tl.where(teaches, 1.0, 0.0).to(kind)
+    tl.atomic_add(statistics[2] + row, one, mask=teaches, sem="relaxed")
+
+
+@triton.jit
+def forward_kernel(
+    logits, mask, weight, uniform, entries, tables, dense, results, statistics, inner_size,
+    num_classes, CORRECT_ONLY: tl.constexpr, ACC: tl.constexpr, LOWEST: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr, SINGLES: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Write the losses and what the backward pass needs, in one pass over the logits.
+
+    With statistics, rows that teach are swept once more.
+    """
     TABLES: tl.constexpr = len(tables)
     DENSE: tl.constexpr = len(dense)
     # A table row whose living classes hold nothing is spread evenly over them.
     FLAT: tl.constexpr = (uniform is not None) or (TABLES > 0)
     outer, rows, sample, valid = _positions(inner_size, ROWS)
     base = _row_base(logits, outer, rows)
+    mask_base = None
     if mask is not None:
         mask_base = _row_base(mask, outer, rows)
     table_bases = _table_bases(tables, sample, valid)
     dense_bases = _dense_bases(dense, outer, rows)
     dense_weights = _dense_weights(dense, sample, valid)
+    if statistics is not None:
+        label = tl.load(statistics[0] + sample, mask=valid, other=-1)
+        teaches = (label >= 0) & (label < num_classes)
+        if CORRECT_ONLY:
+            # A prediction is right unless a class beats the label's: a larger logit, or an equal
+            # one before it. One bit per lane instead of a running argmax.
+            here = teaches[:, None]
+            z_own = _living_logits(logits, base, mask, mask_base, label[:, None], here, ACC)
+            own = label.to(tl.int32)[:, None]
+            beaten = tl.zeros([ROWS, COLS], tl.int1)
 
     zero = tl.zeros([ROWS, COLS], ACC)
     top = tl.full([ROWS, COLS], LOWEST, ACC)
@@ -110,14 +156,13 @@ def forward_kernel(
     for start in range(0, num_classes, COLS):
         cols = _columns(start, COLS, WIDE)
         inside = valid[:, None] & (cols < num_classes)
-        z = tl.load(base + cols * logits[3], mask=inside, other=float("-inf")).to(ACC)
-        if mask is not None:
-            kept = tl.load(mask_base + cols * mask[3], mask=inside, other=0)
-            z = tl.where(kept != 0, z, float("-inf"))
+        z = _living_logits(logits, base, mask, mask_base, cols, inside, ACC)
         difference = z - top
         decay = tl.exp(-tl.abs(difference))
         total = tl.where(difference > 0, total * decay + 1, total + decay)
         top = tl.where(difference > 0, z, top)
+        if statistics is not None and CORRECT_ONLY:
+            beaten = beaten | (z > z_own) | ((z == z_own) & (cols < own))
         w = 1.0
         if weight is not None:
             w = tl.load(weight + cols, mask=cols < num_classes, other=0.0)
@@ -155,6 +200,16 @@ def forward_kernel(
     total_sum = tl.sum(total * tl.exp(top - highest[:, None]), 1)
     has_class = total_sum != 0
     partition = highest + tl.log(tl.where(has_class, total_sum, 1.0))
+    if statistics is not None:
+        # Rows without a living class, with NaN or with an infinite logit teach nothing.
+        teaches = teaches & (total_sum > 0) & (total_sum < float("inf"))
+        if CORRECT_ONLY:
+            teaches = teaches & (tl.max(beaten.to(tl.int32), 1) == 0)
+        if tl.max(teaches.to(tl.int32), 0) != 0:
+            _add_statistics(
+                statistics, label, teaches, logits, base, mask, mask_base, highest, total_sum,
+                num_classes, ACC, COLS, WIDE,
+            )  # fmt: skip
 
     # The scalars of each term; the mass and the inner product of the whole target.
     width: tl.constexpr = 3 + TABLES

@@ -49,6 +49,14 @@ class AbstractSums(ABC):
         """Add the samples' probabilities to the sums of their labels."""
 
     @abstractmethod
+    def addends(self, like: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return sums `(K, K)` and counts `(K)` that a kernel may add to, None without such.
+
+        Args:
+            like: what is added has its device, and its dtype or a wider one.
+        """
+
+    @abstractmethod
     def counts(self) -> Tensor:
         """Return `(K)`, how many samples of each label were added."""
 
@@ -89,11 +97,15 @@ class DenseSums(AbstractSums):
     def add(self, observed: Observed) -> None:
         probs, labels, keep = observed
         counted = torch.ones_like(labels) if keep is None else keep
-        dtype = torch.promote_types(probs.dtype, self.local.dtype)
-        self.local = self.local.to(probs.device, dtype)
-        self._local_counts = self._local_counts.to(probs.device, dtype)
-        self.local.index_add_(0, labels, probs.to(dtype))
-        self._local_counts.index_add_(0, labels, counted.to(dtype))
+        sums, counts = self.addends(probs)
+        sums.index_add_(0, labels, probs.to(sums.dtype))
+        counts.index_add_(0, labels, counted.to(counts.dtype))
+
+    def addends(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        dtype = torch.promote_types(like.dtype, self.local.dtype)
+        self.local = self.local.to(like.device, dtype)
+        self._local_counts = self._local_counts.to(like.device, dtype)
+        return self.local, self._local_counts
 
     def counts(self) -> Tensor:
         return self._shared_counts.to(self._local_counts) + self._local_counts

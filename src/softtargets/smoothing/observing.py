@@ -1,12 +1,56 @@
 """From a block of logits: which samples online label smoothing may learn from."""
 
+from dataclasses import dataclass
+from typing import final
+
 import torch
 from torch import Tensor
 
+from softtargets import checks
 from softtargets.arithmetic import predicted
-from softtargets.smoothing.class_sums import Observed
+from softtargets.engine import Statistics
+from softtargets.smoothing.class_sums import AbstractSums, Observed
 from softtargets.target import Target
 from softtargets.terms import DenseRows, Entries
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelObserver:
+    """Adds the probabilities of the samples of one call to the sums of their labels.
+
+    Attributes:
+        sums: to add to.
+        labels: `(*batch)` int64.
+        single: `(*batch)` bool, False where there is no single label.
+        correct_only: learn from right predictions only.
+    """
+
+    sums: AbstractSums
+    labels: Tensor
+    single: Tensor
+    correct_only: bool
+
+    def __call__(self, key: tuple[slice, ...], logits: Tensor, probs: Tensor) -> None:
+        """Learn from one block; see `Observer`."""
+        choose = picked_rows if checks.readable(logits) else masked_rows
+        # A decorator on `__call__` would be in the way of torch.compile.
+        with torch.no_grad():
+            rows = choose(logits, probs, self.labels[key], self.single[key], self.correct_only)
+            if len(rows.labels):
+                self.sums.add(rows)
+
+    def statistics(self, logits: Tensor) -> Statistics | None:
+        """Return where a kernel may add, if the sums are `(K, K)`; see `SummingObserver`."""
+        addends = self.sums.addends(logits)
+        if addends is None:
+            return None
+        return Statistics(
+            labels=torch.where(self.single, self.labels, -1),
+            sums=addends[0],
+            counts=addends[1],
+            correct_only=self.correct_only,
+        )
 
 
 def single_labels(target: Target) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,6 @@
 """Online label smoothing: soft labels from the model's own correct predictions."""
 
 import warnings
-from functools import partial
 from typing import Any, Literal, final
 
 import torch
@@ -22,7 +21,7 @@ from softtargets.smoothing.class_tables import (
     RowRules,
     Rows,
 )
-from softtargets.smoothing.observing import masked_rows, picked_rows, single_labels
+from softtargets.smoothing.observing import LabelObserver, single_labels
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.smoothing.top_k_table import TopKTable
 from softtargets.target import Target
@@ -49,6 +48,10 @@ class OnlineLabelSmoothing(AbstractSmoothing):
     middle of an epoch: save the criterion with the model. With several processes `end_epoch()`
     adds up the sums of all ranks, and so does `sync()`, to be called before a checkpoint; both
     are collective.
+
+    `LossOptions(impl="triton")` computes dense sums with the loss, by additions in no fixed order:
+    they repeat from run to run only up to rounding, unless `torch.use_deterministic_algorithms`
+    is on.
 
     `storage` says how rows and running sums are kept; sums of several ranks are kept once more
     after `sync()`:
@@ -212,10 +215,12 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         soft = self._table.soft(self._rows(), target, logits)
         hard_weight = current(self.hard_weight, target.entries.weights)
         soft_weight = 1 - hard_weight if self.soft_weight is None else self.soft_weight
-        made = target.__mul__(hard_weight) + soft.__mul__(soft_weight)
-        return made.smoothed_from(target), partial(
-            self._observe, labels, single
-        ) if learning else None
+        made = (target.__mul__(hard_weight) + soft.__mul__(soft_weight)).smoothed_from(target)
+        if not learning:
+            return made, None
+        return made, LabelObserver(
+            sums=self._table.sums, labels=labels, single=single, correct_only=self.correct_only
+        )
 
     def _check_logits(self, logits: Tensor | None, target: Target, learning: bool) -> None:
         if logits is None:
@@ -235,20 +240,6 @@ class OnlineLabelSmoothing(AbstractSmoothing):
                 "OnlineLabelSmoothing cannot learn inside a torch.func transform; call `.eval()` "
                 "on it there"
             )
-
-    @torch.no_grad()
-    def _observe(
-        self,
-        labels: Tensor,
-        single: Tensor,
-        key: tuple[slice, ...],
-        logits: Tensor,
-        probs: Tensor,
-    ) -> None:
-        choose = picked_rows if checks.readable(logits) else masked_rows
-        rows = choose(logits, probs, labels[key], single[key], self.correct_only)
-        if len(rows.labels):
-            self._table.sums.add(rows)
 
     @torch.no_grad()
     def sync(self) -> None:
