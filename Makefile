@@ -1,11 +1,12 @@
 # `make demo` and `make test` need Python 3.11 or newer and nothing else; they make .venv.
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .venv-conformance
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= runs/demo
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench conformance clean
 
 demo: $(VENV)/.lab
 	$(BIN)/softtargets compare --data digits --seeds 5 --out $(OUT)
@@ -33,6 +34,16 @@ bench: $(VENV)/.dev
 	$(BIN)/softtargets bench growth --record records/benchmarks
 	$(BIN)/python -m benchmarks.readme
 
+# Asks other libraries what softtargets promises; they live in an environment of their own.
+conformance: constraints.txt pyproject.toml
+	$(MAKE) VENV=$(PEERS) $(PEERS)/.peers
+	PYTHONPATH=. $(PEERS)/bin/python -m tests.conformance.page
+
+$(PEERS)/.peers: $(PEERS)/.lab
+	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt --group conformance
+	$(PEERS)/bin/python -m pip install --quiet --no-deps --group conformance-alone
+	touch $@
+
 # torch comes first and by itself: the pinned version decides which build the rest is given.
 $(VENV)/.torch: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("softtargets needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -50,4 +61,4 @@ $(VENV)/.dev: $(VENV)/.lab
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -251,15 +251,9 @@ class Target(AbstractCombination):
         if isinstance(rate, Tensor):
             rate = self._factor(rate, "rate")
         if prior is None:
-            others = tuple(term.__mul__(1 - rate) for term in self.others)
-            spread = Uniform(self.mass() * rate, self.num_classes)
-            return Target(
-                num_classes=self.num_classes,
-                entries=self.entries.__mul__(1 - rate),
-                others=joined((*others, spread)),
-                smoothed=True,
-                origin=self.given,
-            )
+            kept = self._each_term(lambda term: term.__mul__(1 - rate))
+            others = joined((*kept.others, Uniform(self.mass() * rate, self.num_classes)))
+            return replace(kept, others=others, smoothed=True, origin=self.given)
         given = replace(self, smoothed=False, origin=None)
         kept, moved = given.__mul__(1 - rate), given._from_prior(prior).__mul__(rate)
         return (kept + moved).smoothed_from(self)

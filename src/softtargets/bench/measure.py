@@ -3,18 +3,26 @@
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-
-from softtargets.bench.step import Step
 
 # A sample is at least this long, of as many runs as it takes.
 SECONDS_PER_SAMPLE = 0.02
 MOST_REPEATS = 100
 WARM_UP, WARM_UP_SECONDS = 2, 1.0
+
+
+class Timed(Protocol):
+    """What can be timed: `prepare()` is not counted, `run()` is."""
+
+    def prepare(self) -> None:
+        """Make ready for one run."""
+
+    def run(self) -> None:
+        """Run once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +40,11 @@ def spread(values: list[float], digits: int = 4) -> Spread:
     return Spread(*(float(f"{value:.{digits}g}") for value in found))
 
 
-def interleaved(steps: dict[str, Step], rounds: int, device: str) -> dict[str, list[float]]:
+def interleaved(steps: Mapping[str, Timed], rounds: int, device: str) -> dict[str, list[float]]:
     """Return the seconds of every step in every round.
 
     Every step is warmed up, then every round runs each of them once, starting with another one
-    each time, so that none always follows the same. What `Step.prepare` does is not counted.
+    each time, so that none always follows the same. What `prepare()` does is not counted.
 
     Args:
         steps: by name.
@@ -69,10 +77,10 @@ def ratios(values: list[float], reference: list[float]) -> list[float]:
     return [value / other for value, other in zip(values, reference, strict=True)]
 
 
-_Clock = Callable[[Step], float]
+_Clock = Callable[[Timed], float]
 
 
-def _repeats(step: Step, clock: _Clock) -> int:
+def _repeats(step: Timed, clock: _Clock) -> int:
     for _ in range(WARM_UP):
         seconds = _sample(step, 1, clock)
         if seconds > WARM_UP_SECONDS:
@@ -80,7 +88,7 @@ def _repeats(step: Step, clock: _Clock) -> int:
     return max(1, min(MOST_REPEATS, round(SECONDS_PER_SAMPLE / max(seconds, 1e-9))))
 
 
-def _sample(step: Step, repeats: int, clock: _Clock) -> float:
+def _sample(step: Timed, repeats: int, clock: _Clock) -> float:
     total = 0.0
     for _ in range(repeats):
         step.prepare()
@@ -88,13 +96,13 @@ def _sample(step: Step, repeats: int, clock: _Clock) -> float:
     return total / repeats
 
 
-def _seconds_cpu(step: Step) -> float:
+def _seconds_cpu(step: Timed) -> float:
     began = time.perf_counter()
     step.run()
     return time.perf_counter() - began
 
 
-def _seconds_cuda(step: Step) -> float:
+def _seconds_cuda(step: Timed) -> float:
     event: Any = torch.cuda.Event
     began, ended = event(enable_timing=True), event(enable_timing=True)
     began.record()
