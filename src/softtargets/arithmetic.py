@@ -69,11 +69,29 @@ def accumulated(classes: Tensor, factors: Tensor) -> Tensor:
         classes: `(*batch, J)` int64.
         factors: `(*batch, J)`.
     """
-    if classes.shape[-1] == 1:
-        return factors
     same = classes.unsqueeze(-1) == classes.unsqueeze(-2)
-    total = (same * factors.unsqueeze(-2)).sum(-1)
+    total = torch.where(same, factors.unsqueeze(-2), 0).sum(-1)
     return torch.where(same.tril(-1).any(-1), 0, total)
+
+
+def accumulated_where_dead(classes: Tensor, factors: Tensor, chosen: Tensor) -> Tensor:
+    """`accumulated` if it matters: 1 and -1 cancel on a class of logit `-inf`, products do not.
+
+    The comparison of all pairs is left out where that is known to change nothing, and beyond
+    `MAX_COMPARED` entries where finding out would make a device wait.
+
+    Args:
+        classes: `(*batch, J)` int64.
+        factors: `(*batch, J)`.
+        chosen: `(*batch, J)`, the logits of the classes.
+    """
+    if classes.shape[-1] < 2:
+        return factors
+    if checks.readable(chosen):
+        needed = bool(((chosen == -torch.inf) & (factors != 0)).any())
+    else:
+        needed = classes.shape[-1] <= MAX_COMPARED
+    return accumulated(classes, factors) if needed else factors
 
 
 def renormalised(values: Tensor, alive: Tensor) -> Tensor:

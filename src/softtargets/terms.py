@@ -86,9 +86,10 @@ class Entries(AbstractTerm):
     def dot(self, logits: Tensor, weight: Tensor | None, alive: Tensor | None) -> Tensor:
         factors = self._factors(weight)
         chosen = arithmetic.gathered(logits, self.classes)
-        return (
-            factors * (chosen if alive is None else arithmetic.without_idle(chosen, factors))
-        ).sum(-1)
+        if alive is not None:
+            factors = arithmetic.accumulated_where_dead(self.classes, factors, chosen)
+            chosen = arithmetic.without_idle(chosen, factors)
+        return (factors * chosen).sum(-1)
 
     def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
         out.scatter_add_(-1, self.classes, (scale.unsqueeze(-1) * self.weights).to(out.dtype))

@@ -2,18 +2,27 @@ import pytest
 
 from softtargets.cli import methods
 from softtargets.cli.app import run
+from softtargets.lab.errors import LabError
 
 
-def test_every_method_has_a_line_with_its_class(capsys):
+def test_every_method_has_a_line_in_its_group(capsys):
     assert run(["methods"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(list(methods.read_cards())) >= 9
-    for line in lines:
-        name, cls, summary = line.split(None, 2)
-        assert cls.startswith("st.")
-        assert summary.endswith(".")
-        assert name.replace("-", "") == cls.removeprefix("st.").lower()
-    assert lines == sorted(lines)
+    groups = capsys.readouterr().out.strip().split("\n\n")
+    headings, bodies = groups[::2], groups[1::2]
+    assert headings == list(methods.GROUPS.values())
+    cards = {card.name: card for card in methods.read_cards()}
+    listed = []
+    for group, body in zip(methods.GROUPS, bodies, strict=True):
+        lines = body.splitlines()
+        assert lines == sorted(lines)
+        for line in lines:
+            name, cls, summary = line.split(None, 2)
+            assert cards[name].group == group
+            assert (cls, summary) == (cards[name].cls, cards[name].summary)
+            assert name.replace("-", "") == cls.removeprefix("st.").lower().replace("_", "")
+            listed.append(name)
+    assert sorted(listed) == sorted(cards)
+    assert len(cards) >= 22
 
 
 @pytest.mark.parametrize(
@@ -39,18 +48,25 @@ def test_an_unknown_method_is_one_line_and_status_2(capsys):
     assert run(["methods", "nope"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "unknown method nope: choose from bootstrapping, class-matrix-smoothing" in error
+    assert "unknown method nope: choose from acls-penalty, bce-with-logits-loss" in error
 
 
 def test_an_installed_package_reads_its_own_cards(tmp_path, monkeypatch, capsys):
     cards = tmp_path / "cards"
     cards.mkdir()
-    (cards / "a-b.md").write_text("# A\n\nDoes a.\n\n`st.AB` · also called: x, y z\n\n**Idea.** A")
+    (cards / "a-b.md").write_text(
+        "# A\n\nDoes a.\n\n`st.AB` · penalty · also called: x, y z\n\n**Idea.** A"
+    )
     monkeypatch.setattr(methods, "files", lambda package: tmp_path)
     assert run(["methods"]) == 0
-    assert capsys.readouterr().out == "a-b  st.AB  Does a.\n"
+    assert capsys.readouterr().out == f"{methods.GROUPS['penalty']}\n\n  a-b  st.AB  Does a.\n\n"
     assert run(["methods", "Y-Z"]) == 0
     assert capsys.readouterr().out.startswith("# A\n")
+
+
+def test_a_card_of_no_group_is_an_error():
+    with pytest.raises(LabError, match="of no group: hat is none of smoothing policy, penalty"):
+        methods.parse_card("a", "# A\n\nDoes a.\n\n`st.A` · hat · also called: x\n\nA")
 
 
 def test_without_cards_it_says_so(tmp_path, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""Method cards: one for every public policy, of one form, with examples that run."""
+"""Method cards: one for every public method, of one form, with examples that run."""
 
 import doctest
 import inspect
@@ -7,8 +7,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 import softtargets as st
+from softtargets.cli.methods import GROUPS, parse_card
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "docs" / "methods"
@@ -16,25 +18,50 @@ CARDS = sorted(FOLDER.iterdir())
 PARTS = ["Idea", "Formula", "Defaults", "Use it", "Not", "Cost", "Example", "Reference"]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
+BASELINES = {"FocalLoss"}
+# Modules that are parts of methods, and functions that are neither a method nor a module's form.
+PARTS_OF_METHODS = {"Schedule"}
+HELPERS = {"cross_entropy_with_metrics", "teacher_smoothing_rate", "unigram_prior"}
+
 
 def card_of(name):
-    """LabelSmoothing -> label-smoothing.md"""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower() + ".md"
+    """LabelSmoothing -> label-smoothing.md, ACLSPenalty -> acls-penalty.md"""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_", "-", name)
+    return words.lower() + ".md"
 
 
-def policies():
-    for name in st.__all__:
-        thing = getattr(st, name)
-        concrete = inspect.isclass(thing) and not inspect.isabstract(thing)
-        if concrete and issubclass(thing, st.AbstractSmoothing):
-            yield name
+def group_of(name, thing):
+    """The group of a public method, None for what is no method."""
+    if inspect.isfunction(thing):
+        if thing.__module__ == "softtargets.mixing":
+            return "data-side"
+        names = vars(inspect.getmodule(thing)).items()
+        own = [n for n, x in names if getattr(x, "__module__", "") == thing.__module__]
+        has_module = any(n.endswith("Loss") and not n.startswith("_") for n in own)
+        return None if has_module or name in HELPERS else "loss head"
+    if not (inspect.isclass(thing) and issubclass(thing, nn.Module)):
+        return None
+    if inspect.isabstract(thing) or name in PARTS_OF_METHODS:
+        return None
+    if issubclass(thing, st.AbstractSmoothing):
+        return "smoothing policy"
+    if issubclass(thing, st.AbstractPenalty):
+        return "penalty"
+    return "baseline" if name in BASELINES else "loss head"
 
 
-def test_every_policy_has_a_card_and_every_card_a_public_class():
-    names = {path.name for path in CARDS}
-    missing = {card_of(name) for name in policies()} - names
-    assert not missing
-    assert names <= {card_of(name) for name in st.__all__}
+def methods():
+    every = ((name, group_of(name, getattr(st, name))) for name in st.__all__)
+    return {name: group for name, group in every if group is not None}
+
+
+def test_every_method_has_a_card_and_there_are_no_others():
+    assert {path.name for path in CARDS} == {card_of(name) for name in methods()}
+    assert set(methods().values()) == set(GROUPS)
+
+
+def test_helpers_and_baselines_are_public():
+    assert set(st.__all__) >= HELPERS | BASELINES | PARTS_OF_METHODS
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
@@ -44,9 +71,10 @@ def test_cards_have_one_form(path):
     assert re.fullmatch(r"# .+", title)
     assert "\n" not in summary
     assert summary.endswith(".")
-    named = re.fullmatch(r"`st\.(\w+)` · also called: .+", names)
+    named = re.fullmatch(r"`st\.(\w+)` · ([a-z -]+) · also called: .+", names)
     assert named is not None
     assert card_of(named[1]) == path.name
+    assert methods()[named[1]] == named[2] == parse_card(path.stem, text).group
     assert re.findall(r"^\*\*([A-Z][a-z ]+)\*\*|^\*\*([A-Z][a-z ]+)\.\*\*", text, re.MULTILINE) == [
         (part, "") if part in ("Use it", "Not") else ("", part) for part in PARTS
     ]

@@ -9,19 +9,29 @@ from typing import NamedTuple
 
 from softtargets.lab.errors import LabError
 
+#: Kinds of methods in the order they are listed, with their headings.
+GROUPS = {
+    "smoothing policy": "Smoothing policies: smoothing=",
+    "penalty": "Penalties, added to the loss: penalty=",
+    "loss head": "Loss heads",
+    "baseline": "Baselines",
+    "data-side": "Data-side: inputs and targets are mixed",
+}
+
 
 class Card(NamedTuple):
-    """A method card: its name, class, one line, other names, and the whole text."""
+    """A method card: name, class or function, group, one line, other names, the whole text."""
 
     name: str
     cls: str
+    group: str
     summary: str
     aliases: tuple[str, ...]
     text: str
 
 
 def methods(name: str | None = None, /) -> None:
-    """List the smoothing methods, or print the card of one.
+    """List all methods in groups, or print the card of one.
 
     Args:
         name: as listed, its class, or one of the names it is also known by, such as ols or svls.
@@ -31,8 +41,14 @@ def methods(name: str | None = None, /) -> None:
         print(find_card(cards, name).text, end="")
         return
     name_width, class_width = (max(len(card[i]) for card in cards) for i in (0, 1))
-    for card in cards:
-        print(f"{card.name:{name_width}}  {card.cls:{class_width}}  {card.summary}")
+    for group, heading in GROUPS.items():
+        members = [card for card in cards if card.group == group]
+        if not members:
+            continue
+        print(f"{heading}\n")
+        for card in members:
+            print(f"  {card.name:{name_width}}  {card.cls:{class_width}}  {card.summary}")
+        print()
 
 
 def find_card(cards: list[Card], name: str) -> Card:
@@ -74,11 +90,17 @@ def parse_card(name: str, text: str) -> Card:
 
     Args:
         name: without suffix.
-        text: a title, one line that says what it does, and one that names class and aliases.
+        text: a title, one line that says what it does, and one with class, group and aliases.
+
+    Raises:
+        LabError: it is of no group.
     """
     _, summary, names, _ = text.split("\n\n", 3)
-    cls, _, aliases = names.partition(" · also called: ")
-    return Card(name, cls.strip("`"), summary, tuple(filter(None, aliases.split(", "))), text)
+    cls, group, aliases = names.split(" · ")
+    if group not in GROUPS:
+        raise LabError(f"the card {name} is of no group: {group} is none of {', '.join(GROUPS)}")
+    others = aliases.removeprefix("also called: ").split(", ")
+    return Card(name, cls.strip("`"), group, summary, tuple(others), text)
 
 
 def _plain(name: str) -> str:

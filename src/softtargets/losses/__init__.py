@@ -1,4 +1,7 @@
-"""Losses: a function and a thin module in one file each, with one shared reduction."""
+"""Losses: a function and a thin module in one file each, with one shared reduction.
+
+`smoothed_target` and `reduce` are what a head of one's own is made of.
+"""
 
 from softtargets.losses.binary import BCEWithLogitsLoss, binary_cross_entropy_with_logits
 from softtargets.losses.cross_entropy import CrossEntropyLoss, cross_entropy
@@ -18,7 +21,9 @@ from softtargets.losses.penalties import (
     MarginPenalty,
     ZipfPenalty,
 )
+from softtargets.losses.reduction import reduce
 from softtargets.losses.sequence import sequence_cross_entropy, unigram_prior
+from softtargets.losses.smoothed import smoothed_target
 
 __all__ = [
     "ACLSPenalty",
@@ -40,7 +45,9 @@ __all__ = [
     "distillation_loss",
     "focal_loss",
     "linear_cross_entropy",
+    "reduce",
     "sequence_cross_entropy",
+    "smoothed_target",
     "teacher_smoothing_rate",
     "unigram_prior",
 ]

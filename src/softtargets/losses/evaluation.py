@@ -1,5 +1,6 @@
 """The softmax cross-entropy of each example, from arguments as users give them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ def evaluate(
     smoothing: AbstractSmoothing | float | None,
     context: dict[str, Any],
     settings: Settings,
-    watch: Observer | None = None,
+    watch: Callable[[Target, torch.dtype], Observer] | None = None,
 ) -> Evaluated:
     """Return the loss of each example.
 
@@ -66,7 +67,8 @@ def evaluate(
         smoothing: see `cross_entropy`.
         context: what a policy is told beside the logits.
         settings: the other arguments.
-        watch: is shown the logits as well.
+        watch: makes one more observer of the logits, out of the target as given and the dtype of
+            the losses.
     """
     check_reduction(settings.reduction, settings.normalizer)
     check_penalty(settings.penalty)
@@ -87,7 +89,10 @@ def evaluate(
     smoothed, observer = watch_smoothing(smoothing, built, seen, **context)
     if options.validate:
         check_alive_labels(view, smoothed, mask)
-    watchers = [each for each in (observer, watch) if each is not None]
+    watchers = [] if observer is None else [observer]
+    if watch is not None:
+        dtype = torch.promote_types(view.dtype, torch.float32)
+        watchers.append(watch(smoothed.given, dtype))
     return _losses(view, smoothed, mask, settings, _together(watchers))
 
 

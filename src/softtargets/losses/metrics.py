@@ -1,13 +1,12 @@
 """Loss, NLL and accuracy of a training batch from one pass over its logits."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from softtargets.arithmetic import predicted
 from softtargets.engine import LossOptions
-from softtargets.losses.arguments import as_target, class_last
 from softtargets.losses.evaluation import Settings, evaluate
 from softtargets.losses.penalties import AbstractPenalty
 from softtargets.losses.reduction import Reduction
@@ -37,19 +36,26 @@ class LossWithMetrics(NamedTuple):
 class _Watch:
     """Sees every block of logits: `<g, z>` of the target as given, and who is right."""
 
-    def __init__(self, given: Target, dtype: torch.dtype) -> None:
+    given: Target
+    dots: Tensor
+    right: Tensor
+
+    def begin(self, given: Target, dtype: torch.dtype) -> Self:
+        """Make room for a batch and return the observer."""
         self.given = given
         self.dots = torch.empty(given.batch_shape, dtype=dtype, device=given.device)
         self.right = torch.empty_like(self.dots, dtype=torch.bool)
+        return self
 
-    @torch.no_grad()
     def __call__(self, key: tuple[slice, ...], logits: Tensor, probs: Tensor) -> None:
-        part = self.given[key] if key else self.given
-        alive = logits != -torch.inf
-        self.dots[key] = part.dot(logits, None, alive).to(self.dots.dtype)
-        labels = _main_class(part)
-        right = predicted(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1))
-        self.right[key] = right.reshape(labels.shape)
+        # No decorator: torch.compile does not see through one of `__call__`.
+        with torch.no_grad():
+            part = self.given[key] if key else self.given
+            alive = logits != -torch.inf
+            self.dots[key] = part.dot(logits, None, alive).to(self.dots.dtype)
+            labels = _main_class(part)
+            right = predicted(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1))
+            self.right[key] = right.reshape(labels.shape)
 
 
 def _main_class(target: Target) -> Tensor:
@@ -121,23 +127,12 @@ def cross_entropy_with_metrics(
         normalizer=normalizer,
         options=options or LossOptions(),
     )
-    view = class_last(logits, class_dim)
-    built = as_target(
-        view,
-        target,
-        class_dim=class_dim,
-        ignore_index=ignore_index,
-        validate=settings.options.validate,
-    )
-    watch = _Watch(built.given, torch.promote_types(logits.dtype, torch.float32))
-    if not isinstance(target, Target):
-        # The class of `ignore_index` is out of it already.
-        target = built
-    result = evaluate(logits, target, smoothing, {}, settings, watch)
-    loss = result.reduced(settings)
+    watch = _Watch()
+    result = evaluate(logits, target, smoothing, {}, settings, watch.begin)
+    loss, given = result.reduced(settings), result.given
     with torch.no_grad():
-        counted = (result.logsumexp != -torch.inf) & ~built.given.ignored()
-        mass = torch.where(counted, built.given.mass(), 0)
+        counted = (result.logsumexp != -torch.inf) & ~given.ignored()
+        mass = torch.where(counted, given.mass(), 0)
         nll = torch.where(counted, mass * result.logsumexp - watch.dots, 0).sum()
         samples, total = counted.sum(), mass.sum()
         nll = nll / torch.where(total == 0, 1, total)

@@ -72,6 +72,20 @@ def random_logits(
     return logits.masked_fill(masked | rows.unsqueeze(-1), -torch.inf).to(dtype)
 
 
+def random_labels(shape: tuple[int, ...], num_classes: int, seed: int) -> Tensor:
+    """Return labels, the fourth of them ignored.
+
+    Args:
+        shape: of at least 4 labels.
+        num_classes: K.
+        seed: of a generator of its own.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(num_classes, shape, generator=generator)
+    labels.view(-1)[3] = -100
+    return labels
+
+
 @contextmanager
 def block_elements(count: int) -> Iterator[None]:
     """Let the eager engine work in blocks of another size for a while.

@@ -10,7 +10,7 @@ from torch import Tensor
 from softtargets.losses import CrossEntropyLoss, cross_entropy
 from softtargets.smoothing import AbstractSmoothing
 from softtargets.target import Target
-from softtargets.testing.compare import random_logits, require, require_close
+from softtargets.testing.compare import random_labels, random_logits, require, require_close
 from softtargets.testing.targets import check_target
 
 Context = Callable[[Tensor], Mapping[str, Any]]
@@ -48,9 +48,7 @@ def check_policy(
         >>> testing.check_policy(lambda: st.LabelSmoothing(0.1), num_classes=3)
     """
     logits = random_logits((*batch_shape, num_classes), torch.float64, seed)
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(num_classes, batch_shape, generator=generator)
-    labels.view(-1)[3] = -100
+    labels = random_labels(batch_shape, num_classes, seed)
     keywords = dict(context(logits)) if context else {}
     given = Target.from_labels(labels, num_classes, dtype=torch.float64)
     require(callable(make_policy), "`make_policy` must be callable and return a new policy")

@@ -1,0 +1,121 @@
+"""`check_head`: what must hold for every loss of logits and labels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from softtargets.target import Target
+from softtargets.testing.compare import random_labels, random_logits, require, require_close
+
+_ROWS = 12
+_POISON = (float("nan"), float("inf"), -float("inf"))
+
+
+def check_head(
+    make_head: Callable[[], nn.Module],
+    num_classes: int,
+    *,
+    compiles: bool = True,
+    seed: int = 0,
+) -> None:
+    """Check a loss head that is called as `head(logits, target)` and returns a mean.
+
+    Labels, one-hot rows and a `Target` give the same; half precision, ignored rows, masked
+    classes, renaming of classes, label maps.
+
+    Args:
+        make_head: returns a fresh module in training mode, classes in dimension 1.
+        num_classes: K, at least 3.
+        compiles: whether it must run under `torch.compile(fullgraph=True, backend="aot_eager")`.
+        seed: of logits and labels.
+
+    Raises:
+        AssertionError: with what does not hold.
+
+    Example:
+        >>> import softtargets as st
+        >>> from softtargets import testing
+        >>> testing.check_head(lambda: st.FocalLoss(smoothing=0.1), num_classes=4)
+    """
+    head = make_head()
+    logits = random_logits((_ROWS, num_classes), torch.float64, seed)
+    labels = random_labels((_ROWS,), num_classes, seed)
+    expected = _run(head, logits, labels)
+    require(expected[0].dim() == 0, f"the mean is no scalar but {tuple(expected[0].shape)}")
+    target = Target.from_labels(labels, num_classes, dtype=torch.float64)
+    for name, form in (("a `Target`", target), ("one-hot rows", target.dense())):
+        _same(_run(head, logits, form), expected, f"of {name} instead of labels")
+    _check_dtypes(head, logits, labels)
+    _check_ignored(head, logits, labels)
+    _check_masked(head, logits, labels, seed)
+    _check_order(head, logits, labels)
+    if compiles:
+        torch.compiler.reset()
+        compiled: Any = torch.compile(make_head(), fullgraph=True, backend="aot_eager")
+        _same(_run(compiled, logits, labels), expected, "when compiled")
+
+
+def _run(head: Any, logits: Tensor, target: Tensor | Target) -> tuple[Tensor, Tensor]:
+    leaf = logits.clone().requires_grad_()
+    loss = head(leaf, target)
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    require(bool(gradient.isfinite().all()), "the gradient is not finite")
+    return loss.detach(), gradient
+
+
+def _same(actual: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], what: str) -> None:
+    require_close(actual[0], expected[0], 1e-10, f"loss {what}")
+    require_close(actual[1], expected[1], 1e-10, f"gradient {what}")
+
+
+def _check_dtypes(head: nn.Module, logits: Tensor, labels: Tensor) -> None:
+    for dtype in (torch.float16, torch.bfloat16):
+        low = logits.to(dtype)
+        actual, wide = _run(head, low, labels), _run(head, low.float(), labels)
+        require(actual[0].dtype == torch.float32, f"the loss of {dtype} is {actual[0].dtype}")
+        require_close(actual[0], wide[0], 1e-5, f"loss of {dtype} logits, computed in float32")
+        rounding = 2 * torch.finfo(dtype).eps
+        require_close(actual[1], wide[1], rounding, f"gradient of {dtype} logits")
+
+
+def _check_ignored(head: nn.Module, logits: Tensor, labels: Tensor) -> None:
+    labels = labels.clone()
+    labels[: len(_POISON)] = -100
+    ignored = labels == -100
+    loss, gradient = _run(head, logits[~ignored], labels[~ignored])
+    poisoned = logits.clone()
+    for i, filling in enumerate(_POISON):
+        poisoned[i] = filling
+    actual = _run(head, poisoned, labels)
+    require(bool((actual[1][ignored] == 0).all()), "an ignored row has a gradient")
+    _same((actual[0], actual[1][~ignored]), (loss, gradient), "beside ignored rows")
+    loss, gradient = _run(head, logits, torch.full_like(labels, -100))
+    require(float(loss) == 0, f"the mean over ignored rows alone is {float(loss)}")
+    require(bool((gradient == 0).all()), "ignored rows alone have a gradient")
+
+
+def _check_masked(head: nn.Module, logits: Tensor, labels: Tensor, seed: int) -> None:
+    alive = random_logits(tuple(logits.shape), torch.float64, seed + 1, dead=0.4) != -torch.inf
+    alive.scatter_(-1, labels.clamp(min=0).unsqueeze(-1), True)
+    masked = logits.masked_fill(~alive, -torch.inf)
+    loss, gradient = _run(head, masked, labels)
+    require(bool(loss.isfinite()), "the loss beside masked classes is not finite")
+    require(bool((gradient[~alive] == 0).all()), "a masked class has a gradient")
+    masked[0] = -torch.inf
+    left = labels.clone()
+    left[0] = -100
+    _same(_run(head, masked, labels), _run(head, masked, left), "of a row without classes")
+
+
+def _check_order(head: nn.Module, logits: Tensor, labels: Tensor) -> None:
+    size = logits.shape[-1]
+    loss, gradient = _run(head, logits, labels)
+    turned = torch.where(labels == -100, labels, (labels + 1) % size)
+    other = _run(head, logits.roll(1, -1), turned)
+    _same((other[0], other[1].roll(-1, -1)), (loss, gradient), "of renamed classes")
+    maps = logits.reshape(3, -1, size).movedim(-1, 1)
+    shaped = _run(head, maps, labels.reshape(3, -1))
+    flat = shaped[1].movedim(1, -1).reshape(logits.shape)
+    _same((shaped[0], flat), (loss, gradient), "of label maps")
