@@ -25,8 +25,6 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Threads that spin while they wait make timings on a shared machine useless.
-bench: export OMP_WAIT_POLICY = passive
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.import_time
 	$(BIN)/softtargets bench cross-entropy --record records/benchmarks

@@ -42,22 +42,24 @@ def gathered(logits: Tensor, classes: Tensor) -> Tensor:
     return torch.stack([hit.sum(-1) for hit in hits], -1)
 
 
-def predicted(logits: Tensor, labels: Tensor) -> Tensor:
+def predicted(logits: Tensor, probs: Tensor, labels: Tensor) -> Tensor:
     """Return `logits.argmax(-1) == labels`, the first of equal logits winning; rows of NaN do not.
 
-    `argmax` is ten times slower than `amax` on a CPU, so it settles ties alone.
+    `argmax` is ten times slower than `amax` on a CPU, so it settles ties alone, and only rows whose
+    largest probability leaves room for another like it are looked at for ties.
 
     Args:
         logits: `(n, K)`.
+        probs: `softmax(logits)`, to rounding.
         labels: `(n)` int64.
     """
     if not checks.readable(logits):
         return (logits.argmax(-1) == labels) & ~logits.amax(-1).isnan()
-    highest = logits.amax(-1)
-    right = highest == logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    chosen = right.nonzero()[:, 0]
-    others = logits.index_select(0, chosen).scatter_(-1, labels[chosen].unsqueeze(-1), -torch.inf)
-    tied = chosen[others.amax(-1) == highest[chosen]]
+    at, highest = labels.unsqueeze(-1), logits.amax(-1)
+    right = highest == logits.gather(-1, at).squeeze(-1)
+    unsure = (right & ~(probs.gather(-1, at).squeeze(-1) > 0.51)).nonzero()[:, 0]
+    others = logits.index_select(0, unsure).scatter_(-1, at[unsure], -torch.inf)
+    tied = unsure[others.amax(-1) == highest[unsure]]
     right[tied] = logits[tied].argmax(-1) == labels[tied]
     return right
 

@@ -186,3 +186,21 @@ class TestReuseLogits:
         loss = st.cross_entropy(logits, torch.randint(K, (4,)), options=REUSE)
         torch.autograd.grad(loss, leaf, create_graph=True)
         assert torch.equal(logits, before)
+
+
+@pytest.mark.parametrize("classes", [5, 40, 5000])
+def test_large_logits_lose_no_precision(classes):
+    """`exp(z - logsumexp)` would: its argument is as coarse as the logits."""
+    logits = torch.randn(6, classes) + torch.tensor([[1e4], [-1e4], [3e5], [0.0], [7.0], [-3e4]])
+    labels = torch.randint(classes, (6,))
+    wide = logits.double().requires_grad_()
+    torch.nn.functional.cross_entropy(wide, labels, label_smoothing=0.1).backward()
+    torch.testing.assert_close(
+        gradient_of(logits, labels).double(), wide.grad, rtol=2e-6, atol=1e-7
+    )
+    policy = st.OnlineLabelSmoothing(classes, correct_only=False)
+    st.cross_entropy(logits.requires_grad_(), labels, smoothing=policy)
+    sums = torch.zeros(classes, classes, dtype=torch.float64)
+    sums.index_add_(0, labels, wide.detach().softmax(-1))
+    found = policy.get_extra_state()["sums"]
+    torch.testing.assert_close(found.double(), sums, rtol=5e-6, atol=1e-7)

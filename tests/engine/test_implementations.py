@@ -10,6 +10,8 @@ from softtargets.engine import LossOptions, compiled
 from softtargets.testing.compare import block_elements
 from tests.engine.engine_cases import DTYPES, LAYOUTS, TARGETS, compare
 
+# Each dtype is traced anew, which takes most of the time of these tests.
+TRACED = (torch.float32, torch.bfloat16)
 COMPILED = LossOptions(impl="compiled")
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None,
@@ -34,24 +36,27 @@ def impl(request, monkeypatch):
 class TestAgainstTheOracle:
     @pytest.mark.parametrize("name", TARGETS)
     def test_every_target_and_dtype(self, impl, name):
-        for dtype in DTYPES:
+        for dtype in DTYPES if impl == "eager" else TRACED:
             compare(name, dtype, impl=impl)
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_every_layout(self, impl, layout):
         for name in ("top-k, uniform rest", "everything"):
-            compare(name, torch.float32, layout, impl=impl)
             compare(name, torch.float32, layout, impl=impl, classes=37)
 
     @pytest.mark.parametrize("name", TARGETS)
     def test_weights_and_masked_classes(self, impl, name):
-        for weighted, dead, masked in [(True, 0.0, False), (False, 0.3, False), (True, 0.3, True)]:
+        cases = [(True, 0.3, True), (False, 0.3, False), (True, 0.0, False)]
+        for weighted, dead, masked in cases if impl == "eager" else cases[:1]:
             compare(name, torch.float64, weighted=weighted, masked=masked, dead=dead, impl=impl)
 
     @pytest.mark.parametrize("layout", ["rows", "strided classes"])
     @pytest.mark.parametrize("dtype", DTYPES, ids=str)
     def test_reused_logits(self, impl, dtype, layout):
-        compare("everything", dtype, layout, reuse=True, dead=0.2, impl=impl)
+        if impl == "eager":
+            compare("everything", dtype, layout, reuse=True, dead=0.2, impl=impl)
+        elif dtype not in TRACED:
+            pytest.skip("traced in float32 and bfloat16 alone, each trace takes seconds")
         compare("everything", dtype, layout, reuse=True, masked=True, classes=37, impl=impl)
 
     @pytest.mark.parametrize("elements", [1, 40, 200])

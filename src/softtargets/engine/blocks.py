@@ -21,6 +21,7 @@ BLOCK_ELEMENTS = 1 << 20
 BLOCK_ELEMENTS_GPU = 1 << 26
 # Rows of fewer classes cost torch's softmax on a CPU more than `exp` of differences.
 NARROW = 32
+# Longer rows are divided by their sum once more.
 LONG = 4096
 
 Key = tuple[slice, ...]
@@ -71,15 +72,13 @@ def values(
         if observer is not None:
             observer(key, block, torch.softmax(block, -1))
         return BlockValues(formula.values(block, target, weight), True)
-    if block.shape[-1] >= NARROW:
-        probs = _softmax(block, memory=memory)
-        # Half the time of `logsumexp`, as exact: the largest probability is at least 1 / K.
-        partition = block.amax(-1) - (probs.amax(-1) / _total(probs)).log_()
-    else:
-        partition = torch.logsumexp(block, -1)
-        probs = block if observer is None else torch.exp(block - partition.unsqueeze(-1))
+    weights = _exponentials(block, memory=memory)
+    total = _total(weights)
+    # As exact as `logsumexp`, in half the time: the largest weight is no less than total / K.
+    partition = block.amax(-1) - (weights.amax(-1) / total).log_()
     if observer is not None:
-        observer(key, block, probs)
+        narrow = block.shape[-1] < NARROW
+        observer(key, block, weights / weights.sum(-1, keepdim=True) if narrow else weights)
     mass = target.mass(weight)
     losses = (mass * partition - target.dot(block, weight)).to(block.dtype)
     if math.isfinite(float(losses.sum())):
@@ -92,7 +91,7 @@ def show(observer: Observer, logits: Tensor, class_mask: Tensor | None) -> None:
     for key in keys(logits):
         mask = None if class_mask is None else class_mask[key]
         block = formula.masked_logits(logits[key], mask)
-        observer(key, block, _softmax(block))
+        observer(key, block, torch.softmax(block, -1))
 
 
 def gradient_(
@@ -120,8 +119,8 @@ def gradient_(
         counted = (partition != -torch.inf) & ~target.ignored()
         incoming = torch.where(counted, incoming, 0)
     scale = incoming * mass
-    if out.is_cpu and out.shape[-1] >= NARROW:
-        scale = scale / _total(_softmax(logits, out))
+    if out.is_cpu:
+        scale = scale / _total(_exponentials(logits, out))
     else:
         torch.sub(logits, partition.unsqueeze(-1), out=out).exp_()
     out *= scale.unsqueeze(-1)
@@ -134,24 +133,30 @@ def gradient_(
         out.masked_fill_(~counted.unsqueeze(-1), 0)
 
 
-def _total(probs: Tensor) -> Tensor | float:
-    """Row sums of what torch's softmax gives; in long rows it loses a few 1e-6 of them."""
-    return probs.sum(-1) if probs.shape[-1] > LONG else 1.0
+def _total(weights: Tensor) -> Tensor | float:
+    """Row sums of what `_exponentials` gives, where they are not 1 to rounding."""
+    return 1.0 if NARROW <= weights.shape[-1] <= LONG else weights.sum(-1)
 
 
-def _softmax(logits: Tensor, out: Tensor | None = None, memory: Tensor | None = None) -> Tensor:
-    """Softmax over the last dimension, computed in the order the memory has.
+def _exponentials(
+    logits: Tensor, out: Tensor | None = None, memory: Tensor | None = None
+) -> Tensor:
+    """Return `exp(z - c)` with a c for each row, computed in the order the memory has.
 
-    Twice as fast on a CPU as `exp` of differences. `out` may be `logits`, whose rows are read
-    before they are written; `memory` is room for the result.
+    It is torch's softmax: twice as fast on a CPU as `exp` of differences, but for narrow rows; of
+    long rows its sum is a few 1e-6 from 1. `out` may be `logits`, whose rows are read before they
+    are written; `memory` is room for the result.
     """
     if logits.stride(-1) == 1:
         order = back = list(range(logits.dim()))
     else:
         order = sorted(range(logits.dim()), key=logits.stride, reverse=True)
         back = [order.index(dim) for dim in range(logits.dim())]
-    natural = logits.permute(order)
+    natural, classes = logits.permute(order), order.index(logits.dim() - 1)
     result = None if out is None else out.permute(order)
     if memory is not None:
         result = memory[: logits.numel()].view(natural.shape)
-    return torch.softmax(natural, order.index(logits.dim() - 1), out=result).permute(back)
+    if logits.shape[-1] >= NARROW:
+        return torch.softmax(natural, classes, out=result).permute(back)
+    highest = natural.amax(classes, keepdim=True)
+    return torch.sub(natural, highest, out=result).exp_().permute(back)

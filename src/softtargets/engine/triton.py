@@ -26,6 +26,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from softtargets import arithmetic
 from softtargets.engine import blocks, formula, triton_kernels
 from softtargets.engine.frame import AbstractEngine, Call, Forward
 from softtargets.engine.observer import Observer, Statistics, statistics_of
@@ -77,7 +78,11 @@ def _operands(call: Call) -> _Operands:
     for term in call.target.terms:
         match term:
             case Entries():
-                entries = term.classes.detach(), term.weights.detach().to(dtype)
+                classes, weights = term.classes.detach(), term.weights.detach().to(dtype)
+                if classes.shape[-1] > 1:
+                    # On a dead class the weights have to meet before they meet -inf.
+                    weights = arithmetic.accumulated(classes, weights)
+                entries = classes, weights
             case Uniform():
                 uniform = term.weights if uniform is None else uniform + term.weights
             case TableRows():

@@ -54,7 +54,8 @@ class _Watch:
             alive = logits != -torch.inf
             self.dots[key] = part.dot(logits, None, alive).to(self.dots.dtype)
             labels = _main_class(part)
-            right = predicted(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1))
+            rows, each = (x.reshape(-1, x.shape[-1]) for x in (logits, probs))
+            right = predicted(rows, each, labels.reshape(-1))
             self.right[key] = right.reshape(labels.shape)
 
 

@@ -88,11 +88,12 @@ def picked_rows(
     logits, probs = logits.reshape(-1, num_classes), probs.reshape(-1, num_classes)
     labels, keep = labels.reshape(-1), single.reshape(-1)
     if correct_only:
-        keep = keep & predicted(logits, labels)
+        keep = keep & predicted(logits, probs, labels)
     if not bool(keep.all()):
         chosen = keep.nonzero()[:, 0]
         probs, labels = probs.index_select(0, chosen), labels[chosen]
-    finite = probs.sum(-1).isfinite()
+    # One entry tells: what is not finite spreads to a whole row of a softmax.
+    finite = probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1).isfinite()
     if not bool(finite.all()):
         probs, labels = probs[finite], labels[finite]
     return Observed(probs, labels, None)
@@ -106,5 +107,5 @@ def masked_rows(
     probs, labels = probs.reshape(-1, num_classes), labels.reshape(-1)
     keep = single.reshape(-1) & probs.sum(-1).isfinite()
     if correct_only:
-        keep = keep & predicted(logits.reshape(-1, num_classes), labels)
+        keep = keep & predicted(logits.reshape(-1, num_classes), probs, labels)
     return Observed(torch.where(keep.unsqueeze(-1), probs, 0), labels, keep)
