@@ -132,7 +132,7 @@ def errors() -> dict[str, object]:
             optimizer.step()
             z = logits.detach()
             single = torch.ones_like(labels, dtype=torch.bool)
-            right = picked_rows(z, torch.logsumexp(z, -1), labels, single, True)
+            right = picked_rows(z, torch.softmax(z, -1), labels, single, True)
             for table in tables.values():
                 table.sums.add(right)
         counts = tables[sizes[0]].sums.counts()

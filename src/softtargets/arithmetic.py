@@ -39,7 +39,9 @@ def gathered(logits: Tensor, classes: Tensor) -> Tensor:
     numbers = torch.arange(logits.shape[-1], device=logits.device)
     columns = classes.unbind(-1)
     hits = [torch.where(numbers == column.unsqueeze(-1), logits, 0) for column in columns]
-    return torch.stack([hit.sum(-1) for hit in hits], -1)
+    found = torch.stack([hit.sum(-1) for hit in hits], -1)
+    # A gather fails on a class that does not exist; nobody may take 0 for its logit.
+    return torch.where((classes >= 0) & (classes < logits.shape[-1]), found, torch.nan)
 
 
 def predicted(logits: Tensor, probs: Tensor, labels: Tensor) -> Tensor:

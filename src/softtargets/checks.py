@@ -80,7 +80,7 @@ def check_whole(tensor: Tensor, name: str) -> None:
         raise TypeError(
             f"`{name}` must be a plain tensor, got a DTensor, whose softmax would need the classes "
             "of all ranks; pass `logits.full_tensor()`, or each rank's own rows with `.to_local()` "
-            "and the number of samples of all ranks as `normalizer`"
+            "and a `normalizer`"
         )
 
 

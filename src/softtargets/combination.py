@@ -66,7 +66,8 @@ class AbstractCombination(ABC):
         total = self.entries.mass(weight, alive)
         for term in self.others:
             total = total + term.mass(weight, alive)
-        return total
+        # Of one entry the mass is its weight: a copy, for callers who change it.
+        return total if self.others else total.clone()
 
     def dot(
         self, logits: Tensor, weight: Tensor | None = None, alive: Tensor | None = None

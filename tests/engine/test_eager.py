@@ -204,3 +204,30 @@ def test_large_logits_lose_no_precision(classes):
     sums.index_add_(0, labels, wide.detach().softmax(-1))
     found = policy.get_extra_state()["sums"]
     torch.testing.assert_close(found.double(), sums, rtol=5e-6, atol=1e-7)
+
+
+def test_a_reused_gradient_belongs_to_no_graph():
+    logits = torch.randn(4, K, requires_grad=True) * 1
+    loss = st.cross_entropy(logits, torch.tensor([0, 1, 2, 3]), options=REUSE)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient.data_ptr() == logits.data_ptr()
+    assert not gradient.requires_grad
+
+
+def test_overlapping_logits_cannot_be_reused():
+    base = torch.randn(20, requires_grad=True) * 1
+    windows = base.unfold(0, 5, 3)
+    with pytest.raises(ValueError, match=r"expanded or overlapping"):
+        st.cross_entropy(windows, torch.zeros(6, dtype=torch.long), options=REUSE)
+
+
+def test_reuse_is_no_error_where_no_gradient_is_formed():
+    run = torch.compile(st.CrossEntropyLoss(options=REUSE), fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        assert run(torch.randn(2, K), torch.tensor([0, 1])).isfinite()
+
+
+def test_the_mass_is_not_the_target_itself():
+    target = st.Target.from_labels(torch.tensor([0, -100]), K)
+    target.mass()[:] = 5
+    assert target.mass().tolist() == [1, 0]

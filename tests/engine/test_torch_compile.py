@@ -84,3 +84,8 @@ def test_single_entries_are_compared_where_a_gradient_is_compiled():
     criterion(leaf, torch.tensor([0, 1, 2, -100])).backward()
     names = {str(target) for target in seen}
     assert not any("scatter" in name or "gather" in name for name in names), names
+
+
+def test_a_label_out_of_range_is_not_a_class_of_logit_zero():
+    run = torch.compile(st.CrossEntropyLoss(), fullgraph=True, backend="aot_eager")
+    assert run(torch.randn(2, K, requires_grad=True), torch.tensor([1, 255])).isnan()

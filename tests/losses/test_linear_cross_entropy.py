@@ -374,3 +374,20 @@ def test_options_that_cannot_be_kept_are_refused():
         pytest.raises(TypeError, match="`weight` must have"),
     ):
         st.linear_cross_entropy(hidden.float(), weight, labels)
+
+
+def test_the_compiled_engine_is_refused():
+    options = st.LossOptions(impl="compiled")
+    with pytest.raises(ValueError, match=r"must leave `impl` at None or \"eager\""):
+        st.linear_cross_entropy(
+            torch.randn(2, 3), torch.randn(4, 3), torch.tensor([0, 1]), options=options
+        )
+
+
+def test_a_target_changed_before_the_backward_pass_is_noticed():
+    hidden, weight = torch.randn(2, 3, requires_grad=True), torch.randn(4, 3)
+    probs = torch.rand(2, 4)
+    losses = st.linear_cross_entropy(hidden, weight, probs, reduction="none")
+    probs.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        losses.sum().backward()

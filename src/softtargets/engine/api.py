@@ -28,7 +28,9 @@ class LossOptions:
     """Rare switches of the losses.
 
     Attributes:
-        impl: `"eager"`, the chunked closed form, on any device; `"triton"`, one fused kernel for
+        impl: `"eager"`, the chunked closed form, on any device; `"compiled"`, two kernels that
+            TorchInductor writes at the first call (seconds), on a CPU with a C++ compiler or on
+            CUDA with Triton; `"triton"`, one fused kernel for
             each direction, on CUDA where Triton is installed (tried in Triton's interpreter and
             compiler, not yet on a device, hence only by name). None chooses: the plain
             differentiable formula under `torch.compile`, `torch.func`, forward mode or where a
@@ -141,30 +143,40 @@ def _needs_graph(logits: Tensor, target: Target, weight: Tensor | None) -> bool:
 
 
 def _check_reusable(logits: Tensor, graph: bool) -> None:
+    if not (torch.is_grad_enabled() and logits.requires_grad):
+        return
     if graph:
         raise ValueError(
             "`reuse_logits` works in eager mode only, not under torch.compile, torch.func, "
             "forward mode or with a gradient into the target; leave it at False"
         )
-    if not (torch.is_grad_enabled() and logits.requires_grad):
-        return
     owner = logits if logits._base is None else logits._base
     if owner.is_leaf:
         raise ValueError(
             "`reuse_logits` would overwrite a leaf tensor with its own gradient; it is meant for "
             "the output of a model"
         )
-    if any(
-        step == 0 and size > 1 for size, step in zip(logits.shape, logits.stride(), strict=True)
-    ):
-        raise ValueError(
-            "`reuse_logits` needs logits with memory of their own, got an expanded tensor; leave "
-            "it at False"
-        )
+    end = 1
+    for step, size in sorted(zip(logits.stride(), logits.shape, strict=True)):
+        if size > 1 and step < end:
+            raise ValueError(
+                "`reuse_logits` needs logits with memory of their own, got a tensor with entries "
+                "in the same place (expanded or overlapping); leave it at False"
+            )
+        end = max(end, step * size)
 
 
-def check_alive_labels(logits: Tensor, target: Target, class_mask: Tensor | None) -> None:
-    """Raise, naming the first one, if a target puts mass of its own on a masked class."""
+def check_alive_labels(
+    logits: Tensor, target: Target, class_mask: Tensor | None, key: tuple[slice, ...] = ()
+) -> None:
+    """Raise, naming the first one, if a target puts mass of its own on a masked class.
+
+    Args:
+        logits: `(*batch, K)`, classes last.
+        target: of the same batch shape.
+        class_mask: `(*batch, K)` bool or None.
+        key: where in a larger batch this part begins.
+    """
     dead = formula.masked_logits(logits.detach(), class_mask) == -torch.inf
     given = target.given
     wrong = (dead.gather(-1, given.entries.classes) & (given.entries.weights != 0)).any(-1)
@@ -173,7 +185,9 @@ def check_alive_labels(logits: Tensor, target: Target, class_mask: Tensor | None
             wrong |= (dead & (term.values != 0)).any(-1) & (term.weights != 0)
     wrong &= ~dead.all(-1)
     if bool(wrong.any()):
-        position = tuple(int(i) for i in wrong.nonzero()[0])
+        starts = [part.start or 0 for part in key] + [0] * (wrong.dim() - len(key))
+        first = wrong.nonzero()[0].tolist()
+        position = tuple(i + start for i, start in zip(first, starts, strict=True))
         raise ValueError(
             f"`target` must not put mass on a masked class (logit -inf or `class_mask` False), it "
             f"does at {position}; unmask the class or ignore the position"

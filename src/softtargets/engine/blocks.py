@@ -17,8 +17,8 @@ from softtargets.target import Target
 
 # 4 MiB of float32: measured best; smaller blocks pay for calls, larger ones leave the cache.
 BLOCK_ELEMENTS = 1 << 20
-# A GPU hides launches behind large blocks instead.
-BLOCK_ELEMENTS_GPU = 1 << 26
+# A GPU hides launches behind larger blocks, of which the masked formula makes several copies.
+BLOCK_ELEMENTS_GPU = 1 << 24
 # Rows of fewer classes cost torch's softmax on a CPU more than `exp` of differences.
 NARROW = 32
 # Longer rows are divided by their sum once more.
@@ -46,8 +46,8 @@ def scratch(logits: Tensor) -> Tensor:
     Memory from the system is new, and dearer than the arithmetic, each time it is asked for.
     """
     limit = BLOCK_ELEMENTS if logits.is_cpu else 0
-    rows = max(limit, logits.shape[-1])
-    return logits.new_empty(min(rows, logits.numel()), dtype=formula.compute_dtype(logits))
+    elements = max(limit, logits.shape[-1])
+    return logits.new_empty(min(elements, logits.numel()), dtype=formula.compute_dtype(logits))
 
 
 def values(
@@ -88,10 +88,14 @@ def values(
 
 def show(observer: Observer, logits: Tensor, class_mask: Tensor | None) -> None:
     """Show an observer all blocks, where the loss was computed by other means."""
+    memory = logits.new_empty(0, dtype=formula.compute_dtype(logits))
     for key in keys(logits):
         mask = None if class_mask is None else class_mask[key]
         block = formula.masked_logits(logits[key], mask)
-        observer(key, block, torch.softmax(block, -1))
+        if len(memory) < block.numel():
+            memory = memory.new_empty(block.numel())
+        room = memory[: block.numel()].view(block.shape)
+        observer(key, block, torch.softmax(block, -1, out=room))
 
 
 def gradient_(

@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar, final
 import torch
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
-from torch._inductor.exc import InductorError
+from torch._inductor.exc import GPUTooOldForTriton, InductorError, TritonMissing
 
 from softtargets.engine import blocks, formula
 from softtargets.engine.frame import AbstractEngine, Call, Forward
@@ -46,7 +46,7 @@ class CompiledEngine(AbstractEngine):
         (mass,) = forward.kept
         saved = (forward.logsumexp, mass, incoming)
         elsewhere = None if out is call.logits else out
-        _run(_gradient_, elsewhere, _detached(call), saved, forward.masked)
+        _run(_gradient_, elsewhere, call, saved, forward.masked)
 
 
 def _detached(call: Call) -> Call:
@@ -84,7 +84,7 @@ _gradient_ = compiled(_write_gradient)
 def _run(kernel: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
     try:
         return kernel(*args, **kwargs)
-    except (BackendCompilerFailed, InductorError) as error:
+    except (BackendCompilerFailed, InductorError, TritonMissing, GPUTooOldForTriton) as error:
         raise ValueError(
             f'`impl="compiled"` is not available: TorchInductor failed ({error}); it needs a C++ '
             'compiler on a CPU and Triton on a GPU; pass `impl="eager"`, or leave it at None'

@@ -100,9 +100,11 @@ class _CrossEntropy(torch.autograd.Function):
         if torch.is_grad_enabled():
             grad = formula.differentiable_gradient(ctx.target, logits, weight, class_mask, incoming)
             return grad, None, None, None, None
-        call = Call(logits=logits, target=ctx.target, weight=weight, class_mask=class_mask)
+        # Detached, or the gradient that takes the logits' memory would belong to their graph.
+        source = logits.detach()
+        call = Call(logits=source, target=ctx.target, weight=weight, class_mask=class_mask)
         forward = Forward(incoming, partition, tuple(rest[: ctx.kept]), ctx.masked)
-        grad = logits if ctx.reuse_logits else torch.empty_like(logits)
+        grad = source if ctx.reuse_logits else torch.empty_like(source)
         ctx.engine.gradient_(grad, call, forward, incoming)
         if ctx.reuse_logits:
             torch.autograd.graph.increment_version(logits)

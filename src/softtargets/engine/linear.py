@@ -114,6 +114,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         at_once = needed and summed and hidden.dtype != torch.float16
         ctx.gradients = _Gradients(inputs, ctx.needs_input_grad) if at_once else None
         ctx.targets = []
+        watched: list[Tensor] = []
         for key in inputs.chunk_keys():
             logits = inputs.logits(key)
             target, observer = make_target(key, logits)
@@ -123,7 +124,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 ctx.gradients.add(key, logits)
             elif needed:
                 ctx.targets.append(target)
-        ctx.save_for_backward(hidden, weight, bias)
+                # So that autograd notices if someone changes them.
+                watched += formula.own_floats(target)
+            # Before the next chunk is made.
+            del logits, target
+        ctx.save_for_backward(hidden, weight, bias, *watched)
         ctx.mark_non_differentiable(living)
         return losses.sum() if summed else losses, living
 
@@ -134,7 +139,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 "the gradient of `linear_cross_entropy` cannot be differentiated again "
                 "(`create_graph=True`); use `cross_entropy` on the logits for that"
             )
-        inputs, incoming = _Inputs(*ctx.saved_tensors), grads[0]
+        inputs, incoming = _Inputs(*ctx.saved_tensors[:3]), grads[0]
         gradients = ctx.gradients
         if gradients is None:
             gradients = _Gradients(inputs, ctx.needs_input_grad)
@@ -143,14 +148,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 logits = inputs.logits(key)
                 _losses_(logits, target, incoming[key])
                 gradients.add(key, logits)
+                del logits
         scale = incoming if ctx.gradients is not None else None
         results = [
-            None
-            if x is None or like is None
-            else (x if scale is None else x * scale).to(like.dtype)
+            None if x is None or like is None else _scaled(x, scale, like)
             for x, like in zip(gradients.sums, inputs, strict=True)
         ]
         return (*results, None, None, None)
+
+
+def _scaled(total: Tensor, scale: Tensor | None, like: Tensor) -> Tensor:
+    """The gradient in its dtype, without another copy in float32."""
+    if scale is None:
+        return total.to(like.dtype)
+    return torch.mul(total, scale, out=torch.empty_like(like, requires_grad=False))
 
 
 def linear_losses(

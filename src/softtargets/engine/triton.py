@@ -90,10 +90,10 @@ def _operands(call: Call) -> _Operands:
                 columns = zip(term.rows.unbind(-1), term.weights.detach().unbind(-1), strict=True)
                 tables += [(table, rows, weights.to(dtype)) for rows, weights in columns]
             case DenseRows():
-                alive = None
+                values = term.values.detach()
                 if term.through is not None:
                     alive = formula.masked_logits(logits.detach(), class_mask) != -torch.inf
-                values = term.living_values(alive).detach()
+                    values = term.living_values(alive).detach()
                 dense.append((values, term.weights.detach().to(dtype)))
             case _:
                 raise TypeError(f'`impl="triton"` knows no term {type(term).__name__}')

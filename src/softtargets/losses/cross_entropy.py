@@ -55,8 +55,8 @@ def cross_entropy(
             `AbstractPenalty`.
         class_mask: bool, False for masked classes; the logits' shape or `(K,)`. Says what `-inf`
             says, for models that mask with a large negative number.
-        normalizer: replaces the divisor of the mean: the number of tokens over all ranks and
-            accumulation steps, for instance.
+        normalizer: replaces the divisor of the mean: the number of tokens over all accumulation
+            steps, for instance. Over ranks too, divided by their number: DDP averages gradients.
         options: rare switches, see `LossOptions`.
 
     Returns:

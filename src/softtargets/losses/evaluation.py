@@ -103,7 +103,7 @@ def _as_policies_see(
     blind = not isinstance(smoothing, AbstractSmoothing) or isinstance(smoothing, LabelSmoothing)
     if class_mask is None or blind:
         return logits
-    return logits.detach().masked_fill(~class_mask, -torch.inf)
+    return logits.masked_fill(~class_mask, -torch.inf)
 
 
 def _together(observers: list[Observer]) -> Observer | None:

@@ -104,7 +104,7 @@ def linear_cross_entropy(
                 "would not get here; detach it, or use `cross_entropy` on the logits"
             )
         if options.validate:
-            check_alive_labels(logits, made.target, None)
+            check_alive_labels(logits, made.target, None, key)
         return made
 
     grad_enabled = torch.is_grad_enabled()
@@ -123,7 +123,7 @@ def _check_inputs(
         raise ValueError(
             "`reuse_logits` has no meaning where the logits never exist whole; leave it at False"
         )
-    if options.impl == "triton" or options.weight_mode != "per_class":
+    if options.impl not in (None, "eager") or options.weight_mode != "per_class":
         raise ValueError(
             '`options` must leave `impl` at None or "eager", and `weight_mode` at "per_class" as '
             f"there are no class weights, for `linear_cross_entropy`, got {options}"

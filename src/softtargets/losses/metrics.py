@@ -1,6 +1,6 @@
 """Loss, NLL and accuracy of a training batch from one pass over its logits."""
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -81,6 +81,9 @@ def cross_entropy_with_metrics(
     class_mask: Tensor | None = None,
     normalizer: Tensor | float | None = None,
     options: LossOptions | None = None,
+    inputs: Any = None,
+    teacher_logits: Tensor | None = None,
+    index: Tensor | None = None,
 ) -> LossWithMetrics:
     r"""Return `cross_entropy` with the NLL and the accuracy, from the same pass.
 
@@ -102,6 +105,9 @@ def cross_entropy_with_metrics(
         class_mask: False for masked classes.
         normalizer: of the loss's mean.
         options: see `LossOptions`.
+        inputs: for the policy, see `CrossEntropyLoss`, as the next two.
+        teacher_logits: of the logits' shape.
+        index: the samples' numbers in the data set.
 
     Returns:
         `LossWithMetrics`.
@@ -129,7 +135,8 @@ def cross_entropy_with_metrics(
         options=options or LossOptions(),
     )
     watch = _Watch()
-    result = evaluate(logits, target, smoothing, {}, settings, watch.begin)
+    context = {"inputs": inputs, "teacher_logits": teacher_logits, "index": index}
+    result = evaluate(logits, target, smoothing, context, settings, watch.begin)
     loss, given = result.reduced(settings), result.given
     with torch.no_grad():
         counted = (result.logsumexp != -torch.inf) & ~given.ignored()

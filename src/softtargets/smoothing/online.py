@@ -47,7 +47,9 @@ class OnlineLabelSmoothing(AbstractSmoothing):
     The state (rows, running sums, epoch count) is in `state_dict()`, exactly, also in the
     middle of an epoch: save the criterion with the model. With several processes `end_epoch()`
     adds up the sums of all ranks, and so does `sync()`, to be called before a checkpoint; both
-    are collective.
+    are collective. Load a state after `init_process_group`, so that it counts once and not per
+    rank. Sums are float32: a class of more than some four million right samples in an epoch (label
+    maps) wants `end_epoch()` more often.
 
     `LossOptions(impl="triton")` computes dense sums with the loss, by additions in no fixed order:
     they repeat from run to run only up to rounding, unless `torch.use_deterministic_algorithms`
