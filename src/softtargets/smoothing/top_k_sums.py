@@ -91,6 +91,8 @@ class Slots:
         place = torch.where(fits, owners * slots + rank, num_classes * slots)
         self.classes.view(-1).scatter_(0, place, (keys[order] % num_classes).int())
         self.sums.view(-1).scatter_(0, place, totals[order])
+        self.classes[-1].fill_(-1)
+        self.sums[-1].zero_()
 
 
 def _starts(ordered: Tensor) -> Tensor:
