@@ -267,3 +267,85 @@ def test_a_label_with_no_living_class_beside_it_keeps_everything():
     policy = st.InstanceLabelSmoothing(0.1, spread="teacher")
     loss = st.CrossEntropyLoss(policy)(logits, torch.tensor([0]), teacher_logits=torch.zeros(1, 3))
     assert loss == 0
+
+
+class Rows:
+    """Logits by sample number, without a file."""
+
+    def __init__(self, logits):
+        self.logits = logits
+        self.num_classes = logits.shape[-1]
+
+    def __getitem__(self, index):
+        return self.logits[index]
+
+
+class TestLookup:
+    @pytest.mark.parametrize("kind", POLICIES)
+    def test_the_samples_are_looked_up(self, kind):
+        logits, labels, teacher = batch()
+        index = torch.randint(40, (12,))
+        known = torch.randn(40, K)
+        known[index] = teacher = known[index]
+        expected = st.CrossEntropyLoss(POLICIES[kind]())(logits, labels, teacher_logits=teacher)
+        criterion = st.CrossEntropyLoss(POLICIES[kind](teacher=Rows(known)))
+        assert torch.equal(criterion(logits, labels, index=index), expected)
+        assert torch.equal(criterion(logits, labels, index=index, inputs=logits), expected)
+        said = criterion(logits, labels, index=index + 99, teacher_logits=teacher)
+        assert torch.equal(said, expected)
+        criterion.eval()
+        assert criterion(logits, labels).isfinite()
+
+    def test_in_a_cache(self, tmp_path):
+        teacher, inputs = nn.Linear(3, K), torch.randn(20, 3)
+        cache = st.TeacherCache.build(
+            tmp_path, teacher, [(inputs, torch.arange(20))], K,
+            data_fingerprint="20 rows", dtype=torch.float32,
+        )  # fmt: skip
+        policy = st.InstanceLabelSmoothing(RATE, "teacher", teacher=cache)
+        index, labels = torch.randperm(20)[:6], torch.randint(K, (6,))
+        expected = st.InstanceLabelSmoothing(RATE, "teacher")
+        with torch.no_grad():
+            said = teacher(inputs[index])
+        found = policy(target_of(labels), index=index).dense()
+        torch.testing.assert_close(found, expected(target_of(labels), teacher_logits=said).dense())
+        copied = copy.deepcopy(policy)(target_of(labels), index=index)
+        assert torch.equal(copied.dense(), found)
+
+    def test_images_take_a_number_per_pixel(self):
+        labels, index = torch.randint(K, (2, 3, 4)), torch.randint(9, (2, 3, 4))
+        images, known = torch.randn(2, K, 3, 4), torch.randn(9, K)
+        criterion = st.CrossEntropyLoss(POLICIES["ILS"](teacher=Rows(known)))
+        direct = st.CrossEntropyLoss(POLICIES["ILS"]())
+        said = direct(images, labels, teacher_logits=known[index].movedim(-1, 1))
+        assert torch.equal(criterion(images, labels, index=index), said)
+
+    def test_errors(self):
+        labels = torch.tensor([0, 1])
+        policy = st.InstanceLabelSmoothing(0.1, "teacher", teacher=Rows(torch.zeros(9, K)))
+        for keywords in ({}, {"inputs": torch.zeros(2, 3)}):
+            with pytest.raises(
+                TypeError, match=r"needs `index` .* give `CrossEntropyLoss` `index="
+            ):
+                policy(target_of(labels), **keywords)
+        with pytest.raises(ValueError, match=r"shape \(2,\), got \(1,\)"):
+            policy(target_of(labels), index=torch.tensor([3]))
+        with pytest.raises(TypeError, match="`index` must hold integers"):
+            policy(target_of(labels), index=torch.tensor([0.5, 1.0]))
+        wide = st.InstanceLabelSmoothing(0.1, "teacher", teacher=Rows(torch.zeros(9, K + 1)))
+        with pytest.raises(
+            ValueError, match="must hold 5 classes like the logits, got a cache of 6"
+        ):
+            wide(target_of(labels), index=labels)
+        with pytest.raises(TypeError, match="look logits up as a `TeacherCache` does, got Tensor"):
+            st.InstanceLabelSmoothing(0.1, "teacher", teacher=torch.zeros(9, K))
+
+
+def test_what_a_teacher_returns_is_a_tensor():
+    target, inputs = target_of(torch.tensor([0])), torch.randn(1, K)
+    for teacher in (lambda x: (x, x), lambda x: {"logits": x}, lambda x: None):
+        policy = st.InstanceLabelSmoothing(0.1, "teacher", teacher=teacher)
+        with pytest.raises(TypeError, match=r"return a tensor of logits, got .*; wrap it in a"):
+            policy(target, inputs=inputs)
+    with pytest.raises(TypeError, match="`teacher_logits` must be a floating point tensor"):
+        policy(target, teacher_logits=(inputs,))

@@ -36,7 +36,8 @@ def fill(
 
     Args:
         folder: of the cache.
-        manifest: of the cache; its chunks are added to and it is marked as finished.
+        manifest: of the cache; its chunks are added to and it is marked as finished. A finished
+            one counts as unfinished from the first chunk that is added until all of them are.
         teacher: see `TeacherCache.build`.
         batches: see `TeacherCache.build`.
         chunk_rows: samples per chunk.
@@ -52,6 +53,7 @@ def fill(
         fresh = sorted(i for number, i in first.items() if number not in seen)
         if not fresh:
             continue
+        manifest.finished = False
         with _evaluating(teacher):
             logits = teacher(inputs)
         _check_logits(logits, numbers, manifest.num_classes)
@@ -61,8 +63,9 @@ def fill(
             waiting = _written(folder, manifest, waiting, chunk_rows)
     if waiting:
         _written(folder, manifest, waiting, chunk_rows)
-    manifest.finished = True
-    write_manifest(folder, manifest)
+    if not manifest.finished:
+        manifest.finished = True
+        write_manifest(folder, manifest)
 
 
 def _written(
@@ -76,7 +79,8 @@ def _written(
 
 
 def _check_logits(logits: Tensor, numbers: Tensor, num_classes: int) -> None:
-    checks.check_floating(logits, "the teacher's logits")
+    wrap = "; wrap the teacher in a module whose `forward` returns its logits alone"
+    checks.check_floating(logits, "the teacher's logits", wrap)
     if logits.shape != (len(numbers), num_classes):
         raise ValueError(
             f"the teacher's logits must have shape {(len(numbers), num_classes)} for this batch, "

@@ -5,20 +5,24 @@ numbers first, so that everything is aligned. A chunk counts once the manifest n
 written aside, flushed and renamed, so a process may die at any moment.
 """
 
-import ctypes
 import hashlib
 import json
 import math
 import os
+import re
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from softtargets.distillation.identity import bytes_of
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+DTYPES = {torch.float16: "float16", torch.float32: "float32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +70,6 @@ class Manifest:
         return sum(dtype.itemsize * math.prod(shape) for _, dtype, shape in self.fields())
 
 
-def _bytes_of(tensor: Tensor) -> memoryview:
-    """The memory of a contiguous CPU tensor; torch alone has no buffer protocol."""
-    size = tensor.numel() * tensor.element_size()
-    if not size:
-        return memoryview(b"")
-    return memoryview((ctypes.c_char * size).from_address(tensor.data_ptr())).cast("B")
-
-
 def _write_whole(path: Path, parts: list[memoryview]) -> None:
     """Write a file that is either there and complete or not there."""
     aside = path.with_name(path.name + ".part")
@@ -96,9 +92,9 @@ def write_chunk(folder: Path, manifest: Manifest, rows: dict[str, Tensor]) -> No
     tensors = [rows[name].to(dtype).contiguous() for name, dtype, _ in manifest.fields()]
     digest = hashlib.sha256()
     for tensor in tensors:
-        digest.update(_bytes_of(tensor))
+        digest.update(bytes_of(tensor))
     name = f"chunk-{len(manifest.chunks):06d}.bin"
-    _write_whole(folder / name, [_bytes_of(tensor) for tensor in tensors])
+    _write_whole(folder / name, [bytes_of(tensor) for tensor in tensors])
     manifest.chunks.append(Chunk(name, len(rows["index"]), digest.hexdigest()))
     write_manifest(folder, manifest)
 
@@ -115,20 +111,53 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         version, order = content.pop("format"), content.pop("byteorder")
-        chunks = [Chunk(**chunk) for chunk in content.pop("chunks")]
-        manifest = Manifest(**content, chunks=chunks)
-    except (ValueError, TypeError, KeyError) as error:
+        if (version, order) == (FORMAT, sys.byteorder):
+            return _manifest(content)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"`path` must hold a readable cache, {path} is damaged ({error}); build it anew in "
             "another folder"
         ) from error
-    if (version, order) != (FORMAT, sys.byteorder):
-        raise ValueError(
-            f"`path` must hold a cache of format {FORMAT} in {sys.byteorder}-endian bytes, got "
-            f"{version} and {order}; build it anew"
-        )
+    raise ValueError(
+        f"`path` must hold a cache of format {FORMAT} in {sys.byteorder}-endian bytes, got "
+        f"{version} and {order}; build it anew in another folder"
+    )
+
+
+def is_positive(value: object) -> bool:
+    """Whether it is an integer of at least 1, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _manifest(content: dict[str, Any]) -> Manifest:
+    """Return the manifest a JSON object stands for.
+
+    Raises:
+        ValueError: it does not stand for one.
+        TypeError: fields are missing, or there are others.
+    """
+    chunks = [Chunk(**chunk) for chunk in content.pop("chunks")]
+    manifest = Manifest(**content, chunks=chunks)
+    right = {
+        "num_classes": is_positive(manifest.num_classes),
+        "dtype": manifest.dtype in DTYPES.values(),
+        "top_k": manifest.top_k is None
+        or (is_positive(manifest.top_k) and manifest.top_k <= manifest.num_classes),
+        "teacher": isinstance(manifest.teacher, str),
+        "data": isinstance(manifest.data, str),
+        "finished": isinstance(manifest.finished, bool),
+        "chunks": all(
+            re.fullmatch(r"chunk-\d{6,}\.bin", chunk.file)
+            and is_positive(chunk.rows)
+            and isinstance(chunk.sha256, str)
+            for chunk in chunks
+        ),
+    }
+    wrong = [name for name, is_right in right.items() if not is_right]
+    if wrong:
+        raise ValueError(f"it has no valid {', '.join(wrong)}")
     return manifest
 
 
@@ -148,14 +177,16 @@ def map_chunk(folder: Path, manifest: Manifest, chunk: Chunk, verify: bool) -> d
     found = path.stat().st_size if path.is_file() else None
     if found != size:
         state = "is missing" if found is None else f"has {found} bytes instead of {size}"
-        raise ValueError(f"`path` must hold a whole cache, {path} {state}; build it anew")
+        raise ValueError(
+            f"`path` must hold a whole cache, {path} {state}; build it anew in another folder"
+        )
     if verify:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != chunk.sha256:
             raise ValueError(
                 f"`path` must hold the bytes that were written, {path} has the hash "
-                f"{digest[:12]} instead of {chunk.sha256[:12]}; build it anew"
+                f"{digest[:12]} instead of {chunk.sha256[:12]}; build it anew in another folder"
             )
     memory = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
     fields, start = {}, 0
@@ -165,35 +196,3 @@ def map_chunk(folder: Path, manifest: Manifest, chunk: Chunk, verify: bool) -> d
         fields[name] = part.view(chunk.rows, *shape)
         start += length
     return fields
-
-
-def teacher_hash(teacher: nn.Module) -> str:
-    """Return a hash of names, dtypes, shapes and bytes of a module's state."""
-    if not isinstance(teacher, nn.Module):
-        raise TypeError(
-            f"`teacher` must be a torch.nn.Module, whose state can be hashed, got "
-            f"{type(teacher).__name__}"
-        )
-    digest = hashlib.sha256()
-    for name, value in sorted(teacher.state_dict().items()):
-        if not isinstance(value, Tensor):
-            digest.update(f"{name}={value!r};".encode())
-            continue
-        digest.update(f"{name}:{value.dtype}:{tuple(value.shape)};".encode())
-        digest.update(_bytes_of(value.detach().cpu().contiguous()))
-    return digest.hexdigest()
-
-
-def data_hash(fingerprint: str | Tensor) -> str:
-    """Return the fingerprint as it will be compared: a text as it is, a tensor's hash."""
-    if isinstance(fingerprint, Tensor):
-        values = fingerprint.detach().cpu().contiguous()
-        digest = hashlib.sha256(f"{values.dtype}:{tuple(values.shape)};".encode())
-        digest.update(_bytes_of(values))
-        return digest.hexdigest()
-    if not isinstance(fingerprint, str) or not fingerprint:
-        raise TypeError(
-            "`data_fingerprint` must be a text that names the data and its version, or a tensor "
-            f"to hash, the labels for instance, got {fingerprint!r}"
-        )
-    return fingerprint

@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from softtargets import checks
 from softtargets.distillation.building import fill
 from softtargets.distillation.chunks import (
+    DTYPES,
     MANIFEST,
     Manifest,
-    data_hash,
+    is_positive,
     map_chunk,
     read_manifest,
-    teacher_hash,
     write_manifest,
 )
+from softtargets.distillation.identity import data_hash, teacher_hash
+from softtargets.distillation.locking import LOCK, MARK, alone
 from softtargets.target import Target
-
-_DTYPES = {torch.float16: "float16", torch.float32: "float32"}
 
 
 @final
@@ -81,7 +81,7 @@ class TeacherCache:
         if teacher is not None:
             _check_same("teacher", manifest.teacher, teacher_hash(teacher), folder)
         self.path = folder
-        self._opened = (folder, data_fingerprint)
+        self._opened = (str(folder.resolve()), data)
         self._manifest = manifest
         self._chunks = [map_chunk(folder, manifest, chunk, verify) for chunk in manifest.chunks]
         numbers = [chunk["index"] for chunk in self._chunks]
@@ -221,7 +221,9 @@ class TeacherCache:
         """Run the teacher over the data, write its logits, and open the cache.
 
         Called again after an interruption it skips what is written, and runs the teacher on the
-        rest only; on a finished cache it opens it. One process may build at a time.
+        rest only; a finished cache is extended by samples of `batches` that it lacks. To open
+        one without going through `batches`, use `TeacherCache(path, ...)`. One process may build
+        at a time: in distributed training rank 0, while the others wait.
 
         Args:
             path: the folder, made if it is not there.
@@ -243,29 +245,29 @@ class TeacherCache:
             TypeError: an argument is of the wrong kind.
             ValueError: the folder holds the cache of another teacher, other data or other
                 settings, or the teacher's logits have a wrong shape, NaN or inf.
+            RuntimeError: another process is building there.
         """
         wanted = _settings(teacher, num_classes, data_fingerprint, dtype, top_k)
-        chunk_rows = checks.check_num_classes(chunk_rows)
+        _check_count("chunk_rows", chunk_rows, "4096 is the default")
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        manifest = read_manifest(folder)
-        if manifest is None:
-            if any(folder.iterdir()) and not (folder / f"{MANIFEST}.part").exists():
-                raise ValueError(f"`path` must be an empty folder or a cache, got {folder}")
-            manifest = wanted
-            write_manifest(folder, manifest)
-        for name, value in wanted.identity().items():
-            _check_same(_ARGUMENTS.get(name, name), manifest.identity()[name], value, folder)
-        if not manifest.finished:
+        _check_ours(folder)
+        with alone(folder):
+            manifest = read_manifest(folder)
+            if manifest is None:
+                manifest = wanted
+                write_manifest(folder, manifest)
+            for name, value in wanted.identity().items():
+                _check_same(_ARGUMENTS.get(name, name), manifest.identity()[name], value, folder)
             fill(folder, manifest, teacher, batches, chunk_rows)
-        return cls(folder, data_fingerprint=data_fingerprint)
+            return cls(folder, data_fingerprint=data_fingerprint, verify=False)
 
 
 _ARGUMENTS = {"data": "data_fingerprint"}
 
 
-def _reopened(folder: Path, data_fingerprint: str | Tensor) -> TeacherCache:
-    return TeacherCache(folder, data_fingerprint=data_fingerprint, verify=False)
+def _reopened(folder: str, data: str) -> TeacherCache:
+    return TeacherCache(folder, data_fingerprint=data, verify=False)
 
 
 def _count(manifest: Manifest) -> int:
@@ -280,17 +282,37 @@ def _settings(
     top_k: int | None,
 ) -> Manifest:
     num_classes = checks.check_num_classes(num_classes)
-    if dtype not in _DTYPES:
+    if dtype not in DTYPES:
         raise ValueError(f"`dtype` must be torch.float16 or torch.float32, got {dtype}")
-    if top_k is not None and not 1 <= top_k <= num_classes:
-        raise ValueError(f"`top_k` must be in 1 .. {num_classes} or None, got {top_k}")
+    if top_k is not None:
+        _check_count("top_k", top_k, "None keeps all logits")
+        if top_k > num_classes:
+            raise ValueError(
+                f"`top_k` must be in 1 .. {num_classes} or None, got {top_k}; None keeps all logits"
+            )
     return Manifest(
         num_classes=num_classes,
-        dtype=_DTYPES[dtype],
+        dtype=DTYPES[dtype],
         top_k=top_k,
         teacher=teacher_hash(teacher),
         data=data_hash(data_fingerprint),
     )
+
+
+def _check_count(name: str, value: object, way_out: str) -> None:
+    if not is_positive(value):
+        kind = ValueError if isinstance(value, int) and not isinstance(value, bool) else TypeError
+        raise kind(f"`{name}` must be a positive integer, got {value!r}; {way_out}")
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise if the folder holds other things and no cache."""
+    found = {path.name for path in folder.iterdir()} - {LOCK, MARK}
+    if found and not found & {MANIFEST, f"{MANIFEST}.part"}:
+        raise ValueError(
+            f"`path` must be an empty folder or a cache, {folder} holds {min(found)!r}; name "
+            "another folder"
+        )
 
 
 def _check_same(name: str, stored: object, given: object, folder: Path) -> None:

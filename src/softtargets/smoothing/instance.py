@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, TypeGuard, final
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,17 @@ class QuadraticRate:
         return (self.p2 * (label_probs - self.p1).square()).clamp(max=self.max_rate)
 
 
+class Lookup(Protocol):
+    """A teacher's logits by sample number: `TeacherCache`, or whatever works like it."""
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+
+    def __getitem__(self, index: Tensor, /) -> Tensor:
+        """Return `(*index.shape, K)` logits."""
+
+
 @final
 class InstanceLabelSmoothing(AbstractSmoothing):
     r"""Instance-based label smoothing: ILS1, ILS2 and their combination ILS.
@@ -68,14 +79,17 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         rate: a constant in [0, 1], a `Schedule`, or a `QuadraticRate`.
         spread: `"uniform"` or `"teacher"`.
         temperature: T of the teacher's softmax, > 0.
-        teacher: called with `inputs`; None where `teacher_logits` are handed over.
-        class_dim: the class dimension of what the teacher returns, as in torch's losses.
+        teacher: called with `inputs`, or a `TeacherCache`, asked about `index`: the loss is then
+            called with `index=`, as many sample numbers as labels. None where `teacher_logits`
+            are handed over.
+        class_dim: the class dimension of what the teacher returns, as in torch's losses; a cache
+            has it last.
 
     Raises:
-        TypeError: neither `inputs` (with a teacher) nor `teacher_logits` is given though the
-            teacher is needed.
-        ValueError: an argument is out of range, both are given, the teacher's shape does not fit,
-            or its logits hold NaN or inf.
+        TypeError: neither `inputs` (with a teacher) nor `index` (with a cache) nor
+            `teacher_logits` is given though the teacher is needed, or it returns no tensor.
+        ValueError: an argument is out of range, `inputs` and `teacher_logits` are both given, the
+            teacher's shape does not fit, or its logits hold NaN or inf.
 
     Example:
         >>> import torch, softtargets as st
@@ -95,7 +109,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         rate: float | QuadraticRate | Schedule = 0.1,
         spread: Literal["uniform", "teacher"] = "uniform",
         temperature: float = 1.0,
-        teacher: Callable[..., Tensor] | None = None,
+        teacher: Callable[..., Tensor] | Lookup | None = None,
         *,
         class_dim: int = 1,
     ) -> None:
@@ -110,8 +124,11 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         if not isinstance(rate, QuadraticRate):
             rate = check_scheduled(rate, checks.check_rate)
         self.rate: float | QuadraticRate | Schedule = rate
-        if teacher is not None and not callable(teacher):
-            raise TypeError(f"`teacher` must be callable, got {type(teacher).__name__}")
+        if teacher is not None and not callable(teacher) and not _looks_up(teacher):
+            raise TypeError(
+                "`teacher` must be callable, or look logits up as a `TeacherCache` does, got "
+                f"{type(teacher).__name__}; give `CrossEntropyLoss` `teacher_logits=` instead"
+            )
         asked = spread == "teacher" or isinstance(rate, QuadraticRate)
         if not asked and (teacher is not None or temperature != 1.0):
             raise ValueError(
@@ -125,7 +142,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         self._teacher = (teacher,)
 
     @property
-    def teacher(self) -> Callable[..., Tensor] | None:
+    def teacher(self) -> Callable[..., Tensor] | Lookup | None:
         """The teacher, held unregistered."""
         return self._teacher[0]
 
@@ -147,7 +164,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
             )
         if self.spread == "uniform" and not isinstance(self.rate, QuadraticRate):
             return self._evenly(target, _constant(self.rate, target))
-        teacher_logits = self._teacher_logits(target, teacher_logits, inputs)
+        teacher_logits = self._teacher_logits(target, teacher_logits, inputs, index)
         rates = self._rates(target, teacher_logits)
         if self.spread == "uniform":
             return self._evenly(target, rates)
@@ -192,11 +209,17 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         entries = replace(entries, weights=torch.stack(kept, -1))
         return replace(target, entries=entries, others=tuple(rows)).smoothed_from(target)
 
-    def _teacher_logits(self, target: Target, given: Tensor | None, inputs: Any) -> Tensor:
+    def _teacher_logits(
+        self, target: Target, given: Tensor | None, inputs: Any, index: Tensor | None
+    ) -> Tensor:
         """Return checked `(*batch, K)` teacher logits, 0 at ignored positions."""
         if given is not None and inputs is not None:
             raise ValueError("`teacher_logits` and `inputs` were both given; pass one of them")
-        if given is None:
+        if given is not None:
+            checks.check_floating(given, "teacher_logits", "; take them out of what it returned")
+        elif self.teacher is not None and _looks_up(self.teacher):
+            given = _looked_up(self.teacher, target, index)
+        else:
             given = self._run_teacher(inputs)
         expected = (*target.batch_shape, target.num_classes)
         if given.shape != expected:
@@ -214,7 +237,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         return given
 
     def _run_teacher(self, inputs: Any) -> Tensor:
-        if inputs is None or self.teacher is None:
+        if inputs is None or not callable(self.teacher):
             raise TypeError(
                 "InstanceLabelSmoothing needs its teacher on this batch: give `CrossEntropyLoss` "
                 "`teacher_logits=`, or `inputs=` together with `teacher=` at construction"
@@ -229,6 +252,12 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         finally:
             for module in training:
                 module.training = True
+        if not isinstance(logits, Tensor):
+            raise TypeError(
+                f"`teacher` must return a tensor of logits, got {type(logits).__name__}; wrap it "
+                "in a module whose `forward` takes them out: `teacher(inputs).logits` or "
+                "`teacher(inputs)[0]`"
+            )
         return logits.movedim(self.class_dim, -1) if logits.dim() > 1 else logits
 
     def extra_repr(self) -> str:
@@ -239,3 +268,33 @@ class InstanceLabelSmoothing(AbstractSmoothing):
 
 def _constant(rate: float | Schedule, target: Target) -> Tensor:
     return torch.ones_like(target.entries.weights) * current(rate, target.entries.weights)
+
+
+def _looks_up(teacher: object) -> TypeGuard[Lookup]:
+    """Whether it is asked about sample numbers and not called."""
+    return (
+        not callable(teacher)
+        and hasattr(teacher, "num_classes")
+        and hasattr(teacher, "__getitem__")
+    )
+
+
+def _looked_up(teacher: Lookup, target: Target, index: Tensor | None) -> Tensor:
+    if index is None:
+        raise TypeError(
+            "InstanceLabelSmoothing needs `index` to ask its teacher's cache: give "
+            "`CrossEntropyLoss` `index=`, the numbers of the batch's samples in the data set, "
+            "which the data set returns beside inputs and labels"
+        )
+    if teacher.num_classes != target.num_classes:
+        raise ValueError(
+            f"`teacher` must hold {target.num_classes} classes like the logits, got a cache of "
+            f"{teacher.num_classes}; build one from a teacher of the student's classes"
+        )
+    checks.check_labels_dtype(index, "index")
+    if index.shape != target.batch_shape:
+        raise ValueError(
+            f"`index` must number every label, shape {tuple(target.batch_shape)}, got "
+            f"{tuple(index.shape)}; a cache holds one row of logits per number"
+        )
+    return teacher[index]
