@@ -12,6 +12,7 @@ from softtargets.losses.arguments import class_last
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
 from softtargets.losses.smoothed import check_smoothing, smoothed_target
 from softtargets.smoothing.base import AbstractSmoothing
+from softtargets.smoothing.schedule import step_schedules
 from softtargets.target import Target
 
 _BLOCK = 2**22
@@ -299,6 +300,10 @@ class DistillationLoss(nn.Module):
             class_dim=-1,
             normalizer=normalizer,
         )
+
+    def step(self) -> None:
+        """Advance every `Schedule` in this module and its policy by one."""
+        step_schedules(self)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
