@@ -271,7 +271,7 @@ class ACLSPenalty(AbstractPenalty):
         weight: float | Schedule = 0.1,
         *,
         top_weight: float = 1.0,
-        rest_weight: float | Schedule = 0.1,
+        rest_weight: float = 0.1,
     ) -> None:
         super().__init__()
         self.margin = _check_size(margin, "margin")
