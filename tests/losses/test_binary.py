@@ -206,5 +206,79 @@ def test_errors():
         bce(logits, answers[:, :3])
     with pytest.raises(ValueError, match=r"got \(6, 4\); .* rows must be floating point"):
         bce(logits, torch.ones(N, K, dtype=torch.long))
-    with pytest.raises(ValueError, match=r"`weight` must have shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"`pos_weight` must have shape \(4,\)"):
         bce(logits, answers.clamp(max=1), pos_weight=torch.ones(2))
+
+
+class TestMaskedEntries:
+    @pytest.mark.parametrize("convention", ["rate/2", "rate/K"])
+    def test_they_are_not_smoothed(self, convention):
+        logits, labels = torch.zeros(2, K), torch.tensor([0, 1])
+        logits[:, 3] = -torch.inf
+        rows = functional.one_hot(labels, K).float()
+        keywords = {"smoothing": 0.2, "convention": convention, "reduction": "none"}
+        leaf = logits.requires_grad_()
+        for target in (labels, rows, st.Target.from_labels(labels, K)):
+            losses = bce(leaf, target, **keywords)
+            assert bool((losses[:, 3] == 0).all())
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+            assert bool(gradient.isfinite().all())
+        smooth = st.Target.from_labels(labels, K).smooth(0.2)
+        assert bool((bce(leaf, smooth, reduction="none")[:, 3] == 0).all())
+
+    def test_an_answer_that_is_masked_costs_the_infinite(self):
+        logits = torch.tensor([[-torch.inf, 0.0]])
+        losses = bce(logits, torch.tensor([0]), smoothing=0.2, reduction="none")
+        assert losses[0, 0] == torch.inf
+        assert bool(losses[0, 1].isfinite())
+
+
+class TestTargetsOfAnswers:
+    def test_entries_out_of_range_are_named(self):
+        logits, labels = torch.randn(2, K), torch.tensor([0, 1])
+        given = st.Target.from_labels(labels, K)
+        for target in (given.smooth(-0.2, allow_negative=True), st.MaxSup(0.5)(given, logits)):
+            with pytest.raises(ValueError, match=r"values in \[0, 1\], got .*MaxSup, a negative"):
+                bce(logits, target)
+
+    def test_rows_of_zeros_count(self):
+        logits, answers = torch.randn(3, K), torch.tensor([[0.0] * K, [1.0] * K, [0, 1, 0, 1]])
+        expected = bce(logits, answers, smoothing=0.1)
+        target = st.Target.from_probs(answers)
+        torch.testing.assert_close(bce(logits, target, smoothing=0.1), expected)
+        half = target.mix(target, 0.5)
+        torch.testing.assert_close(bce(logits, half, smoothing=0.1), expected)
+
+    @pytest.mark.parametrize("index", [0, 1])
+    def test_an_answer_is_no_mark(self, index):
+        logits, answers = batch()
+        with pytest.raises(ValueError, match=rf"`ignore_index` must be no answer .* got {index}"):
+            bce(logits, answers, ignore_index=index)
+        labels = torch.randint(K, (N,))
+        assert bool(bce(logits, labels, ignore_index=index).isfinite())
+
+    def test_what_the_error_about_policies_says_works(self):
+        logits, labels = torch.randn(2, K), torch.tensor([0, 1])
+        policy = st.LabelSmoothing(0.1)
+        with pytest.raises(
+            TypeError, match=r"`policy\(Target\.from_labels\(labels, num_classes\)\)`"
+        ):
+            bce(logits, labels, smoothing=policy)
+        loss = bce(logits, policy(st.Target.from_labels(labels, K)))
+        torch.testing.assert_close(loss, bce(logits, labels, smoothing=0.1, convention="rate/K"))
+
+
+def test_the_module_checks_weights_and_takes_schedules():
+    with pytest.raises(TypeError, match="`weight` must be a floating point tensor"):
+        st.BCEWithLogitsLoss(weight=torch.ones(K, dtype=torch.long))
+    with pytest.raises(ValueError, match="`pos_weight` must have shape"):
+        st.BCEWithLogitsLoss(pos_weight=torch.ones(2, K))
+    logits, answers = batch()
+    criterion = st.BCEWithLogitsLoss(st.Schedule.linear(0.0, 0.2, 2))
+    torch.testing.assert_close(criterion(logits, answers), bce(logits, answers))
+    criterion.step()
+    torch.testing.assert_close(criterion(logits, answers), bce(logits, answers, smoothing=0.1))
+    assert "smoothing=<linear schedule>" in repr(criterion)
+    assert "smoothing.count" in criterion.state_dict()
+    with pytest.raises(ValueError, match=r"`smoothing` must be in \[0, 1\], got 1\.5"):
+        st.BCEWithLogitsLoss(st.Schedule.linear(0.0, 1.5, 2))

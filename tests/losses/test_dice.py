@@ -288,3 +288,31 @@ def test_more_errors():
         st.dice_loss(torch.randn(3, K), torch.zeros(3, dtype=torch.long))
     with pytest.raises(ValueError, match=r"labels of shape \(2, 3, 5\)"):
         st.dice_loss(logits, labels[:, :2])
+
+
+def test_sigmoid_smoothing_is_the_same_in_every_notation():
+    logits, labels = batch()
+    rows = functional.one_hot(labels, K).movedim(-1, 1).double()
+    target = st.Target.from_labels(labels, K, dtype=torch.float64)
+    expected = st.dice_loss(logits, rows, activation="sigmoid", smoothing=0.2)
+    criterion = st.DiceLoss(0.2, activation="sigmoid")
+    for form in (rows, labels, target):
+        loss = st.dice_loss(logits, form, activation="sigmoid", smoothing=0.2)
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(criterion(logits, form), expected)
+    hard = st.dice_loss(logits, rows, activation="sigmoid")
+    criterion.eval()
+    for form in (rows, labels, target, target.smooth(0.3)):
+        torch.testing.assert_close(criterion(logits, form), hard)
+
+
+def test_one_sample_without_a_batch_and_bad_weights():
+    with pytest.raises(ValueError, match=r"got \(4,\); for samples without pixels give \(N, K\)"):
+        st.dice_loss(torch.randn(K), torch.tensor(1), per="batch")
+    logits, labels = batch()
+    for bad in (-1.0, torch.nan, torch.inf):
+        weight = torch.tensor([1.0, bad, 1.0, 1.0])
+        with pytest.raises(ValueError, match=r"`weight` must be finite and >= 0, got .* class 1"):
+            st.dice_loss(logits, labels, weight=weight)
+        with pytest.raises(ValueError, match="`weight` must be finite and >= 0"):
+            st.DiceLoss(weight=weight)

@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 from torch.nn import functional
 
 import softtargets as st
-from softtargets.losses import distillation
+from softtargets.losses import teachers
 from tests.reference import log_softmax, smoothed, softmax
 
 N, K = 6, 5
@@ -168,6 +168,103 @@ class TestTeachers:
             st.distillation_loss(logits, labels, small)
 
 
+class TestTargetsAsTeachers:
+    def targets(self, rows):
+        """The same distributions in every kind of term."""
+        weights, indices = rows.topk(2)
+        top = st.Target.from_top_k(indices, weights, K)
+        rows = top.dense()
+        same = torch.arange(N)
+        table = st.Target.from_labels(same, N, dtype=rows.dtype)
+        square = torch.zeros(N, N, dtype=rows.dtype)
+        square[:, :K] = rows
+        through = st.Target.from_probs(torch.eye(N, dtype=rows.dtype)).map_classes(square)
+        return rows, [top, st.Target.from_probs(rows), table.map_classes(square), through]
+
+    def test_masked_classes_are_dropped_and_the_rest_renormalised(self):
+        logits, _, teacher = batch()
+        labels = torch.zeros(N, dtype=torch.long)
+        rows, targets = self.targets(torch.softmax(teacher, -1))
+        logits[:, 1] = logits[:3, 3] = -torch.inf
+        expected = st.distillation_loss(logits, labels, rows.log(), reduction="none")
+        assert bool(expected.isfinite().all())
+        for target in targets[:2]:
+            loss = st.distillation_loss(logits, labels, target, reduction="none")
+            torch.testing.assert_close(loss, expected)
+        wide = torch.full((N, 1), -torch.inf, dtype=logits.dtype)
+        for target in targets[2:]:
+            loss = st.distillation_loss(
+                torch.cat([logits, wide], -1), labels, target, reduction="none"
+            )
+            torch.testing.assert_close(loss, expected)
+
+    def test_the_divergence_is_0_at_the_teacher(self):
+        _, labels, teacher = batch()
+        rows, targets = self.targets(torch.softmax(teacher, -1))
+        masked = torch.rand(N, K) < 0.3
+        masked[:, 0] = False
+        student = rows.log().masked_fill(masked, -torch.inf)
+        keywords = {"hard_weight": 0.0, "reduction": "none"}
+        for target in targets[:2]:
+            loss = st.distillation_loss(student, labels, target, **keywords)
+            torch.testing.assert_close(loss, torch.zeros_like(loss), rtol=0, atol=1e-10)
+            other = torch.randn_like(student).masked_fill(masked, -torch.inf)
+            assert bool((st.distillation_loss(other, labels, target, **keywords) > -1e-12).all())
+
+    def test_a_teacher_with_nothing_left_says_nothing(self):
+        logits = torch.zeros(2, 3)
+        logits[:, 2] = -torch.inf
+        teacher = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+        labels = torch.tensor([0, 0])
+        keywords = {"hard_weight": 0.0, "reduction": "none"}
+        for form in (st.Target.from_probs(teacher), teacher.log()):
+            loss = st.distillation_loss(logits, labels, form, **keywords)
+            torch.testing.assert_close(loss, torch.tensor([0.0, 0.6931]), rtol=0, atol=1e-4)
+
+    def test_it_is_brought_to_the_students_dtype_and_checked(self):
+        logits, labels, teacher = batch()
+        probs = torch.softmax(teacher, -1)
+        expected = st.distillation_loss(logits, labels, teacher)
+        for dtype, tolerance in ((torch.float32, 1e-6), (torch.float16, 1e-2)):
+            loss = st.distillation_loss(logits, labels, st.Target.from_probs(probs.to(dtype)))
+            assert loss.dtype == torch.float64
+            torch.testing.assert_close(loss, expected, rtol=tolerance, atol=tolerance)
+        for bad in (probs * 2, probs - 2 * torch.eye(N, K, dtype=probs.dtype)):
+            with pytest.raises(ValueError, match=r"must be distributions .* at \(0,\); divide"):
+                st.distillation_loss(logits, labels, st.Target.from_probs(bad))
+        labels[0], probs[0] = -100, torch.nan
+        loss = st.distillation_loss(logits, labels, st.Target.from_probs(probs))
+        torch.testing.assert_close(loss, st.distillation_loss(logits, labels, teacher))
+
+
+class TestWeights:
+    def test_a_term_of_weight_0_is_left_out(self):
+        logits, labels, teacher = batch()
+        logits[0, labels[0]] = -torch.inf
+        step = st.Schedule.step((0.0, 1.0), (1,))
+        for weight in (0.0, step):
+            leaf = logits.clone().requires_grad_()
+            loss = st.distillation_loss(leaf, labels, teacher, hard_weight=weight)
+            loss.backward()
+            assert bool(loss.isfinite())
+            assert bool(leaf.grad.isfinite().all())
+        step.step()
+        labels[0] = (labels[0] + 1) % K
+        for weight in (1.0, step):
+            loss = st.distillation_loss(logits, labels, teacher, hard_weight=weight)
+            torch.testing.assert_close(loss, st.cross_entropy(logits, labels))
+
+    def test_schedules(self):
+        logits, labels, teacher = batch(torch.float32)
+        criterion = st.DistillationLoss(hard_weight=st.Schedule.linear(0.2, 0.6, 2))
+        criterion.step()
+        expected = st.distillation_loss(logits, labels, teacher, hard_weight=0.4)
+        torch.testing.assert_close(criterion(logits, labels, teacher_logits=teacher), expected)
+        assert "hard_weight=<linear schedule>" in repr(criterion)
+        with pytest.raises(ValueError, match=r"`hard_weight` must be in \[0, 1\], got 2"):
+            st.DistillationLoss(hard_weight=st.Schedule.linear(0.2, 2.0, 2))
+
+
 def test_layouts_and_blocks(monkeypatch):
     logits, teacher = torch.randn(2, 2, K, 3, 4)
     labels = torch.randint(K, (2, 3, 4))
@@ -175,7 +272,7 @@ def test_layouts_and_blocks(monkeypatch):
     flat = [x.movedim(1, -1).reshape(-1, K) for x in (logits, teacher)]
     expected = st.distillation_loss(flat[0], labels.reshape(-1), flat[1], temperature=2.0)
     for size in (2**22, 4 * K):
-        monkeypatch.setattr(distillation, "_BLOCK", size)
+        monkeypatch.setattr(teachers, "_BLOCK", size)
         loss = st.distillation_loss(logits, labels, teacher, temperature=2.0)
         torch.testing.assert_close(loss, expected)
     last = [x.movedim(1, -1) for x in (logits, teacher)]

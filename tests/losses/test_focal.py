@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import softtargets as st
+from softtargets.losses import smoothed_target
 from tests.reference import log_softmax, smoothed
 
 N, K = 8, 5
@@ -144,3 +145,16 @@ def test_errors():
         st.focal_loss(logits, smooth, smoothing=0.1)
     with pytest.raises(ValueError, match=r"`weight` must have shape \(5,\)"):
         st.focal_loss(logits, labels, weight=torch.ones(3))
+
+
+def test_unknown_keywords_are_errors_and_schedules_advance():
+    logits, labels = torch.randn(3, 4), torch.tensor([0, 1, 2])
+    for criterion in (st.FocalLoss(), st.DiceLoss(per="batch")):
+        with pytest.raises(TypeError, match="class_mask"):
+            criterion(logits, labels, class_mask=torch.ones(4, dtype=torch.bool))
+    with pytest.raises(TypeError, match="class_mask"):
+        smoothed_target(logits, labels, None, class_dim=1, ignore_index=-100, class_mask=labels)
+    for make in (st.FocalLoss, st.DiceLoss, st.DistillationLoss):
+        criterion = make(smoothing=st.LabelSmoothing(st.Schedule.linear(0.0, 0.2, 2)))
+        criterion.step()
+        assert criterion.smoothing.rate.value == pytest.approx(0.1)

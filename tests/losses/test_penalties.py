@@ -212,3 +212,17 @@ def test_large_logits_stay_finite(kind):
     value.sum().backward()
     assert bool(value.isfinite().all())
     assert bool(logits.grad.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "make", [st.MarginPenalty, st.ConfidencePenalty, st.ZipfPenalty, st.ACLSPenalty]
+)
+def test_weights_take_schedules(make):
+    logits, target = 20 * torch.randn(3, 4), st.Target.from_labels(torch.tensor([0, 1, 2]), 4)
+    criterion = st.CrossEntropyLoss(penalty=make(weight=st.Schedule.linear(0.0, 0.4, 2)))
+    assert bool((criterion.penalty(logits, target) == 0).all())
+    criterion.step()
+    torch.testing.assert_close(criterion.penalty(logits, target), make(weight=0.2)(logits, target))
+    assert "weight=<linear schedule>" in repr(criterion)
+    with pytest.raises(ValueError, match="`weight` must be in"):
+        make(weight=st.Schedule.linear(-1.0, 1.0, 2))

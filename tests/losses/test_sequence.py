@@ -222,3 +222,70 @@ def test_errors():
         st.sequence_cross_entropy(logits[0, 0], labels[0, 0])
     with pytest.raises(ValueError, match=r"labels of shape \(3, 5\)"):
         st.sequence_cross_entropy(logits, labels[:, :2])
+
+
+class TestModule:
+    @pytest.mark.parametrize("normalizer", [*NORMALIZERS, 40])
+    def test_it_equals_the_function_and_eval_is_the_nll(self, normalizer):
+        logits, labels = batch()
+        weight = torch.rand(V, dtype=torch.float64)
+        keywords = {"normalizer": normalizer, "weight": weight}
+        criterion = st.SequenceCrossEntropyLoss(0.1, **keywords)
+        expected = st.sequence_cross_entropy(logits, labels, smoothing=0.1, **keywords)
+        torch.testing.assert_close(criterion(logits, labels), expected)
+        nll = st.sequence_cross_entropy(logits, labels, **keywords)
+        smooth = st.Target.from_labels(labels, V, dtype=torch.float64).smooth(0.3)
+        for target in (labels, smooth):
+            torch.testing.assert_close(criterion.eval()(logits, target), nll)
+        by_tokens = st.sequence_cross_entropy(logits, labels, weight=weight, normalizer=17)
+        torch.testing.assert_close(criterion(logits, labels, normalizer=17), by_tokens)
+        assert f"normalizer={normalizer!r}" in repr(criterion)
+
+    def test_policies_keep_state_see_teachers_and_advance(self):
+        logits, labels = batch(dtype=torch.float32)
+        online = st.SequenceCrossEntropyLoss(st.OnlineLabelSmoothing(V))
+        online(logits, labels)
+        online.smoothing.end_epoch()
+        assert any(key.startswith("smoothing.") for key in online.state_dict())
+        teacher = torch.randn_like(logits)
+        policy = st.InstanceLabelSmoothing(0.2, "teacher")
+        target = policy(st.Target.from_labels(labels, V), teacher_logits=teacher)
+        criterion = st.SequenceCrossEntropyLoss(st.InstanceLabelSmoothing(0.2, "teacher"))
+        loss = criterion(logits, labels, teacher_logits=teacher)
+        torch.testing.assert_close(loss, st.sequence_cross_entropy(logits, target))
+        with pytest.raises(TypeError, match="class_mask"):
+            criterion(logits, labels, class_mask=teacher)
+        planned = st.SequenceCrossEntropyLoss(st.LabelSmoothing(st.Schedule.linear(0, 0.2, 2)))
+        planned.step()
+        expected = st.sequence_cross_entropy(logits, labels, smoothing=0.1)
+        torch.testing.assert_close(planned(logits, labels), expected)
+
+    def test_bad_arguments_are_named_at_once(self):
+        with pytest.raises(ValueError, match=r"`rate` must be in \[0, 1\]"):
+            st.SequenceCrossEntropyLoss(1.5)
+        with pytest.raises(ValueError, match='`normalizer` must be "token"'):
+            st.SequenceCrossEntropyLoss(normalizer="batch")
+        with pytest.raises(ValueError, match="`weight` must have shape"):
+            st.SequenceCrossEntropyLoss(weight=torch.ones(2, V))
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_probabilities_at_padding_may_be_anything(normalizer):
+    logits, labels = batch()
+    padded = labels == -100
+    rows = torch.nn.functional.one_hot(labels.clamp(min=0), V).double()
+    rows[padded] = torch.nan
+    expected = st.sequence_cross_entropy(logits, labels, smoothing=0.1, normalizer=normalizer)
+    hard = st.sequence_cross_entropy(logits, labels, normalizer=normalizer)
+    given = st.Target.from_probs(rows)
+    logits[padded] = torch.nan
+    leaf = logits.requires_grad_()
+    for target in (rows, given):
+        loss = st.sequence_cross_entropy(
+            leaf, target, smoothing=0.1, padding_mask=padded, normalizer=normalizer
+        )
+        torch.testing.assert_close(loss, expected)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        assert bool((gradient[padded] == 0).all())
+        loss = st.sequence_cross_entropy(leaf, target, padding_mask=padded, normalizer=normalizer)
+        torch.testing.assert_close(loss, hard)

@@ -71,6 +71,7 @@ def heads(logits: Tensor, labels: Tensor, teacher: Tensor) -> None:
     assert_type(st.binary_cross_entropy_with_logits(logits, labels, smoothing=0.1), Tensor)
     assert_type(st.distillation_loss(logits, labels, target, temperature=2.0), Tensor)
     assert_type(st.sequence_cross_entropy(logits, labels, normalizer="sequence"), Tensor)
+    assert_type(st.SequenceCrossEntropyLoss(0.1).forward(logits, labels), Tensor)
     assert_type(st.MarginPenalty(10, 0.1).forward(logits, target), Tensor)
     mixed = st.mixup(logits, target, alpha=0.2, generator=torch.Generator())
     assert_type(mixed.target, st.Target)

@@ -164,3 +164,13 @@ def test_targets_that_do_not_fit(kind):
         policy(st.Target.from_labels(torch.tensor([0]), 3))
     with pytest.raises(TypeError, match="labels, mixed labels or rows of probabilities"):
         policy(st.Target.from_labels(torch.tensor([0]), K).map_classes(torch.eye(K)))
+
+
+@pytest.mark.parametrize("counts", [[500_000.0, 20.0, 3000.0], [5e5 + 0.5, 20.25, 3000.0]])
+def test_counts_survive_half_precision(counts):
+    policy = st.LabelAwareSmoothing(torch.tensor(counts), head=0.4, tail=0.1)
+    expected = policy.rates()
+    least, most = min(counts), max(counts)
+    share = torch.tensor([(n - least) / (most - least) for n in counts])
+    torch.testing.assert_close(expected, 0.1 + 0.3 * torch.sin(share * torch.pi / 2))
+    torch.testing.assert_close(policy.half().rates(), expected, rtol=0, atol=1e-3)

@@ -22,7 +22,11 @@ from softtargets.losses.penalties import (
     ZipfPenalty,
 )
 from softtargets.losses.reduction import reduce
-from softtargets.losses.sequence import sequence_cross_entropy, unigram_prior
+from softtargets.losses.sequence import (
+    SequenceCrossEntropyLoss,
+    sequence_cross_entropy,
+    unigram_prior,
+)
 from softtargets.losses.smoothed import smoothed_target
 
 __all__ = [
@@ -37,6 +41,7 @@ __all__ = [
     "LinearCrossEntropyLoss",
     "LossWithMetrics",
     "MarginPenalty",
+    "SequenceCrossEntropyLoss",
     "ZipfPenalty",
     "binary_cross_entropy_with_logits",
     "cross_entropy",

@@ -125,14 +125,14 @@ def _zeroed(values: Tensor, index: int) -> Tensor:
     return values.index_fill(-1, torch.tensor([index], device=values.device), 0)
 
 
-def check_weight(weight: Tensor | None, num_classes: int) -> None:
+def check_weight(weight: Tensor | None, num_classes: int, name: str = "weight") -> None:
     """Raise unless `weight` is None or one floating point number per class."""
     if weight is None:
         return
-    checks.check_floating(weight, "weight")
+    checks.check_floating(weight, name)
     if weight.shape != (num_classes,):
         raise ValueError(
-            f"`weight` must have shape ({num_classes},), one per class, got {tuple(weight.shape)}"
+            f"`{name}` must have shape ({num_classes},), one per class, got {tuple(weight.shape)}"
         )
 
 

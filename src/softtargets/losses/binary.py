@@ -10,7 +10,15 @@ from softtargets import checks
 from softtargets.losses.arguments import as_target, check_weight, class_last
 from softtargets.losses.reduction import Reduction, check_reduction
 from softtargets.smoothing.base import AbstractSmoothing
+from softtargets.smoothing.schedule import (
+    Schedule,
+    check_scheduled,
+    current,
+    shown,
+    step_schedules,
+)
 from softtargets.target import Target
+from softtargets.terms import DenseRows
 
 Convention = Literal["rate/2", "rate/K"]
 
@@ -19,7 +27,7 @@ def binary_cross_entropy_with_logits(
     logits: Tensor,
     target: Tensor | Target,
     *,
-    smoothing: float | None = None,
+    smoothing: float | Schedule | None = None,
     convention: Convention = "rate/2",
     weight: Tensor | None = None,
     pos_weight: Tensor | None = None,
@@ -40,16 +48,19 @@ def binary_cross_entropy_with_logits(
     `2 * eps` here.
 
     Args:
-        logits: `(N, K)`, `(N, K, d1, ...)` or `(K,)`; half precision is computed in float32.
+        logits: `(N, K)`, `(N, K, d1, ...)` or `(K,)`; half precision is computed in float32. An
+            entry of logit `-inf` is masked: it gets no smoothing, and an infinite loss only where
+            the answer as given has mass there.
         target: floating point of the logits' shape in [0, 1], many labels per sample; integer
             labels `(N, d1, ...)`, of which each means a yes to one class and a no to the others; or
-            a `Target`, a mix for instance, whose dense rows are taken.
-        smoothing: a rate in [0, 1], or None.
+            a `Target`, a mix for instance, whose dense rows are taken, entries in [0, 1] too.
+            Floating rows of zeros count, in a `Target` as well: a no to every class.
+        smoothing: a rate in [0, 1], a `Schedule` of rates, or None.
         convention: `"rate/2"` or `"rate/K"`.
         weight: `(K,)` weights of the classes.
         pos_weight: `(K,)` weights of the positive answers, > 1 for more recall.
         ignore_index: label whose position is ignored; in floating point targets the value of the
-            entries that are.
+            entries that are, which must not be an answer: neither 0 nor 1.
         reduction: `"mean"` over the entries that count (weights are not in the divisor, as in
             torch), `"sum"`, or `"none"`.
         normalizer: replaces the divisor of the mean; N gives the sum over classes and mean over
@@ -86,8 +97,7 @@ def binary_cross_entropy_with_logits(
         ignore_index=ignore_index,
     )
     check_weight(weight, view.shape[-1])
-    if pos_weight is not None:
-        check_weight(pos_weight, view.shape[-1])
+    _check_pos_weight(pos_weight, view.shape[-1])
     losses = _entry_losses(torch.where(counted, view, 0).to(q.dtype), q, pos_weight)
     if weight is not None:
         losses = losses * weight.to(losses)
@@ -117,7 +127,7 @@ def _entry_losses(logits: Tensor, q: Tensor, pos_weight: Tensor | None) -> Tenso
 def multilabel_rows(
     logits: Tensor,
     target: Tensor | Target,
-    smoothing: AbstractSmoothing | float | None,
+    smoothing: AbstractSmoothing | float | Schedule | None,
     *,
     class_dim: int,
     ignore_index: int,
@@ -137,10 +147,14 @@ def multilabel_rows(
                 f"`target` must have the logits' shape (classes last: {tuple(view.shape)}) and "
                 f"device {view.device}, got {tuple(q.shape)} on {q.device}; labels must be integers"
             )
+        _check_no_answer(ignore_index)
         counted = q != ignore_index
         q = torch.where(counted, q, 0)
         if checks.readable(q):
-            _check_entries(q, ignore_index)
+            _check_entries(
+                q, f"mark entries without an answer with `ignore_index` ({ignore_index})"
+            )
+        q = given = q.to(torch.promote_types(view.dtype, torch.float32))
     else:
         built = as_target(
             view, target, class_dim=class_dim, ignore_index=ignore_index, validate=None
@@ -150,17 +164,46 @@ def multilabel_rows(
                 "`target` is smoothed already and smoothing happens once; hand over the target as "
                 "given, or leave `smoothing` at None"
             )
-        q = built.dense()
-        counted = (~built.ignored()).unsqueeze(-1).expand_as(q)
-    q = q.to(torch.promote_types(view.dtype, torch.float32))
+        q, given, counted = _rows(built, target)
     if rate is not None:
-        q = (1 - rate) * q + rate / (2 if convention == "rate/2" else num_classes)
-    return view, q, counted
+        share = current(rate, q)
+        q = (1 - share) * q + share / (2 if convention == "rate/2" else num_classes)
+    # A masked entry is answered as given: smoothing it would cost the infinite.
+    return view, torch.where(view == -torch.inf, given, q), counted
+
+
+def _rows(built: Target, source: object) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dense rows, those before any smoothing, and which entries count."""
+    q, counted = built.dense(), ~built.ignored()
+    given = built.given.dense() if built.smoothed else q
+    if isinstance(source, Target):
+        for term in built.given.others:
+            if isinstance(term, DenseRows):
+                counted = counted | (term.weights != 0)
+        if checks.readable(q):
+            _check_entries(
+                q, "a target with other entries (MaxSup, a negative rate) has no answers"
+            )
+    return q, given, counted.unsqueeze(-1).expand_as(q)
+
+
+def _check_no_answer(ignore_index: int) -> None:
+    if ignore_index in (0, 1):
+        raise ValueError(
+            f"`ignore_index` must be no answer where `target` is floating point, got "
+            f"{ignore_index}, which is a {'yes' if ignore_index else 'no'}; mark entries without "
+            "an answer with another value, such as -100"
+        )
+
+
+def _check_pos_weight(pos_weight: Tensor | None, num_classes: int) -> None:
+    if pos_weight is not None:
+        check_weight(pos_weight, num_classes, "pos_weight")
 
 
 def _check_rate(
-    smoothing: AbstractSmoothing | float | None, convention: Convention
-) -> float | None:
+    smoothing: AbstractSmoothing | float | Schedule | None, convention: Convention
+) -> float | Schedule | None:
     if convention not in ("rate/2", "rate/K"):
         raise ValueError(f'`convention` must be "rate/2" or "rate/K", got {convention!r}')
     if smoothing is None:
@@ -168,18 +211,20 @@ def _check_rate(
     if isinstance(smoothing, AbstractSmoothing):
         raise TypeError(
             "`smoothing` must be a rate in [0, 1] for yes-or-no targets, got "
-            f"{type(smoothing).__name__}; call the policy first and hand over its `Target`"
+            f"{type(smoothing).__name__}; for integer labels call the policy first and hand over "
+            "its `Target`: `policy(Target.from_labels(labels, num_classes))`"
         )
-    return checks.check_rate(smoothing, name="smoothing")
+    return check_scheduled(smoothing, lambda value: checks.check_rate(value, name="smoothing"))
 
 
-def _check_entries(q: Tensor, ignore_index: int) -> None:
-    wrong = ~((q >= 0) & (q <= 1))
+def _check_entries(q: Tensor, way_out: str) -> None:
+    rounding = 64 * torch.finfo(q.dtype).eps
+    wrong = ~((q >= -rounding) & (q <= 1 + rounding))
     if bool(wrong.any()):
         position = tuple(int(i) for i in wrong.nonzero()[0])
         raise ValueError(
             f"`target` must hold values in [0, 1], got {float(q[position]):.6g} at {position} "
-            f"(classes last); mark entries without an answer with `ignore_index` ({ignore_index})"
+            f"(classes last); {way_out}"
         )
 
 
@@ -191,7 +236,7 @@ class BCEWithLogitsLoss(nn.Module):
     `Target` that was smoothed before counts as given.
 
     Args:
-        smoothing: a rate in [0, 1], or None.
+        smoothing: a rate in [0, 1], a `Schedule` of rates, or None.
         convention: `"rate/2"` or `"rate/K"`.
         weight: `(K,)` weights of the classes.
         pos_weight: `(K,)` weights of the positive answers.
@@ -214,7 +259,7 @@ class BCEWithLogitsLoss(nn.Module):
 
     def __init__(
         self,
-        smoothing: float | None = None,
+        smoothing: float | Schedule | None = None,
         *,
         convention: Convention = "rate/2",
         weight: Tensor | None = None,
@@ -228,6 +273,9 @@ class BCEWithLogitsLoss(nn.Module):
             raise TypeError("`smoothing` must be a rate, got a tensor; weights go into `weight=`")
         self.smoothing = _check_rate(smoothing, convention)
         check_reduction(reduction, None)
+        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        several = isinstance(pos_weight, Tensor) and pos_weight.dim() > 0
+        _check_pos_weight(pos_weight, len(pos_weight) if several and pos_weight is not None else 0)
         self.convention: Convention = convention
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
@@ -258,9 +306,11 @@ class BCEWithLogitsLoss(nn.Module):
             class_dim=self.class_dim,
         )
 
+    def step(self) -> None:
+        """Advance the `Schedule` of the rate by one, if there is one."""
+        step_schedules(self)
+
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
-        return (
-            f"smoothing={self.smoothing}, convention={self.convention!r}, "
-            f"reduction={self.reduction!r}"
-        )
+        rate = None if self.smoothing is None else shown(self.smoothing)
+        return f"smoothing={rate}, convention={self.convention!r}, reduction={self.reduction!r}"

@@ -12,6 +12,7 @@ from softtargets.losses.binary import multilabel_rows
 from softtargets.losses.reduction import Reduction, check_reduction
 from softtargets.losses.smoothed import check_smoothing, smoothed_target
 from softtargets.smoothing.base import AbstractSmoothing
+from softtargets.smoothing.schedule import step_schedules
 from softtargets.target import Target
 
 Form = Literal["squared", "intersection"]
@@ -70,7 +71,8 @@ def dice_loss(
             `ignore_index` are not, and smoothing is that of `binary_cross_entropy_with_logits`.
         per: `"image"` forms the sums of each image, so that the loss does not depend on the batch
             an image is in; `"batch"` those of the whole batch.
-        weight: `(K,)` class weights, >= 0; 0 leaves a class out, the background for instance.
+        weight: `(K,)` class weights, finite and >= 0; 0 leaves a class out, the background for
+            instance.
         epsilon: >= 0. A class absent from target and prediction has the loss 0, also with 0.
         ignore_index: label whose pixels take no part in any sum.
         reduction: over images: `"mean"` over those with a counted pixel, `"sum"`, or `"none"`.
@@ -99,10 +101,11 @@ def dice_loss(
     settings = _checked(form, activation, per, epsilon, reduction)
     view, rows = _rows(logits, target, smoothing, activation, class_dim, ignore_index)
     check_weight(weight, view.shape[-1])
-    if view.dim() < 3 and per == "image":
+    _check_class_weight(weight)
+    if view.dim() < 2 or (view.dim() < 3 and per == "image"):
         raise ValueError(
             f"`logits` must have shape (N, K, d1, ...), got {tuple(logits.shape)}; for samples "
-            'without pixels pass `per="batch"`'
+            'without pixels give (N, K) and pass `per="batch"`'
         )
     return _reduced(_class_sums(view, rows, settings), weight, reduction, settings)
 
@@ -126,6 +129,18 @@ def _checked(
     return _Settings(form, activation, per, checks.check_fraction(epsilon, "epsilon", 0, torch.inf))
 
 
+def _check_class_weight(weight: Tensor | None) -> None:
+    if weight is None or not checks.readable(weight):
+        return
+    wrong = ~((weight >= 0) & (weight < torch.inf))
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"`weight` must be finite and >= 0, got {float(weight[row]):g} for class {row}; 0 "
+            "leaves a class out"
+        )
+
+
 def _rows(
     logits: Tensor,
     target: Tensor | Target,
@@ -135,7 +150,7 @@ def _rows(
     ignore_index: int,
 ) -> tuple[Tensor, Target | Tensor]:
     """Return class-last logits and a target, or yes-or-no rows with NaN for what is left out."""
-    if _is_multilabel(target, activation):
+    if _is_multilabel(target, smoothing, activation):
         view, values, counted = multilabel_rows(
             logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
         )
@@ -146,9 +161,14 @@ def _rows(
     )
 
 
-def _is_multilabel(target: object, activation: Activation) -> bool:
+def _is_multilabel(
+    target: object, smoothing: AbstractSmoothing | float | None, activation: Activation
+) -> bool:
+    """Whether each entry is a yes or no; only what a policy makes of labels is taken as rows."""
+    if activation != "sigmoid":
+        return False
     floating = isinstance(target, Tensor) and target.is_floating_point()
-    return activation == "sigmoid" and floating
+    return floating or not isinstance(smoothing, AbstractSmoothing)
 
 
 def _class_sums(logits: Tensor, target: Target | Tensor, settings: _Settings) -> Tensor:
@@ -266,6 +286,7 @@ class DiceLoss(nn.Module):
         check_smoothing(smoothing)
         check_reduction(reduction, None)
         check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        _check_class_weight(weight)
         self.settings = _checked(form, activation, per, epsilon, reduction)
         self.smoothing = smoothing
         self.register_buffer("weight", weight)
@@ -273,17 +294,27 @@ class DiceLoss(nn.Module):
         self.reduction: Reduction = reduction
         self.class_dim = class_dim
 
-    def forward(self, logits: Tensor, target: Tensor | Target, **context: Any) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor | Target,
+        *,
+        inputs: Any = None,
+        teacher_logits: Tensor | None = None,
+        index: Tensor | None = None,
+    ) -> Tensor:
         """Return the loss.
 
         Args:
             logits: see `dice_loss`.
             target: see `dice_loss`.
-            **context: `teacher_logits`, `inputs` and `index`, for a policy that needs them.
+            inputs: for a policy with a teacher of its own.
+            teacher_logits: for a policy that needs them, of the logits' layout.
+            index: for a policy that needs it.
         """
         smoothing, class_dim = self.smoothing, self.class_dim
         built = isinstance(target, Target) or isinstance(smoothing, AbstractSmoothing)
-        if built and not _is_multilabel(target, self.settings.activation):
+        if built and not _is_multilabel(target, smoothing, self.settings.activation):
             logits, target = smoothed_target(
                 logits,
                 target,
@@ -291,9 +322,13 @@ class DiceLoss(nn.Module):
                 class_dim=class_dim,
                 ignore_index=self.ignore_index,
                 training=self.training,
-                **context,
+                inputs=inputs,
+                teacher_logits=teacher_logits,
+                index=index,
             )
             smoothing, class_dim = None, -1
+        elif isinstance(target, Target) and not self.training:
+            target = target.given
         return dice_loss(
             logits,
             target,
@@ -304,6 +339,10 @@ class DiceLoss(nn.Module):
             reduction=self.reduction,
             class_dim=class_dim,
         )
+
+    def step(self) -> None:
+        """Advance every `Schedule` in this module and its policy by one."""
+        step_schedules(self)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""

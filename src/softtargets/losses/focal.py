@@ -10,6 +10,7 @@ from softtargets.losses.arguments import check_weight
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
 from softtargets.losses.smoothed import check_smoothing, smoothed_target
 from softtargets.smoothing.base import AbstractSmoothing
+from softtargets.smoothing.schedule import step_schedules
 from softtargets.target import Target
 
 Gamma = float | Literal["flsd-53"]
@@ -162,16 +163,20 @@ class FocalLoss(nn.Module):
         logits: Tensor,
         target: Tensor | Target,
         *,
+        inputs: Any = None,
+        teacher_logits: Tensor | None = None,
+        index: Tensor | None = None,
         normalizer: Tensor | float | None = None,
-        **context: Any,
     ) -> Tensor:
         """Return the loss.
 
         Args:
             logits: see `focal_loss`.
             target: see `focal_loss`.
+            inputs: for a policy with a teacher of its own.
+            teacher_logits: for a policy that needs them, of the logits' layout.
+            index: for a policy that needs it.
             normalizer: see `focal_loss`.
-            **context: `teacher_logits`, `inputs` and `index`, for a policy that needs them.
         """
         view, built = smoothed_target(
             logits,
@@ -180,7 +185,9 @@ class FocalLoss(nn.Module):
             class_dim=self.class_dim,
             ignore_index=self.ignore_index,
             training=self.training,
-            **context,
+            inputs=inputs,
+            teacher_logits=teacher_logits,
+            index=index,
         )
         return focal_loss(
             view,
@@ -191,6 +198,10 @@ class FocalLoss(nn.Module):
             class_dim=-1,
             normalizer=normalizer,
         )
+
+    def step(self) -> None:
+        """Advance every `Schedule` in this module and its policy by one."""
+        step_schedules(self)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""

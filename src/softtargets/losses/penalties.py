@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from softtargets import checks
+from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
 
 
@@ -87,6 +88,10 @@ def _check_size(value: float, name: str) -> float:
     return checks.check_fraction(value, name, 0.0, float("inf"))
 
 
+def _checked_weight(weight: float | Schedule) -> float | Schedule:
+    return check_scheduled(weight, lambda value: _check_size(value, "weight"))
+
+
 def _gap(logits: Tensor, top: Tensor, alive: Tensor) -> Tensor:
     """How far each living class lies below `top`; 0 for the others."""
     return top.unsqueeze(-1) - torch.where(alive, logits, top.unsqueeze(-1))
@@ -100,7 +105,7 @@ class MarginPenalty(AbstractPenalty):
 
     Args:
         margin: the distance that costs nothing, >= 0, in units of the logits.
-        weight: >= 0.
+        weight: >= 0, or a `Schedule`.
 
     Example:
         >>> import torch, softtargets as st
@@ -113,18 +118,18 @@ class MarginPenalty(AbstractPenalty):
         Calibration", 2022.
     """
 
-    def __init__(self, margin: float = 10.0, weight: float = 0.1) -> None:
+    def __init__(self, margin: float = 10.0, weight: float | Schedule = 0.1) -> None:
         super().__init__()
         self.margin = _check_size(margin, "margin")
-        self.weight = _check_size(weight, "weight")
+        self.weight = _checked_weight(weight)
 
     def values(self, logits: Tensor, target: Target, alive: Tensor) -> Tensor:
         excess = (_gap(logits, logits.amax(-1), alive) - self.margin).relu()
-        return self.weight * excess.sum(-1) / alive.sum(-1)
+        return current(self.weight, logits) * excess.sum(-1) / alive.sum(-1)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
-        return f"margin={self.margin:g}, weight={self.weight:g}"
+        return f"margin={self.margin:g}, weight={shown(self.weight)}"
 
 
 @final
@@ -135,7 +140,7 @@ class ConfidencePenalty(AbstractPenalty):
         R = weight * max(0, threshold - H(p))     with one
 
     Args:
-        weight: beta, >= 0.
+        weight: beta, >= 0, or a `Schedule`.
         threshold: Gamma in nats, >= 0: predictions of at least this entropy cost nothing.
 
     Example:
@@ -149,22 +154,22 @@ class ConfidencePenalty(AbstractPenalty):
         Distributions", 2017.
     """
 
-    def __init__(self, weight: float = 0.1, threshold: float | None = None) -> None:
+    def __init__(self, weight: float | Schedule = 0.1, threshold: float | None = None) -> None:
         super().__init__()
-        self.weight = _check_size(weight, "weight")
+        self.weight = _checked_weight(weight)
         self.threshold = None if threshold is None else _check_size(threshold, "threshold")
 
     def values(self, logits: Tensor, target: Target, alive: Tensor) -> Tensor:
         log_probs = torch.log_softmax(logits, -1)
         entropy = -(log_probs.exp() * log_probs.masked_fill(~alive, 0)).sum(-1)
         if self.threshold is None:
-            return -self.weight * entropy
-        return self.weight * (self.threshold - entropy).relu()
+            return -current(self.weight, logits) * entropy
+        return current(self.weight, logits) * (self.threshold - entropy).relu()
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
         threshold = "" if self.threshold is None else f", threshold={self.threshold:g}"
-        return f"weight={self.weight:g}{threshold}"
+        return f"weight={shown(self.weight)}{threshold}"
 
 
 @final
@@ -178,7 +183,7 @@ class ZipfPenalty(AbstractPenalty):
     largest, and get no gradient. Of mixed labels every one is left out.
 
     Args:
-        weight: >= 0.
+        weight: >= 0, or a `Schedule`.
         exponent: of the power law, >= 0; 0 is uniform.
 
     Raises:
@@ -196,9 +201,9 @@ class ZipfPenalty(AbstractPenalty):
         does not see.
     """
 
-    def __init__(self, weight: float = 0.1, exponent: float = 1.0) -> None:
+    def __init__(self, weight: float | Schedule = 0.1, exponent: float = 1.0) -> None:
         super().__init__()
-        self.weight = _check_size(weight, "weight")
+        self.weight = _checked_weight(weight)
         self.exponent = _check_size(exponent, "exponent")
 
     def values(self, logits: Tensor, target: Target, alive: Tensor) -> Tensor:
@@ -211,11 +216,11 @@ class ZipfPenalty(AbstractPenalty):
         law = law / law.sum(-1, keepdim=True)
         log_probs = torch.log_softmax(logits, -1).masked_fill(~(others | none), 0)
         divergence = (torch.special.xlogy(law, law) - law * log_probs).sum(-1)
-        return self.weight * torch.where(none.squeeze(-1), 0, divergence)
+        return current(self.weight, logits) * torch.where(none.squeeze(-1), 0, divergence)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
-        return f"weight={self.weight:g}, exponent={self.exponent:g}"
+        return f"weight={shown(self.weight)}, exponent={self.exponent:g}"
 
 
 def _labelled(target: Target) -> Tensor:
@@ -245,7 +250,7 @@ class ACLSPenalty(AbstractPenalty):
 
     Args:
         margin: >= 0, in units of the logits.
-        weight: of both terms, >= 0.
+        weight: of both terms, >= 0, or a `Schedule`.
         top_weight: lambda_1, >= 0.
         rest_weight: lambda_2, >= 0.
 
@@ -263,14 +268,14 @@ class ACLSPenalty(AbstractPenalty):
     def __init__(
         self,
         margin: float = 10.0,
-        weight: float = 0.1,
+        weight: float | Schedule = 0.1,
         *,
         top_weight: float = 1.0,
         rest_weight: float = 0.1,
     ) -> None:
         super().__init__()
         self.margin = _check_size(margin, "margin")
-        self.weight = _check_size(weight, "weight")
+        self.weight = _checked_weight(weight)
         self.top_weight = _check_size(top_weight, "top_weight")
         self.rest_weight = _check_size(rest_weight, "rest_weight")
 
@@ -280,12 +285,12 @@ class ACLSPenalty(AbstractPenalty):
         # The largest logit has distance 0, which no margin lets through.
         low = (_gap(logits, top.detach(), alive) - self.margin).relu().square().sum(-1)
         low = low / (alive.sum(-1) - 1).clamp(min=1)
-        return self.weight * (self.top_weight * high + self.rest_weight * low)
+        return current(self.weight, logits) * (self.top_weight * high + self.rest_weight * low)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
         return (
-            f"margin={self.margin:g}, weight={self.weight:g}, top_weight={self.top_weight:g}, "
+            f"margin={self.margin:g}, weight={shown(self.weight)}, top_weight={self.top_weight:g}, "
             f"rest_weight={self.rest_weight:g}"
         )
 

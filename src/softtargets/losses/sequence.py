@@ -1,17 +1,22 @@
 """Cross-entropy of sequences: padding masked in every term, and what a mean is over."""
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from softtargets import checks
-from softtargets.losses.arguments import as_target
-from softtargets.losses.cross_entropy import cross_entropy
+from softtargets.engine import LossOptions
+from softtargets.losses.arguments import as_target, check_weight
+from softtargets.losses.evaluation import Settings, evaluate
 from softtargets.losses.reduction import check_reduction
 from softtargets.losses.smoothed import check_smoothing
 from softtargets.smoothing.base import AbstractSmoothing
+from softtargets.smoothing.schedule import step_schedules
+from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
+from softtargets.terms import DenseRows
 
 Normalizer = Literal["token", "sequence", "sequence_mean"]
 
@@ -47,7 +52,8 @@ def sequence_cross_entropy(
         logits: `(B, L, V)`, or `(*batch, L, V)`, any float dtype.
         target: integer labels `(B, L)`, probabilities of the logits' shape, or a `Target`.
         smoothing: a rate in [0, 1], a policy, or None.
-        padding_mask: `(B, L)` bool, True at padding, beside `ignore_index`.
+        padding_mask: `(B, L)` bool, True at padding, beside `ignore_index`; probabilities there may
+            be anything, NaN too.
         ignore_index: label that is ignored; the padding token's number where labels hold it.
         normalizer: what the mean is over.
         weight: `(V,)` class weights.
@@ -71,20 +77,55 @@ def sequence_cross_entropy(
         Szegedy et al., 2015, for smoothing; Vaswani et al., "Attention Is All You Need", 2017, for
         its use with sequences.
     """
-    _check(logits, normalizer)
     check_smoothing(smoothing)
+    return _loss(
+        logits,
+        target,
+        smoothing,
+        {},
+        padding_mask=padding_mask,
+        ignore_index=ignore_index,
+        normalizer=normalizer,
+        weight=weight,
+    )
+
+
+def _loss(
+    logits: Tensor,
+    target: Tensor | Target,
+    smoothing: AbstractSmoothing | float | None,
+    context: dict[str, Any],
+    *,
+    padding_mask: Tensor | None,
+    ignore_index: int,
+    normalizer: Normalizer | Tensor | float,
+    weight: Tensor | None,
+) -> Tensor:
+    """Return the loss; `context` is what a policy is told beside the logits."""
+    _check_logits(logits)
+    _check_normalizer(normalizer)
+    if padding_mask is not None:
+        _check_padding(padding_mask, logits)
+        target = _without_rows(target, padding_mask, logits)
     built = as_target(logits, target, class_dim=-1, ignore_index=ignore_index, validate=None)
     if padding_mask is not None:
-        built = _without_padding(built, padding_mask)
-    if not isinstance(normalizer, str):
-        return cross_entropy(
-            logits, built, smoothing=smoothing, weight=weight, class_dim=-1, normalizer=normalizer
-        )
-    if normalizer == "token":
-        return cross_entropy(logits, built, smoothing=smoothing, weight=weight, class_dim=-1)
-    losses = cross_entropy(
-        logits, built, smoothing=smoothing, weight=weight, class_dim=-1, reduction="none"
-    ).sum(-1)
+        # By name: torch.compile takes `target * tensor` for an operation of its own.
+        built = built.__mul__((~padding_mask).to(built.dtype))
+    by_sequence = isinstance(normalizer, str) and normalizer != "token"
+    settings = Settings(
+        weight=weight,
+        ignore_index=-100,
+        reduction="none" if by_sequence else "mean",
+        class_dim=-1,
+        penalty=None,
+        class_mask=None,
+        normalizer=None if isinstance(normalizer, str) else normalizer,
+        options=LossOptions(),
+    )
+    losses = evaluate(logits, built, smoothing, context, settings).reduced(settings)
+    if not by_sequence:
+        return losses
+    losses = losses.sum(-1)
     counted = (~built.given.ignored()).any(-1)
     if normalizer == "sequence_mean":
         wide = None if weight is None else weight.to(losses)
@@ -93,12 +134,15 @@ def sequence_cross_entropy(
     return losses.sum() / counted.sum().clamp(min=1)
 
 
-def _check(logits: Tensor, normalizer: object) -> None:
+def _check_logits(logits: Tensor) -> None:
     checks.check_floating(logits, "logits")
     if logits.dim() < 2:
         raise ValueError(
             f"`logits` must have shape (B, L, V), classes last, got {tuple(logits.shape)}"
         )
+
+
+def _check_normalizer(normalizer: object) -> None:
     if isinstance(normalizer, str):
         if normalizer not in ("token", "sequence", "sequence_mean"):
             raise ValueError(
@@ -114,17 +158,41 @@ def _check(logits: Tensor, normalizer: object) -> None:
         )
 
 
-def _without_padding(target: Target, padding_mask: Tensor) -> Target:
+def _check_padding(padding_mask: Tensor, logits: Tensor) -> None:
     if not isinstance(padding_mask, Tensor) or padding_mask.dtype != torch.bool:
         kind = padding_mask.dtype if isinstance(padding_mask, Tensor) else type(padding_mask)
         raise TypeError(f"`padding_mask` must be a bool tensor, True at padding, got {kind}")
-    if padding_mask.shape != target.batch_shape:
+    if padding_mask.shape != logits.shape[:-1]:
         raise ValueError(
-            f"`padding_mask` must have shape {tuple(target.batch_shape)}, got "
+            f"`padding_mask` must have shape {tuple(logits.shape[:-1])}, got "
             f"{tuple(padding_mask.shape)}"
         )
-    # By name: torch.compile takes `target * tensor` for an operation of its own.
-    return target.__mul__((~padding_mask).to(target.dtype))
+
+
+def _without_rows(target: Tensor | Target, padding_mask: Tensor, logits: Tensor) -> Tensor | Target:
+    """Return the target with zeros for the probabilities at padding, which may be anything."""
+    padded = padding_mask.unsqueeze(-1)
+    if isinstance(target, Tensor):
+        soft = target.is_floating_point() and target.shape == logits.shape
+        return torch.where(padded, 0, target) if soft else target
+    if target.batch_shape != padding_mask.shape:
+        return target
+    origin = target.origin
+    others = tuple(
+        _without_values(term, padded) if isinstance(term, DenseRows) else term
+        for term in target.others
+    )
+    if isinstance(origin, Target):
+        cleaned = _without_rows(origin, padding_mask, logits)
+        origin = cleaned if isinstance(cleaned, Target) else None
+    return replace(target, others=others, origin=origin)
+
+
+def _without_values(term: DenseRows, padded: Tensor) -> DenseRows:
+    through = term.through
+    if through is not None:
+        through = torch.where(padded, 0, through[0]), through[1]
+    return replace(term, values=torch.where(padded, 0, term.values), through=through)
 
 
 def unigram_prior(
@@ -169,3 +237,92 @@ def unigram_prior(
             "`labels` must hold a label that counts where `added` is 0; give `added=1.0`"
         )
     return (counts / total).float()
+
+
+@final
+class SequenceCrossEntropyLoss(nn.Module):
+    r"""Cross-entropy of sequences as a module; see `sequence_cross_entropy`, which has the formula.
+
+    In `.eval()` smoothing is off and the loss is the NLL (class weights and the mean stay), so
+    validation losses can be compared between methods; a `Target` that was smoothed before counts
+    as given. Policies that learn keep their state in this module's `state_dict()`.
+
+    Args:
+        smoothing: a rate in [0, 1], a policy, or None.
+        ignore_index: see `sequence_cross_entropy`.
+        normalizer: see `sequence_cross_entropy`.
+        weight: `(V,)` class weights.
+
+    Example:
+        >>> import torch, softtargets as st
+        >>> criterion = st.SequenceCrossEntropyLoss(0.1, normalizer="sequence")
+        >>> logits, labels = torch.zeros(2, 3, 4), torch.tensor([[1, 2, 3], [1, -100, -100]])
+        >>> criterion(logits, labels)
+        tensor(2.7726)
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        smoothing: AbstractSmoothing | float | None = None,
+        *,
+        ignore_index: int = -100,
+        normalizer: Normalizer | float = "token",
+        weight: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        check_smoothing(smoothing)
+        _check_normalizer(normalizer)
+        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        if smoothing is None or isinstance(smoothing, AbstractSmoothing):
+            self.smoothing: AbstractSmoothing | None = smoothing
+        else:
+            self.smoothing = LabelSmoothing(smoothing)
+        self.ignore_index = ignore_index
+        self.normalizer: Normalizer | float = normalizer
+        self.register_buffer("weight", weight)
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor | Target,
+        *,
+        padding_mask: Tensor | None = None,
+        inputs: Any = None,
+        teacher_logits: Tensor | None = None,
+        index: Tensor | None = None,
+        normalizer: Normalizer | Tensor | float | None = None,
+    ) -> Tensor:
+        """Return the loss.
+
+        Args:
+            logits: see `sequence_cross_entropy`.
+            target: see `sequence_cross_entropy`.
+            padding_mask: see `sequence_cross_entropy`.
+            inputs: for a policy with a teacher of its own.
+            teacher_logits: for a policy that needs them, of the logits' layout.
+            index: for a policy that needs it.
+            normalizer: replaces the module's: the number of tokens over all ranks, for instance.
+        """
+        if not self.training and isinstance(target, Target):
+            target = target.given
+        return _loss(
+            logits,
+            target,
+            self.smoothing if self.training else None,
+            {"teacher_logits": teacher_logits, "inputs": inputs, "index": index},
+            padding_mask=padding_mask,
+            ignore_index=self.ignore_index,
+            normalizer=self.normalizer if normalizer is None else normalizer,
+            weight=self.weight,
+        )
+
+    def step(self) -> None:
+        """Advance every `Schedule` in the policy by one."""
+        step_schedules(self)
+
+    def extra_repr(self) -> str:
+        """Return the arguments for `repr`."""
+        weight = "" if self.weight is None else f", weight=({len(self.weight)},)"
+        return f"normalizer={self.normalizer!r}, ignore_index={self.ignore_index}{weight}"

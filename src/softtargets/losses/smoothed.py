@@ -26,7 +26,9 @@ def smoothed_target(
     ignore_index: int,
     training: bool = True,
     validate: bool | None = None,
-    **context: Any,
+    inputs: Any = None,
+    teacher_logits: Tensor | None = None,
+    index: Tensor | None = None,
 ) -> tuple[Tensor, Target]:
     """Return the logits with classes last and the target to meet them.
 
@@ -38,7 +40,9 @@ def smoothed_target(
         ignore_index: see `cross_entropy`.
         training: if False the target is the one before any smoothing.
         validate: see `LossOptions`.
-        **context: `teacher_logits` (in the caller's layout), `inputs`, `index`.
+        inputs: for a policy with a teacher of its own.
+        teacher_logits: for a policy that needs them, in the caller's layout.
+        index: for a policy that needs it.
     """
     view = class_last(logits, class_dim)
     if not training and isinstance(target, Target):
@@ -48,6 +52,9 @@ def smoothed_target(
     )
     if not training:
         return view, built
-    if context.get("teacher_logits") is not None:
-        context["teacher_logits"] = class_last(context["teacher_logits"], class_dim)
-    return view, apply_smoothing(smoothing, built, view, **context)
+    if teacher_logits is not None:
+        teacher_logits = class_last(teacher_logits, class_dim)
+    smoothed = apply_smoothing(
+        smoothing, built, view, teacher_logits=teacher_logits, inputs=inputs, index=index
+    )
+    return view, smoothed

@@ -29,7 +29,8 @@ class LabelAwareSmoothing(AbstractSmoothing):
         tail: the rate of the rarest class, in [0, 1], or a `Schedule`.
 
     Attributes:
-        class_counts: `(K,)` buffer, in the dtype it came in.
+        class_counts: `(K,)` buffer of int64, which no cast rounds; counts that are no integers are
+            kept as shares of the largest one, for no rate depends on more.
 
     Raises:
         TypeError: counts or rates are no numbers; the target has other terms than labels, mixed
@@ -72,7 +73,7 @@ class LabelAwareSmoothing(AbstractSmoothing):
             )
         self.head = _checked(head, "head")
         self.tail = _checked(tail, "tail")
-        self.register_buffer("class_counts", counts)
+        self.register_buffer("class_counts", _castable(counts))
 
     def rates(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return the `(K,)` rates of the classes as they are now.
@@ -110,6 +111,16 @@ class LabelAwareSmoothing(AbstractSmoothing):
             f"class_counts=({len(self.class_counts)},), head={shown(self.head)}, "
             f"tail={shown(self.tail)}"
         )
+
+
+def _castable(counts: Tensor) -> Tensor:
+    """Return the counts so that `.half()` of the module overflows none of them."""
+    most = counts.max()
+    if not counts.is_floating_point():
+        return counts.long()
+    if bool((counts == counts.round()).all()) and most < 2**53:
+        return counts.long()
+    return counts / most
 
 
 def _checked(rate: float | Schedule, name: str) -> float | Schedule:
