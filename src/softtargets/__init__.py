@@ -4,8 +4,9 @@ Importing this package loads torch and nothing else heavy; the laboratory and th
 need the extra `softtargets[lab]`.
 """
 
-from softtargets import calibration, noise
-from softtargets.distillation import TeacherCache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from softtargets.engine import LossOptions
 from softtargets.losses import (
     AbstractPenalty,
@@ -32,7 +33,6 @@ from softtargets.losses import (
     teacher_smoothing_rate,
     unigram_prior,
 )
-from softtargets.mixing import Mixed, cutmix, mixup
 from softtargets.smoothing import (
     AbstractSmoothing,
     Bootstrapping,
@@ -48,6 +48,20 @@ from softtargets.smoothing import (
     TemporalSmoothing,
 )
 from softtargets.target import Target
+
+if TYPE_CHECKING:
+    from softtargets import calibration, noise
+    from softtargets.distillation import TeacherCache
+    from softtargets.mixing import Mixed, cutmix, mixup
+
+# What training does not need is imported when it is first asked for.
+_LATER = {
+    "Mixed": "softtargets.mixing",
+    "TeacherCache": "softtargets.distillation",
+    "cutmix": "softtargets.mixing",
+    "mixup": "softtargets.mixing",
+}
+_ROOMS = ("calibration", "noise")
 
 __version__ = "0.1.0"
 
@@ -96,3 +110,16 @@ __all__ = [
     "teacher_smoothing_rate",
     "unigram_prior",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"softtargets.{name}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'softtargets' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
