@@ -184,3 +184,13 @@ def test_pickles_are_small_and_know_the_folder(tmp_path, teacher, inputs, monkey
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert torch.equal(pickle.loads(text)[torch.arange(N)], cache[torch.arange(N)])
+
+
+@pytest.mark.parametrize("top_k", [None, 2])
+def test_rows_come_in_the_order_of_the_index(tmp_path, teacher, inputs, top_k):
+    cache = build(tmp_path, teacher, inputs, torch.randperm(N), chunk_rows=1, top_k=top_k)
+    index = torch.randint(N, (4, 50))
+    one_by_one = torch.stack([cache[number] for number in index.flatten()])
+    assert torch.equal(cache[index], one_by_one.view(4, 50, K))
+    assert cache[torch.zeros(0, 3, dtype=torch.long)].shape == (0, 3, K)
+    assert cache[torch.tensor(7)].shape == (K,)

@@ -191,19 +191,24 @@ class TeacherCache:
 
     def _rows(self, index: Tensor) -> dict[str, Tensor]:
         """Return the stored fields of the samples, read from the chunks they lie in."""
-        positions = self._positions(index)
+        # In the files' order, one piece for each chunk that is asked.
+        positions, order = self._positions(index).sort()
         owners = torch.searchsorted(self._starts, positions, right=True) - 1
-        rows = {
-            name: torch.empty((len(positions), *shape), dtype=dtype)
-            for name, dtype, shape in self._manifest.fields()
-            if name != "index"
-        }
-        for owner in sorted(set(owners.tolist())):
-            mine = (owners == owner).nonzero().squeeze(-1)
-            inside = positions[mine] - self._starts[owner]
-            for name, values in rows.items():
-                values[mine] = self._chunks[owner][name][inside]
-        return {name: v.reshape(*index.shape, *v.shape[1:]) for name, v in rows.items()}
+        inside = positions - self._starts[owners]
+        cuts = owners.diff().nonzero().flatten() + 1
+        asked = torch.cat([owners[:1], owners[cuts]]).tolist()
+        # Without any position there is one empty piece, which nobody is asked for.
+        pieces = list(zip(asked, inside.tensor_split(cuts), strict=len(positions) > 0))
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order))
+        rows = {}
+        for name, dtype, shape in self._manifest.fields():
+            if name == "index":
+                continue
+            parts = [self._chunks[owner][name].index_select(0, piece) for owner, piece in pieces]
+            found = torch.cat(parts) if parts else torch.empty((0, *shape), dtype=dtype)
+            rows[name] = found[back].reshape((*index.shape, *shape))
+        return rows
 
     @classmethod
     def build(
