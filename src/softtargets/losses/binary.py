@@ -218,7 +218,7 @@ def _check_rate(
 
 
 def _check_entries(q: Tensor, way_out: str) -> None:
-    rounding = 64 * torch.finfo(q.dtype).eps
+    rounding = 64 * torch.finfo(torch.float32).eps
     wrong = ~((q >= -rounding) & (q <= 1 + rounding))
     if bool(wrong.any()):
         position = tuple(int(i) for i in wrong.nonzero()[0])
