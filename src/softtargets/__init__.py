@@ -4,64 +4,88 @@ Importing this package loads torch and nothing else heavy; the laboratory and th
 need the extra `softtargets[lab]`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from softtargets.engine import LossOptions
+from softtargets.later import attributes
 from softtargets.losses import (
     AbstractPenalty,
     ACLSPenalty,
-    BCEWithLogitsLoss,
     ConfidencePenalty,
     CrossEntropyLoss,
-    DiceLoss,
-    DistillationLoss,
-    FocalLoss,
     LinearCrossEntropyLoss,
     LossWithMetrics,
     MarginPenalty,
-    SequenceCrossEntropyLoss,
     ZipfPenalty,
-    binary_cross_entropy_with_logits,
     cross_entropy,
     cross_entropy_with_metrics,
-    dice_loss,
-    distillation_loss,
-    focal_loss,
     linear_cross_entropy,
-    sequence_cross_entropy,
-    teacher_smoothing_rate,
-    unigram_prior,
 )
 from softtargets.smoothing import (
     AbstractSmoothing,
-    Bootstrapping,
-    ClassMatrixSmoothing,
     InstanceLabelSmoothing,
-    LabelAwareSmoothing,
     LabelSmoothing,
-    MaxSup,
     OnlineLabelSmoothing,
     QuadraticRate,
     Schedule,
-    SpatialSmoothing,
-    TemporalSmoothing,
 )
 from softtargets.target import Target
 
 if TYPE_CHECKING:
     from softtargets import calibration, noise
     from softtargets.distillation import TeacherCache
+    from softtargets.losses import (
+        BCEWithLogitsLoss,
+        DiceLoss,
+        DistillationLoss,
+        FocalLoss,
+        SequenceCrossEntropyLoss,
+        binary_cross_entropy_with_logits,
+        dice_loss,
+        distillation_loss,
+        focal_loss,
+        sequence_cross_entropy,
+        teacher_smoothing_rate,
+        unigram_prior,
+    )
     from softtargets.mixing import Mixed, cutmix, mixup
+    from softtargets.smoothing import (
+        Bootstrapping,
+        ClassMatrixSmoothing,
+        LabelAwareSmoothing,
+        MaxSup,
+        SpatialSmoothing,
+        TemporalSmoothing,
+    )
 
-# What training does not need is imported when it is first asked for.
+# What most training does not need is imported when it is first asked for.
 _LATER = {
+    "BCEWithLogitsLoss": "softtargets.losses.binary",
+    "Bootstrapping": "softtargets.smoothing.bootstrapping",
+    "ClassMatrixSmoothing": "softtargets.smoothing.class_matrix",
+    "DiceLoss": "softtargets.losses.dice",
+    "DistillationLoss": "softtargets.losses.distillation",
+    "FocalLoss": "softtargets.losses.focal",
+    "LabelAwareSmoothing": "softtargets.smoothing.label_aware",
+    "MaxSup": "softtargets.smoothing.max_sup",
     "Mixed": "softtargets.mixing",
+    "SequenceCrossEntropyLoss": "softtargets.losses.sequence",
+    "SpatialSmoothing": "softtargets.smoothing.neighbours",
     "TeacherCache": "softtargets.distillation",
+    "TemporalSmoothing": "softtargets.smoothing.neighbours",
+    "binary_cross_entropy_with_logits": "softtargets.losses.binary",
+    "calibration": "softtargets.calibration",
     "cutmix": "softtargets.mixing",
+    "dice_loss": "softtargets.losses.dice",
+    "distillation_loss": "softtargets.losses.distillation",
+    "focal_loss": "softtargets.losses.focal",
     "mixup": "softtargets.mixing",
+    "noise": "softtargets.noise",
+    "sequence_cross_entropy": "softtargets.losses.sequence",
+    "teacher_smoothing_rate": "softtargets.losses.distillation",
+    "unigram_prior": "softtargets.losses.sequence",
 }
-_ROOMS = ("calibration", "noise")
+__getattr__ = attributes(__name__, _LATER)
 
 __version__ = "0.1.0"
 
@@ -110,15 +134,6 @@ __all__ = [
     "teacher_smoothing_rate",
     "unigram_prior",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"softtargets.{name}")
-    if name not in _LATER:
-        raise AttributeError(f"module 'softtargets' has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_LATER[name]), name)
-    return found
 
 
 def __dir__() -> list[str]:

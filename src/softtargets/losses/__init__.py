@@ -3,15 +3,10 @@
 `smoothed_target` and `reduce` are what a head of one's own is made of.
 """
 
-from softtargets.losses.binary import BCEWithLogitsLoss, binary_cross_entropy_with_logits
+from typing import TYPE_CHECKING
+
+from softtargets.later import attributes
 from softtargets.losses.cross_entropy import CrossEntropyLoss, cross_entropy
-from softtargets.losses.dice import DiceLoss, dice_loss
-from softtargets.losses.distillation import (
-    DistillationLoss,
-    distillation_loss,
-    teacher_smoothing_rate,
-)
-from softtargets.losses.focal import FocalLoss, focal_loss
 from softtargets.losses.linear_cross_entropy import LinearCrossEntropyLoss, linear_cross_entropy
 from softtargets.losses.metrics import LossWithMetrics, cross_entropy_with_metrics
 from softtargets.losses.penalties import (
@@ -22,12 +17,39 @@ from softtargets.losses.penalties import (
     ZipfPenalty,
 )
 from softtargets.losses.reduction import reduce
-from softtargets.losses.sequence import (
-    SequenceCrossEntropyLoss,
-    sequence_cross_entropy,
-    unigram_prior,
-)
 from softtargets.losses.smoothed import smoothed_target
+
+if TYPE_CHECKING:
+    from softtargets.losses.binary import BCEWithLogitsLoss, binary_cross_entropy_with_logits
+    from softtargets.losses.dice import DiceLoss, dice_loss
+    from softtargets.losses.distillation import (
+        DistillationLoss,
+        distillation_loss,
+        teacher_smoothing_rate,
+    )
+    from softtargets.losses.focal import FocalLoss, focal_loss
+    from softtargets.losses.sequence import (
+        SequenceCrossEntropyLoss,
+        sequence_cross_entropy,
+        unigram_prior,
+    )
+
+# What most training does not need is imported when it is first asked for.
+_LATER = {
+    "BCEWithLogitsLoss": "softtargets.losses.binary",
+    "DiceLoss": "softtargets.losses.dice",
+    "DistillationLoss": "softtargets.losses.distillation",
+    "FocalLoss": "softtargets.losses.focal",
+    "SequenceCrossEntropyLoss": "softtargets.losses.sequence",
+    "binary_cross_entropy_with_logits": "softtargets.losses.binary",
+    "dice_loss": "softtargets.losses.dice",
+    "distillation_loss": "softtargets.losses.distillation",
+    "focal_loss": "softtargets.losses.focal",
+    "sequence_cross_entropy": "softtargets.losses.sequence",
+    "teacher_smoothing_rate": "softtargets.losses.distillation",
+    "unigram_prior": "softtargets.losses.sequence",
+}
+__getattr__ = attributes(__name__, _LATER)
 
 __all__ = [
     "ACLSPenalty",

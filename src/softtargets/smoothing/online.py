@@ -23,7 +23,6 @@ from softtargets.smoothing.class_tables import (
 )
 from softtargets.smoothing.observing import LabelObserver, single_labels
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
-from softtargets.smoothing.top_k_table import TopKTable
 from softtargets.target import Target
 
 BLOCK_ELEMENTS = 1 << 22
@@ -162,6 +161,9 @@ class OnlineLabelSmoothing(AbstractSmoothing):
             return DenseTable(self.num_classes, self.initial)
         if self.storage == "bfloat16":
             return BFloat16Table(self.num_classes, self.initial)
+        # Imported when asked for: most tables are small.
+        from softtargets.smoothing.top_k_table import TopKTable
+
         assert self.top_k is not None
         return TopKTable(self.num_classes, self.top_k, self.initial)
 
