@@ -24,7 +24,7 @@ def _clone(inputs: Inputs) -> Built:
     return Built(lambda logits, _: logits.clone(), inputs.labels, None)
 
 
-def _uniform(function: Function) -> Callable[[Inputs], Built]:
+def uniform(function: Function) -> Callable[[Inputs], Built]:
     """A case of uniform smoothing at `RATE`."""
     return lambda inputs: Built(function, inputs.labels, targets.uniform(inputs))
 
@@ -138,7 +138,7 @@ COPIES = {
     "clone": Case(title="copy into fresh memory", build=_clone),
 }
 TORCH = {
-    "torch": Case(title="torch, LS", build=_uniform(_torch)),
+    "torch": Case(title="torch, LS", build=uniform(_torch)),
     "torch-hard": Case(title="torch, hard labels", build=_torch_hard),
     "torch-compiled": Case(title="torch, LS, torch.compile", build=_torch_compiled, compiled=True),
 }

@@ -7,9 +7,7 @@ every fresh piece of memory filled with NaN, so that what is read before it is w
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +15,7 @@ from torch import Tensor
 from softtargets.bench.case import Built, Case, Rows, Unavailable
 from softtargets.bench.problem import Inputs, free_bytes
 from softtargets.bench.step import Step, make_room
+from softtargets.testing.compare import poisoned_memory
 
 # Entries of the logits that are compared: more than one block of either eager loss.
 ELEMENTS = 1 << 22
@@ -65,7 +64,8 @@ def check_case(case: Case, inputs: Inputs) -> Errors | None:
     dtype, linear = head.tensors[0].dtype, len(head.tensors) > 1
     errors = compared(_computed(case, built, head), expected, dtype, linear)
     if not case.compiled:
-        with _nan_in_fresh_memory():
+        with warnings.catch_warnings(), poisoned_memory():
+            warnings.simplefilter("ignore")  # of operations without a deterministic form
             again = _computed(case, built, head)
         try:
             compared(again, expected, dtype, linear)
@@ -163,22 +163,3 @@ def compared(computed: Computed, expected: Computed, dtype: torch.dtype, linear:
 
 def _allowed(dtype: torch.dtype, single: float, roundings: int) -> float:
     return single if dtype.itemsize >= 4 else roundings * torch.finfo(dtype).eps
-
-
-@contextmanager
-def _nan_in_fresh_memory() -> Iterator[None]:
-    """Let torch fill whatever it allocates: NaN in floats, the largest number in integers."""
-    before = torch.are_deterministic_algorithms_enabled()
-    only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
-    # A module whose class has been replaced by one with this property.
-    switch: Any = torch.utils.deterministic
-    filled = switch.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    switch.fill_uninitialized_memory = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of operations without a deterministic form
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=only_warn)
-        switch.fill_uninitialized_memory = filled

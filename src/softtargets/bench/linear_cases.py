@@ -8,13 +8,9 @@ from torch.nn import functional
 
 import softtargets as st
 from softtargets.bench import peers, targets
-from softtargets.bench.case import RATE, Built, Case, Function, Unavailable
-from softtargets.bench.cases import top_k_policy
+from softtargets.bench.case import RATE, Built, Case, Unavailable
+from softtargets.bench.cases import top_k_policy, uniform
 from softtargets.bench.problem import Inputs
-
-
-def _uniform(function: Function) -> Callable[[Inputs], Built]:
-    return lambda inputs: Built(function, inputs.labels, targets.uniform(inputs))
 
 
 def _torch_full(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
@@ -82,14 +78,14 @@ def _ols_top_k(inputs: Inputs) -> Built:
 
 
 LINEAR_CASES = {
-    "torch": Case(title="torch, full logits, LS", build=_uniform(_torch_full)),
+    "torch": Case(title="torch, full logits, LS", build=uniform(_torch_full)),
     "torch-fused-hard": Case(title="torch, fused, hard labels", build=_torch_fused(0.0)),
     "torch-fused": Case(title="torch, fused, LS", build=_torch_fused(RATE)),
-    "full": Case(title="softtargets, full logits, LS", build=_uniform(_ours_full)),
+    "full": Case(title="softtargets, full logits, LS", build=uniform(_ours_full)),
     "full-reuse": Case(
-        title="softtargets, full, LS, logits reused", build=_uniform(_ours_full_reuse)
+        title="softtargets, full, LS, logits reused", build=uniform(_ours_full_reuse)
     ),
-    "ls": Case(title="softtargets, fused, LS", build=_uniform(_fused)),
+    "ls": Case(title="softtargets, fused, LS", build=uniform(_fused)),
     "prior": Case(title="softtargets, fused, a prior", build=_prior),
     "ols-top-k": Case(title="softtargets, fused, OLS, top-k rows", build=_ols_top_k),
     **peers.LINEAR_CASES,

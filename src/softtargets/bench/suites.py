@@ -16,7 +16,6 @@ class Suite:
     """A named set of measurements.
 
     Attributes:
-        purpose: in a line.
         cases: all cases there are, by name.
         chosen: the names of those run unless others are asked for.
         shapes: `(rows, width, classes)` unless others are asked for.
@@ -24,7 +23,6 @@ class Suite:
         linear: whether the logits are multiplied out of features.
     """
 
-    purpose: str
     cases: dict[str, Case]
     chosen: tuple[str, ...]
     shapes: tuple[Shape, ...]
@@ -37,14 +35,12 @@ GROWTH = ("copy", "torch", "ls", "ls-reuse", "prior", "teacher")
 
 SUITES = {
     "quick": Suite(
-        purpose="the main cases in well under a minute",
         cases=LOGITS_CASES,
         chosen=QUICK,
         shapes=((1024, None, 1000), (1024, None, 32000)),
         rounds=7,
     ),
     "cross-entropy": Suite(
-        purpose="every loss of logits, from few classes to a language model's",
         cases=LOGITS_CASES,
         chosen=tuple(LOGITS_CASES),
         shapes=tuple(
@@ -60,7 +56,6 @@ SUITES = {
         rounds=9,
     ),
     "linear": Suite(
-        purpose="the output layer and the loss together, with and without the logits in between",
         cases=LINEAR_CASES,
         chosen=tuple(LINEAR_CASES),
         shapes=((4096, 256, 64000),),
@@ -68,7 +63,6 @@ SUITES = {
         linear=True,
     ),
     "growth": Suite(
-        purpose="how the cost grows: rows double at fixed classes, then classes at fixed rows",
         cases=LOGITS_CASES,
         chosen=GROWTH,
         shapes=(
