@@ -83,6 +83,10 @@ def heads(logits: Tensor, labels: Tensor, teacher: Tensor) -> None:
 
 
 def noise(labels: Tensor) -> None:
-    noisy = st.noise.symmetric(labels, 0.2, 10, generator=torch.Generator())
+    generator = torch.Generator()
+    noisy = st.noise.symmetric(labels, 0.2, 10, generator=generator)
     assert_type(noisy.labels, Tensor)
+    st.noise.asymmetric(labels, 0.2, {0: 1}, generator=generator)
+    st.noise.asymmetric(labels, 0.2, [1, 0], 2, generator=generator, exact=True)
+    assert_type(st.noise.class_matrix(labels, labels, generator=generator), st.noise.NoisyLabels)
     assert_type(noisy.transition, Tensor)
