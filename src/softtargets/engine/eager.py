@@ -5,6 +5,7 @@ Besides the logits there is one N x K tensor, the gradient, and none in evaluati
 
 from typing import final
 
+import torch
 from torch import Tensor
 
 from softtargets.engine import blocks, formula
@@ -23,7 +24,12 @@ class EagerEngine(AbstractEngine):
         for key in keys:
             block = formula.masked_logits(call.logits[key], _at(call.class_mask, key))
             target = call.target[key] if key else call.target
-            part = blocks.values(key, block, target, call.weight, observer, memory)
+            watching = observer
+            if call.transition is not None:
+                if observer is not None:
+                    observer(key, block, torch.softmax(block, -1))
+                block, watching = formula.noisy_logits(block, target, call.transition), None
+            part = blocks.values(key, block, target, call.weight, watching, memory)
             parts.append(part.values)
             masked |= part.masked
         whole = parts[0] if len(parts) == 1 else _assembled(parts, keys, call)
@@ -35,11 +41,20 @@ class EagerEngine(AbstractEngine):
         for key in blocks.keys(call.logits):
             block, mask = call.logits[key], _at(call.class_mask, key)
             direct = mask is None and block.dtype == forward.logsumexp.dtype
+            direct &= call.transition is None
             block = formula.masked_logits(block, mask)
             grad = out[key] if direct else block
             target = call.target[key] if key else call.target
             saved = (forward.logsumexp[key], mass[key], incoming[key])
-            blocks.gradient_(grad, block, target, call.weight, saved, forward.masked)
+            if call.transition is None:
+                blocks.gradient_(grad, block, target, call.weight, saved, forward.masked)
+            else:
+                with torch.enable_grad():
+                    source = block.detach().requires_grad_()
+                    noisy = formula.noisy_logits(source, target, call.transition)
+                grad = torch.empty_like(block)
+                blocks.gradient_(grad, noisy.detach(), target, call.weight, saved, forward.masked)
+                (grad,) = torch.autograd.grad(noisy, source, grad)
             if mask is not None:
                 grad.masked_fill_(~mask, 0)
             if not direct:

@@ -6,14 +6,17 @@ Used where a graph is wanted: double backward, forward mode, `torch.func`, `torc
 gradient into the target.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from softtargets.arithmetic import MAX_COMPARED
+from softtargets.checks import readable
 from softtargets.target import Target
 from softtargets.terms import TableRows
+from softtargets.transition import AbstractTransition
 
 
 class Values(NamedTuple):
@@ -33,6 +36,25 @@ def masked_logits(logits: Tensor, class_mask: Tensor | None) -> Tensor:
     """Return logits in the computing dtype, `-inf` where `class_mask` is False."""
     logits = logits.to(compute_dtype(logits))
     return logits if class_mask is None else logits.masked_fill(~class_mask, -torch.inf)
+
+
+def noisy_logits(logits: Tensor, target: Target, transition: AbstractTransition | None) -> Tensor:
+    """Return the logits of the noisy label; rows that do not count, and all without T, stay.
+
+    Args:
+        logits: `(*batch, K)` float32 or float64, `-inf` where masked.
+        target: of the same batch shape.
+        transition: of K classes, or None.
+    """
+    if transition is None:
+        return logits
+    if readable(logits) and math.isfinite(float(logits.detach().sum())):
+        return transition.noisy_logits(logits)
+    alive = logits != -torch.inf
+    counted = (alive.any(-1) & ~target.ignored()).unsqueeze(-1)
+    # As in `values`: NaN of rows that do not count must not reach a gradient.
+    noisy = transition.noisy_logits(torch.where(counted, logits, 0), alive | ~counted)
+    return torch.where(counted, noisy, logits)
 
 
 def values(logits: Tensor, target: Target, weight: Tensor | None, *, masked: bool = True) -> Values:
@@ -106,10 +128,12 @@ def differentiable_gradient(
     logits: Tensor,
     weight: Tensor | None,
     class_mask: Tensor | None,
+    transition: AbstractTransition | None,
     incoming: Tensor,
 ) -> Tensor:
     """Return the gradient with a graph of its own, for double backward."""
-    losses = values(masked_logits(logits, class_mask), target, weight).losses
+    noisy = noisy_logits(masked_logits(logits, class_mask), target, transition)
+    losses = values(noisy, target, weight).losses
     (grad,) = torch.autograd.grad(losses, logits, incoming, create_graph=True)
     return grad
 
