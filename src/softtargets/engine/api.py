@@ -9,6 +9,7 @@ from torch import Tensor
 
 from softtargets import checks
 from softtargets.engine import formula
+from softtargets.engine.corrected import CorrectedEngine
 from softtargets.engine.eager import EagerEngine
 from softtargets.engine.frame import AbstractEngine, Call
 from softtargets.engine.observer import Observer
@@ -106,8 +107,10 @@ def example_losses(
         if observer is not None:
             with torch.no_grad():
                 observer((), logits, torch.softmax(logits.detach(), -1))
-        noisy = formula.noisy_logits(logits, target, transition)
-        result = formula.values(noisy, target, weight)
+        if transition is None:
+            result = formula.values(logits, target, weight)
+        else:
+            result = formula.noisy_values(logits, target, weight, transition)
         return ExampleLosses(result.losses, result.logsumexp)
     if graph:
         raise ValueError(
@@ -125,7 +128,7 @@ def example_losses(
         class_mask=class_mask,
         transition=transition,
     )
-    engine = _engine(options.impl, logits.device)
+    engine = CorrectedEngine() if transition is not None else _engine(options.impl, logits.device)
     return ExampleLosses(*engine.example_losses(call, observer, reuse_logits=options.reuse_logits))
 
 

@@ -38,25 +38,6 @@ def masked_logits(logits: Tensor, class_mask: Tensor | None) -> Tensor:
     return logits if class_mask is None else logits.masked_fill(~class_mask, -torch.inf)
 
 
-def noisy_logits(logits: Tensor, target: Target, transition: AbstractTransition | None) -> Tensor:
-    """Return the logits of the noisy label; rows that do not count, and all without T, stay.
-
-    Args:
-        logits: `(*batch, K)` float32 or float64, `-inf` where masked.
-        target: of the same batch shape.
-        transition: of K classes, or None.
-    """
-    if transition is None:
-        return logits
-    if readable(logits) and math.isfinite(float(logits.detach().sum())):
-        return transition.noisy_logits(logits)
-    alive = logits != -torch.inf
-    counted = (alive.any(-1) & ~target.ignored()).unsqueeze(-1)
-    # As in `values`: NaN of rows that do not count must not reach a gradient.
-    noisy = transition.noisy_logits(torch.where(counted, logits, 0), alive | ~counted)
-    return torch.where(counted, noisy, logits)
-
-
 def values(logits: Tensor, target: Target, weight: Tensor | None, *, masked: bool = True) -> Values:
     """Return the losses for any logits, masked (`-inf`) classes and rows included.
 
@@ -80,6 +61,35 @@ def values(logits: Tensor, target: Target, weight: Tensor | None, *, masked: boo
     losses = mass * partition - target.dot(logits, weight, alive)
     losses = torch.where(counted, losses, 0)
     return Values(losses.to(logits.dtype), torch.where(living, partition, -torch.inf), mass)
+
+
+def noisy_values(
+    logits: Tensor, target: Target, weight: Tensor | None, transition: AbstractTransition
+) -> Values:
+    """Return the values where predictions pass through label noise: z becomes `log(exp(z) @ T)`.
+
+    Args:
+        logits: `(*batch, K)` float32 or float64, `-inf` where masked.
+        target: of the same batch shape.
+        weight: `(K,)` or None.
+        transition: of K classes.
+    """
+    plain = readable(logits) and math.isfinite(float(logits.detach().sum()))
+    entries = target.entries
+    if plain and not target.others and entries.classes.shape[-1] == 1:
+        labels, mass = entries.classes[..., 0], target.mass(weight)
+        partition = torch.logsumexp(logits, -1)
+        # A noisy label of probability 0 has an infinite loss, an ignored one has none.
+        losses = partition - transition.label_logits(logits, labels, partition)
+        losses = torch.where(mass == 0, 0, losses) * mass
+        return Values(losses.to(logits.dtype), partition, mass)
+    if plain:
+        return values(transition.noisy_logits(logits), target, weight)
+    alive = logits != -torch.inf
+    counted = (alive.any(-1) & ~target.ignored()).unsqueeze(-1)
+    # As in `values`: NaN of rows that do not count must not reach a gradient.
+    noisy = transition.noisy_logits(torch.where(counted, logits, 0), alive | ~counted)
+    return values(torch.where(counted, noisy, logits), target, weight)
 
 
 def gradient(
@@ -132,8 +142,11 @@ def differentiable_gradient(
     incoming: Tensor,
 ) -> Tensor:
     """Return the gradient with a graph of its own, for double backward."""
-    noisy = noisy_logits(masked_logits(logits, class_mask), target, transition)
-    losses = values(noisy, target, weight).losses
+    seen = masked_logits(logits, class_mask)
+    if transition is None:
+        losses = values(seen, target, weight).losses
+    else:
+        losses = noisy_values(seen, target, weight, transition).losses
     (grad,) = torch.autograd.grad(losses, logits, incoming, create_graph=True)
     return grad
 

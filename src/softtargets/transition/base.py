@@ -71,6 +71,19 @@ class AbstractTransition(ABC):
         """
 
     @abstractmethod
+    def label_logits(self, logits: Tensor, labels: Tensor, partition: Tensor) -> Tensor:
+        """Return the entries of `noisy_logits(logits)` at some labels, without the others.
+
+        Args:
+            logits: `(*batch, K)` float32 or float64, finite.
+            labels: `(*batch)` int64.
+            partition: `(*batch)`, the `logsumexp` of the logits.
+
+        Returns:
+            `(*batch)`.
+        """
+
+    @abstractmethod
     def singular_values(self) -> Tensor:
         """Return the singular values, each at least once, in float64."""
 

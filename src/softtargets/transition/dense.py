@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from softtargets import arithmetic, checks
-from softtargets.transition.base import AbstractTransition, log_add, masked, with_spread
+from softtargets.transition.base import (
+    AbstractTransition,
+    log_add,
+    log_total,
+    masked,
+    with_spread,
+)
 
 # exp of anything lower, times a small entry of T, leaves the normal numbers of float64.
 _LOWEST = -600.0
@@ -80,6 +86,11 @@ class DenseTransition(AbstractTransition):
     def singular_values(self) -> Tensor:
         values: Tensor = torch.linalg.svdvals(self.dense())
         return values
+
+    def label_logits(self, logits: Tensor, labels: Tensor, partition: Tensor) -> Tensor:
+        columns = self.dense().to(logits).T.log()
+        sums = logits + columns.index_select(0, labels.reshape(-1)).reshape(logits.shape)
+        return log_total(sums).squeeze(-1)
 
     def noisy_logits(self, logits: Tensor, alive: Tensor | None = None) -> Tensor:
         matrix = self.dense().to(logits.device)

@@ -74,6 +74,11 @@ class PairTransition(AbstractTransition):
         spectrum: Tensor = torch.fft.fft(self._column())
         return spectrum.abs()
 
+    def label_logits(self, logits: Tensor, labels: Tensor, partition: Tensor) -> Tensor:
+        pairs = torch.stack([labels, (labels - 1) % self.num_classes], -1)
+        own, before = logits.gather(-1, pairs).unbind(-1)
+        return log_add(own + log_of(1 - self.rate), before + log_of(self.rate))
+
     def noisy_logits(self, logits: Tensor, alive: Tensor | None = None) -> Tensor:
         stay, move = log_of(1 - self.rate), log_of(self.rate)
         if alive is None:
