@@ -74,7 +74,7 @@ def noisy_values(
         weight: `(K,)` or None.
         transition: of K classes.
     """
-    plain = readable(logits) and math.isfinite(float(logits.detach().sum()))
+    plain = _finite(logits)
     entries = target.entries
     if plain and not target.others and entries.classes.shape[-1] == 1:
         labels, mass = entries.classes[..., 0], target.mass(weight)
@@ -84,12 +84,18 @@ def noisy_values(
         losses = torch.where(mass == 0, 0, losses) * mass
         return Values(losses.to(logits.dtype), partition, mass)
     if plain:
-        return values(transition.noisy_logits(logits), target, weight)
+        noisy = transition.noisy_logits(logits)
+        return values(noisy, target, weight, masked=not _finite(noisy))
     alive = logits != -torch.inf
     counted = (alive.any(-1) & ~target.ignored()).unsqueeze(-1)
     # As in `values`: NaN of rows that do not count must not reach a gradient.
     noisy = transition.noisy_logits(torch.where(counted, logits, 0), alive | ~counted)
     return values(torch.where(counted, noisy, logits), target, weight)
+
+
+def _finite(logits: Tensor) -> bool:
+    """Whether all is finite, found out where that costs no synchronisation."""
+    return readable(logits) and math.isfinite(float(logits.detach().sum()))
 
 
 def gradient(
