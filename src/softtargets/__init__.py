@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         DiceLoss,
         DistillationLoss,
         FocalLoss,
+        ForwardCorrection,
         SequenceCrossEntropyLoss,
         binary_cross_entropy_with_logits,
         dice_loss,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     )
     from softtargets.mixing import Mixed, cutmix, mixup
     from softtargets.smoothing import (
+        BackwardCorrection,
         Bootstrapping,
         ClassMatrixSmoothing,
         LabelAwareSmoothing,
@@ -61,11 +63,13 @@ if TYPE_CHECKING:
 # What most training does not need is imported when it is first asked for.
 _LATER = {
     "BCEWithLogitsLoss": "softtargets.losses.binary",
+    "BackwardCorrection": "softtargets.smoothing.backward_correction",
     "Bootstrapping": "softtargets.smoothing.bootstrapping",
     "ClassMatrixSmoothing": "softtargets.smoothing.class_matrix",
     "DiceLoss": "softtargets.losses.dice",
     "DistillationLoss": "softtargets.losses.distillation",
     "FocalLoss": "softtargets.losses.focal",
+    "ForwardCorrection": "softtargets.losses.correction",
     "LabelAwareSmoothing": "softtargets.smoothing.label_aware",
     "MaxSup": "softtargets.smoothing.max_sup",
     "Mixed": "softtargets.mixing",
@@ -94,6 +98,7 @@ __all__ = [
     "AbstractPenalty",
     "AbstractSmoothing",
     "BCEWithLogitsLoss",
+    "BackwardCorrection",
     "Bootstrapping",
     "ClassMatrixSmoothing",
     "ConfidencePenalty",
@@ -101,6 +106,7 @@ __all__ = [
     "DiceLoss",
     "DistillationLoss",
     "FocalLoss",
+    "ForwardCorrection",
     "InstanceLabelSmoothing",
     "LabelAwareSmoothing",
     "LabelSmoothing",

@@ -43,6 +43,8 @@ def group_of(name, thing):
         return None
     if inspect.isabstract(thing) or name in PARTS_OF_METHODS:
         return None
+    if name.endswith("Correction"):
+        return "correction"
     if issubclass(thing, st.AbstractSmoothing):
         return "smoothing policy"
     if issubclass(thing, st.AbstractPenalty):

@@ -21,6 +21,7 @@ from softtargets.losses.smoothed import smoothed_target
 
 if TYPE_CHECKING:
     from softtargets.losses.binary import BCEWithLogitsLoss, binary_cross_entropy_with_logits
+    from softtargets.losses.correction import ForwardCorrection
     from softtargets.losses.dice import DiceLoss, dice_loss
     from softtargets.losses.distillation import (
         DistillationLoss,
@@ -40,6 +41,7 @@ _LATER = {
     "DiceLoss": "softtargets.losses.dice",
     "DistillationLoss": "softtargets.losses.distillation",
     "FocalLoss": "softtargets.losses.focal",
+    "ForwardCorrection": "softtargets.losses.correction",
     "SequenceCrossEntropyLoss": "softtargets.losses.sequence",
     "binary_cross_entropy_with_logits": "softtargets.losses.binary",
     "dice_loss": "softtargets.losses.dice",
@@ -60,6 +62,7 @@ __all__ = [
     "DiceLoss",
     "DistillationLoss",
     "FocalLoss",
+    "ForwardCorrection",
     "LinearCrossEntropyLoss",
     "LossWithMetrics",
     "MarginPenalty",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from softtargets import checks
 from softtargets.noise.drawing import NoisyLabels, checked_labels, checked_rate, flip, pick_by_class
+from softtargets.transition import AbstractTransition, as_transition
 
 
 def symmetric(
@@ -173,7 +174,7 @@ def pair(
 
 def class_matrix(
     labels: Tensor,
-    transition: Tensor,
+    transition: AbstractTransition | Tensor,
     *,
     generator: torch.Generator,
     exact: bool = False,
@@ -185,7 +186,7 @@ def class_matrix(
 
     Args:
         labels: integers in 0 .. K-1, or `ignore_index`, of any shape.
-        transition: `(K, K)` floating point, rows summing to 1.
+        transition: `(K, K)` floating point, rows summing to 1, or a transition.
         generator: see `symmetric`.
         exact: see `symmetric`, with `1 - transition[i, i]` as the rate of class i; to which
             classes they flip stays random.
@@ -212,18 +213,11 @@ def class_matrix(
         Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction
         Approach", CVPR 2017.
     """
-    checks.check_floating(transition, "transition")
-    if transition.dim() != 2 or transition.shape[0] != transition.shape[1] or not len(transition):
-        raise ValueError(
-            "`transition` must have shape (K, K), one row per clean class, got "
-            f"{tuple(transition.shape)}; for one rate for all classes use `symmetric`"
-        )
-    checks.check_distribution_rows(transition, "transition")
-    clean = checked_labels(labels, len(transition), generator, ignore_index)
-    wide = transition.detach().double().cpu()
+    matrix = as_transition(transition).dense().cpu()
+    clean = checked_labels(labels, len(matrix), generator, ignore_index)
     # Running sums are added up in one order on every machine, a plain sum is not.
-    leaving = wide.clone().fill_diagonal_(0).cumsum(-1)
-    rates = (leaving[:, -1] / (leaving[:, -1] + wide.diagonal())).tolist()
+    leaving = matrix.clone().fill_diagonal_(0).cumsum(-1)
+    rates = (leaving[:, -1] / (leaving[:, -1] + matrix.diagonal())).tolist()
 
     def destinations() -> Tensor:
         return pick_by_class(clean, lambda own, positions: leaving[own], generator)
