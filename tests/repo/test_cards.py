@@ -18,7 +18,7 @@ CARDS = sorted(FOLDER.iterdir())
 PARTS = ["Idea", "Formula", "Defaults", "Use it", "Not", "Cost", "Example", "Reference"]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
-BASELINES = {"FocalLoss"}
+BASELINES = {"FocalLoss", "GeneralizedCrossEntropyLoss", "SymmetricCrossEntropyLoss"}
 # Modules that are parts of methods, and functions that are neither a method nor a module's form.
 PARTS_OF_METHODS = {"Schedule"}
 HELPERS = {"cross_entropy_with_metrics", "teacher_smoothing_rate", "unigram_prior"}
