@@ -100,9 +100,11 @@ def smooth_error_on_grid(grid: Tensor) -> Tensor:
         return math.log(max(float(error_at(cosines, math.exp(log_width))), 1e-300)) - log_width
 
     at_low, at_high = excess(low), excess(high)
+    if at_low <= 0:  # to rounding: smoothed so, all residuals have one sign
+        return grid.new_tensor(math.exp(low))
     root, kept = high, 0
     for _ in range(_MAX_STEPS):
-        if at_low <= 0 or at_high >= 0 or high - low < _SMALLEST:
+        if at_high >= 0 or high - low < _SMALLEST:
             break
         root = (low * at_high - high * at_low) / (at_high - at_low)
         at_root = excess(root)
