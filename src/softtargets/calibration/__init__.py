@@ -14,6 +14,11 @@ from softtargets.calibration.binary import (
     multilabel_smooth_calibration_error,
 )
 from softtargets.calibration.binning import BinStatistics
+from softtargets.calibration.compare import (
+    CalibrationComparison,
+    Difference,
+    compare_calibration,
+)
 from softtargets.calibration.decomposition import (
     BrierDecomposition,
     binary_brier_decomposition,
@@ -25,6 +30,7 @@ from softtargets.calibration.errors import (
     overconfidence_error,
     underconfidence_error,
 )
+from softtargets.calibration.estimate import estimate_calibration_error
 from softtargets.calibration.evaluation import evaluate
 from softtargets.calibration.logit_norm import LogitNormScore, logit_norm_score
 from softtargets.calibration.reliability import ReliabilityCurve, reliability_curve
@@ -43,7 +49,9 @@ from softtargets.calibration.temperature import TemperatureScaling
 __all__ = [
     "BinStatistics",
     "BrierDecomposition",
+    "CalibrationComparison",
     "CalibrationReport",
+    "Difference",
     "Estimate",
     "LogitNormScore",
     "ReliabilityCurve",
@@ -59,6 +67,8 @@ __all__ = [
     "brier_decomposition",
     "brier_score",
     "classwise_calibration_error",
+    "compare_calibration",
+    "estimate_calibration_error",
     "evaluate",
     "excess_area_under_risk_coverage",
     "expected_calibration_error",

@@ -1,20 +1,16 @@
 """One call that measures a set of predictions and says how sure each number is."""
 
-import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from softtargets.calibration.binning import BinStatistics
-from softtargets.calibration.bootstrap import (
-    absolute_gap_interval,
-    percentile_interval,
-    resample,
-)
 from softtargets.calibration.checks import check_bins, check_logits
-from softtargets.calibration.reliability import wilson_interval
-from softtargets.calibration.scores import hits, log_losses, squared_errors
+from softtargets.calibration.intervals import NO_INTERVAL
+from softtargets.calibration.measurement import Measurement
+from softtargets.calibration.numbers import intervals, values
+from softtargets.calibration.resampling import seed_of
 from softtargets.calibration.summary import CalibrationReport, Estimate
 from softtargets.calibration.temperature import TemperatureScaling
 
@@ -71,9 +67,9 @@ def evaluate(
     """
     check_bins(bins, "width")
     check_logits(logits, labels)
-    seed = _seed(bootstrap, generator)
-    logits, labels = logits.detach().cpu().double(), labels.detach().cpu().long()
-    report = _measure(logits, labels, bootstrap=bootstrap, seed=seed, bins=bins)
+    # The same resamples before and after scaling, so that the two columns can be compared.
+    options = {"bins": bins, "draws": bootstrap, "seed": seed_of(bootstrap, generator)}
+    report = _report(Measurement(logits, labels, **options))
     if temperature_from is None:
         return report
     if not isinstance(temperature_from, tuple | list) or len(temperature_from) != 2:
@@ -88,83 +84,23 @@ def evaluate(
             f"{temperature_from[0].shape[-1]}; fit on a split of the same task"
         )
     scaling = TemperatureScaling().fit(*temperature_from)
-    # The same resamples before and after, so that the two columns can be compared.
-    scaled = _measure(scaling(logits), labels, bootstrap=bootstrap, seed=seed, bins=bins)
+    scaled = Measurement(logits, labels, temperature=scaling.temperature, **options)
     return replace(
         report,
         temperature=scaling.temperature,
         temperature_at_bound=scaling.at_bound,
-        scaled=scaled,
+        scaled=_report(scaled),
     )
 
 
-def _seed(bootstrap: int, generator: torch.Generator | None) -> int:
-    if isinstance(bootstrap, bool) or not isinstance(bootstrap, int):
-        raise TypeError(f"`bootstrap` must be an integer, got {type(bootstrap).__name__}")
-    if bootstrap < 0:
-        raise ValueError(f"`bootstrap` must be at least 0, got {bootstrap}; 0 means no intervals")
-    if generator is None:
-        generator = torch.Generator().manual_seed(0)
-    if generator.device.type != "cpu":
-        raise ValueError(
-            f"`generator` must be on the CPU, got {generator.device}; use `torch.Generator()`"
-        )
-    return int(torch.randint(2**62, (), generator=generator))
-
-
-def _measure(
-    logits: Tensor, labels: Tensor, *, bootstrap: int, seed: int, bins: int
-) -> CalibrationReport:
-    probs = torch.softmax(logits, -1)
-    values = torch.stack(
-        [hits(logits, labels), log_losses(logits, labels), squared_errors(probs, labels)], 1
-    )
-    draws = None
-    if bootstrap:
-        generator = torch.Generator().manual_seed(seed)
-        draws = resample(values, probs, labels, draws=bootstrap, bins=bins, generator=generator)
-    means = values.mean(0).tolist()
-    means_draws = [None] * 3 if draws is None else draws.means.unbind(1)
-    accuracy, loss, brier = (_mean(*pair) for pair in zip(means, means_draws, strict=True))
-    if bootstrap:
-        low, high = wilson_interval(values[:, 0].mean(), torch.tensor(len(labels)))
-        accuracy = replace(accuracy, low=float(low), high=float(high))
-    ece, ece_debiased, ece_signed = _error(
-        BinStatistics.top_label(probs, labels, bins=bins),
-        None if draws is None else draws.top_label_gaps,
-    )
-    cce, cce_debiased, cce_signed = _error(
-        BinStatistics.class_wise(probs, labels, bins=bins),
-        None if draws is None else draws.class_gaps,
-    )
+def _report(measured: Measurement) -> CalibrationReport:
+    found = values(measured)
+    ends = intervals(measured) if measured.draws else {}
+    numbers: dict[str, Any] = {}
+    for name, value in found.items():
+        low, high = ends.get(name, NO_INTERVAL)
+        signed = name.endswith("_signed")
+        numbers[name] = value if signed else Estimate(value=value, low=low, high=high)
     return CalibrationReport(
-        num_samples=len(labels),
-        num_classes=logits.shape[1],
-        accuracy=accuracy,
-        negative_log_likelihood=loss,
-        brier_score=brier,
-        expected_calibration_error=ece,
-        expected_calibration_error_debiased=ece_debiased,
-        classwise_calibration_error=cce,
-        classwise_calibration_error_debiased=cce_debiased,
-        expected_calibration_error_signed=ece_signed,
-        classwise_calibration_error_signed=cce_signed,
+        num_samples=measured.num_samples, num_classes=measured.num_classes, **numbers
     )
-
-
-def _mean(value: float, draws: Tensor | None) -> Estimate:
-    low, high = (math.nan, math.nan) if draws is None else percentile_interval(draws)
-    return Estimate(value=value, low=low, high=high)
-
-
-def _error(statistics: BinStatistics, draws: Tensor | None) -> tuple[Estimate, Estimate, float]:
-    """Plain and debiased error, averaged over groups, and the debiased one before its floor."""
-    groups = statistics.counts.numel() // statistics.counts.shape[-1]
-    low, high = math.nan, math.nan
-    if draws is not None:
-        ends = absolute_gap_interval(statistics.signed_gaps.flatten(), draws)
-        low, high = ends[0] / groups, ends[1] / groups
-    plain = float(statistics.calibration_error().mean())
-    signed = float(statistics.calibration_error(debiased=True, floor=False).mean())
-    debiased = Estimate(value=max(signed, 0.0), low=low, high=high)
-    return Estimate(value=plain, low=low, high=high), debiased, signed

@@ -1,0 +1,259 @@
+"""How often the intervals of `softtargets.calibration` hold the truth, on data of known truth.
+
+Logits are normal, labels follow their softmax, and models predict something else. The population's value of a binned error is that of a million samples (200,000 of 100
+classes) whose outcomes are replaced by their exact probabilities, so that no noise of labels is in
+it; of calibrated predictions it is 0. Next to the interval by test inversion stand the percentile
+and the basic bootstrap of the same draws.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.costs import RECORDS
+from softtargets.bench import record
+from softtargets.calibration import BinStatistics, compare_calibration, evaluate
+from softtargets.calibration.binned_draws import ClassDraws, TopLabelDraws
+from softtargets.calibration.intervals import inverted_interval, percentile_interval
+from softtargets.calibration.resampling import Weights
+from softtargets.calibration.smooth import smooth_error
+
+NAME = "interval_coverage.json"
+BINS, DRAWS, MANY = 15, 1000, 1_000_000
+SCALES = {2: 2.0, 3: 2.0, 10: 2.0, 100: 3.0}
+
+# From the logits that made the labels, and others of the same law, to those of the model.
+Model = Callable[[Tensor, Tensor], Tensor]
+MODELS: dict[str, Model] = {
+    "calibrated": lambda z, _: z,
+    "slightly overconfident": lambda z, _: 1.15 * z,
+    "strongly overconfident": lambda z, _: 1.8 * z,
+    "underconfident": lambda z, _: 0.7 * z,
+    "classes offset": lambda z, _: z + offsets(z.shape[1]),
+    # It knows the labels' logits only up to a coin toss, and says so: calibrated as well.
+    "undecided": lambda z, other: ((z.softmax(-1) + other.softmax(-1)) / 2).log(),
+}
+PAIRS = {
+    "both calibrated": ("calibrated", "undecided"),
+    "strongly overconfident, calibrated": ("strongly overconfident", "calibrated"),
+    "slightly overconfident, underconfident": ("slightly overconfident", "underconfident"),
+    "slightly overconfident, undecided": ("slightly overconfident", "undecided"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a table.
+
+    Args:
+        kind: the table.
+        truth: a distortion, or for pairs what differs between them.
+        classes: K.
+        samples: N.
+        repetitions: data sets.
+    """
+
+    kind: str
+    truth: str
+    classes: int
+    samples: int
+    repetitions: int
+
+
+def cases(share: float) -> list[Case]:
+    """Return all cases, with a share of the repetitions."""
+    found = []
+    for truth in list(MODELS)[:4]:
+        for classes, samples in ((2, 2000), (10, 2000), (100, 2000), (10, 10_000)):
+            found.append(Case("top_label", truth, classes, samples, 1000))
+    found.append(Case("top_label", "calibrated", 10, 500, 1000))
+    for truth in list(MODELS)[:5]:
+        for classes, samples in ((3, 2000), (10, 500), (10, 2000), (100, 500), (100, 2000)):
+            found.append(Case("class_wise", truth, classes, samples, 200))
+    found += [Case("numbers", truth, 10, 2000, 200) for truth in list(MODELS)[:5]]
+    found += [Case("pairs", truth, 10, 2000, 200) for truth in PAIRS]
+    return [
+        Case(c.kind, c.truth, c.classes, c.samples, max(2, round(share * c.repetitions)))
+        for c in found
+    ]
+
+
+def offsets(classes: int) -> Tensor:
+    """Return logits by which a model is wrong about single classes."""
+    generator = torch.Generator().manual_seed(7)
+    return 0.5 * torch.randn(classes, dtype=torch.float64, generator=generator)
+
+
+def data(classes: int, samples: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the logits that make the labels, others of the same law, and the labels."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, samples, classes)
+    both = SCALES[classes] * torch.randn(shape, dtype=torch.float64, generator=generator)
+    labels = torch.multinomial(both[0].softmax(-1), 1, generator=generator).squeeze(1)
+    return both[0], both[1], labels
+
+
+def population(classes: int, name: str) -> dict[str, float]:
+    """Return the errors of the population, see the module."""
+    samples = MANY if classes < 100 else MANY // 5
+    scores, chances = [], []
+    by_class: BinStatistics | None = None
+    for seed in range(10):
+        logits, other, _ = data(classes, samples // 10, 10**6 + seed)
+        truth, probs = logits.softmax(-1), MODELS[name](logits, other).softmax(-1)
+        highest, predicted = probs.max(-1)
+        scores.append(highest)
+        chances.append(truth.gather(1, predicted.unsqueeze(1)).squeeze(1))
+        counted = BinStatistics.from_scores(probs.T, truth.T, bins=BINS)
+        by_class = counted if by_class is None else by_class + counted
+    assert by_class is not None
+    confidence, chance = torch.cat(scores), torch.cat(chances)
+    top_label = BinStatistics.from_scores(confidence, chance, bins=BINS)
+    gaps = top_label.signed_gaps
+    errors = {
+        "expected_calibration_error": float(top_label.calibration_error()),
+        "overconfidence_error": float((-gaps).clamp_min(0).sum()),
+        "underconfidence_error": float(gaps.clamp_min(0).sum()),
+        "root_mean_square_calibration_error": float(top_label.calibration_error(norm="l2")),
+        "maximum_calibration_error": float(top_label.calibration_error(norm="max")),
+        "smooth_calibration_error": float(smooth_error(confidence, chance)),
+        "classwise_calibration_error": float(by_class.calibration_error().mean()),
+        "brier_reliability": float(by_class.calibration_error(norm="l2").square().sum()),
+    }
+    return dict.fromkeys(errors, 0.0) if name in ("calibrated", "undecided") else errors
+
+
+def methods(case: Case, seed: int) -> dict[str, tuple[float, float]]:
+    """Return the interval of the case's error by each method, from the same draws."""
+    logits, other, labels = data(case.classes, case.samples, seed)
+    probs = MODELS[case.truth](logits, other).softmax(-1)
+    weights = Weights(DRAWS, seed)
+    top_label = case.kind == "top_label"
+    groups = 1 if top_label else case.classes
+    collected = TopLabelDraws(BINS, DRAWS) if top_label else ClassDraws(groups, BINS, DRAWS)
+    for part, row_labels in zip(probs.split(weights.rows), labels.split(weights.rows), strict=True):
+        block = weights.block(len(part))
+        if isinstance(collected, TopLabelDraws):
+            confidence, predicted = part.max(-1)
+            collected.add(confidence, predicted == row_labels, block)
+        else:
+            collected.add(part, row_labels, block)
+    model = collected.model(weights)
+    error = model.error("l1")
+    low, high = percentile_interval((model.gaps.unsqueeze(-1) + model.noise).abs().sum(0))
+    found = {
+        "inversion": inverted_interval(error, largest=float(groups)),
+        "percentile": (low, high),
+        "basic": (max(0.0, 2 * error.observed - high), max(0.0, 2 * error.observed - low)),
+    }
+    return {name: (ends[0] / groups, ends[1] / groups) for name, ends in found.items()}
+
+
+def covered(case: Case) -> dict[str, Any]:
+    """Return how often each method holds the population's error."""
+    name = "expected" if case.kind == "top_label" else "classwise"
+    value = population(case.classes, case.truth)[f"{name}_calibration_error"]
+    counts: dict[str, list[float]] = {}
+    for seed in range(case.repetitions):
+        for method, (low, high) in methods(case, seed).items():
+            count = counts.setdefault(method, [0.0, 0.0, 0.0])
+            for i, part in enumerate((low > value, high < value, high - low)):
+                count[i] += part / case.repetitions
+    shares = {
+        method: {
+            "coverage": round(1 - above - below, 4),
+            "too high": round(above, 4),
+            "too low": round(below, 4),
+            "width": round(width, 5),
+        }
+        for method, (above, below, width) in counts.items()
+    }
+    return {"population": round(value, 6), "methods": shares}
+
+
+def numbers_covered(case: Case) -> dict[str, Any]:
+    """Return how often each interval of a report holds the population's value."""
+    truth = population(case.classes, case.truth)
+    counts = dict.fromkeys(truth, 0)
+    for seed in range(case.repetitions):
+        logits, other, labels = data(case.classes, case.samples, seed)
+        generator = torch.Generator().manual_seed(seed)
+        report = evaluate(MODELS[case.truth](logits, other), labels, generator=generator)
+        for name, value in truth.items():
+            estimate = getattr(report, name)
+            counts[name] += estimate.low <= value <= estimate.high
+    return {
+        name: {"population": round(truth[name], 6), "coverage": count / case.repetitions}
+        for name, count in counts.items()
+    }
+
+
+def pair_covered(case: Case) -> dict[str, Any]:
+    """Return how often a difference is called real, and how often its interval holds the truth."""
+    first, second = PAIRS[case.truth]
+    a, b = population(case.classes, first), population(case.classes, second)
+    truth = {name: a[name] - b[name] for name in a}
+    counts = {name: [0, 0] for name in truth}
+    for seed in range(case.repetitions):
+        logits, other, labels = data(case.classes, case.samples, seed)
+        pair = (MODELS[name](logits, other) for name in (first, second))
+        generator = torch.Generator().manual_seed(seed)
+        found = compare_calibration(*pair, labels, generator=generator)
+        for name, value in truth.items():
+            difference = getattr(found, name)
+            counts[name][0] += difference.low <= value <= difference.high
+            counts[name][1] += difference.verdict != "no clear difference"
+    return {
+        name: {
+            "population": round(truth[name], 6),
+            "coverage": held / case.repetitions,
+            "called different": called / case.repetitions,
+        }
+        for name, (held, called) in counts.items()
+    }
+
+
+def run(case: Case) -> tuple[Case, dict[str, Any]]:
+    """Return a case and what came of it, computed with one thread."""
+    torch.set_num_threads(1)
+    measure = {"numbers": numbers_covered, "pairs": pair_covered}.get(case.kind, covered)
+    return case, measure(case)
+
+
+def main() -> None:
+    """Simulate and write the record; an argument is the share of the repetitions to make."""
+    share = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+    machine, began = record.machine(), time.perf_counter()
+    results: dict[str, list[dict[str, Any]]] = {}
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for case, found in pool.map(run, cases(share)):
+            row = {
+                "truth": case.truth,
+                "classes": case.classes,
+                "samples": case.samples,
+                "repetitions": case.repetitions,
+            }
+            results.setdefault(case.kind, []).append(row | found)
+            print(case.kind, row | found, file=sys.stderr, flush=True)
+    content = {
+        "command": "python -m benchmarks.interval_coverage",
+        "machine": machine,
+        "settings": {"bins": BINS, "draws": DRAWS, "level": 0.95},
+        "seconds": round(time.perf_counter() - began, 1),
+        "results": results,
+    }
+    if share == 1:
+        record.write(RECORDS, NAME, content)
+    print(record.as_text(content))
+
+
+if __name__ == "__main__":
+    main()
