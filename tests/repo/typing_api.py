@@ -82,7 +82,16 @@ def heads(logits: Tensor, labels: Tensor, teacher: Tensor) -> None:
     assert_type(loss, Tensor)
 
 
-def noise(labels: Tensor) -> None:
+def noise(inputs: Tensor, labels: Tensor) -> None:
     noisy = st.noise.symmetric(labels, 0.2, 10, generator=torch.Generator())
     assert_type(noisy.labels, Tensor)
     assert_type(noisy.transition, Tensor)
+    probs = st.noise.out_of_fold_probs(
+        lambda x, y: torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.Softmax(-1)),
+        inputs, labels, 10, generator=torch.Generator(),
+    )  # fmt: skip
+    assert_type(probs, Tensor)
+    assert_type(st.noise.estimate_transition(probs, labels, method="confident"), Tensor)
+    known = st.noise.bootstrap_transition(probs, labels, quantile=0.97, generator=torch.Generator())
+    assert_type(known.too_few, Tensor)
+    st.noise.estimate_transition(probs, method="anchors")  # type: ignore[arg-type]
