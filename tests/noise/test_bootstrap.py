@@ -90,6 +90,14 @@ def test_support_counts_the_samples_behind_a_row():
     assert dual.support.tolist() == [11, 12]
 
 
+def test_near_anchors_are_predicted_as_the_class():
+    rows = (
+        [[0.40, 0.3, 0.3]] * 11 + [[0.38, 0.5, 0.12]] * 5 + [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]] * 10
+    )
+    known = st.noise.bootstrap_transition(torch.tensor(rows), draws=40, generator=generator())
+    assert known.support.tolist() == [11, 10, 10]
+
+
 def test_one_warning_names_the_classes_with_too_few_anchors():
     probs = torch.tensor([[0.99, 0.01]] * 3 + [[0.6, 0.4]] * 20 + [[0.1, 0.9]] * 20)
     labels = torch.tensor([0] * 23 + [1] * 20)
@@ -99,6 +107,11 @@ def test_one_warning_names_the_classes_with_too_few_anchors():
     assert caught[0].filename == __file__
     assert known.too_few.tolist() == [True, False]
     assert known.support.tolist() == [3, 20]
+
+
+def test_the_warning_names_twenty_classes():
+    with pytest.warns(UserWarning, match=r"18 \(1\), 19 \(1\) and 5 more, too few"):
+        st.noise.bootstrap_transition(torch.eye(25), draws=40, generator=generator())
 
 
 def test_a_quantile_that_reaches_past_the_class_has_no_support():
@@ -120,8 +133,11 @@ def test_a_draw_without_a_class_keeps_its_row(method):
     )
     ones = torch.ones(3, dtype=torch.float64)
     assert bool(known.low.isfinite().all())
-    assert bool((known.low <= known.transition).all())
     torch.testing.assert_close(known.transition.sum(-1), ones, rtol=0, atol=1e-12)
+    # What every sample of class 2 says, whether a draw holds one or not.
+    entry, value = ((2, 2), 1.0) if method == "confident" else ((0, 2), 0.05)
+    assert known.low[entry].item() == pytest.approx(value, abs=1e-6)
+    assert known.high[entry].item() == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.parametrize(

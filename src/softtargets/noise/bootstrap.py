@@ -61,10 +61,9 @@ def bootstrap_transition(
 
     The support of row i is the number of
 
-    - `"anchor"`: near anchors, samples with p_i(x) >= 0.9 p_i(x^i) whose most probable label is i;
-      0 where that of x^i is another one, as with a quantile that reaches past the class;
-    - `"confident"`: samples in the confident joint with clean class i;
-    - `"dual"`: the near anchors, or the samples with most probable label i if these are fewer.
+    - `"anchor"` and `"dual"`: near anchors, samples with p_i(x) >= 0.9 p_i(x^i) whose most probable
+      label is i; 0 where that of x^i is another one, as where a quantile reaches past the class;
+    - `"confident"`: samples in the confident joint with clean class i.
 
     Below 10 a row is `too_few`: it and its interval rest on a handful of samples.
 

@@ -80,20 +80,17 @@ class Anchors(AbstractRows):
 
 
 @final
-class PredictedCounts(AbstractRows):
+class PredictedCounts:
     """Row l is the noisy labels of the samples whose most probable label is l."""
 
     def __init__(self, probs: Tensor, labels: Tensor) -> None:
         self._num_classes = probs.shape[1]
         self._pairs = probs.argmax(-1) * self._num_classes + labels
-        self._table = self._count(everyone(probs))
-        self._whole = normalised(self._table, None, "predicted as")
+        self._whole = normalised(self._count(everyone(probs)), None, "predicted as")
 
     def of(self, picked: Tensor) -> Tensor:
+        """Return `(B, K, K)` float64, rows summing to 1, for resamples `(B, N)` int64."""
         return normalised(self._count(picked), self._whole)
-
-    def support(self) -> Tensor:
-        return self._table[0].sum(-1).round().long()
 
     def _count(self, picked: Tensor) -> Tensor:
         return tally(self._pairs[picked], self._num_classes)
@@ -145,7 +142,8 @@ class Dual(AbstractRows):
         return self._anchors.of(picked) @ self._predicted.of(picked)
 
     def support(self) -> Tensor:
-        return torch.minimum(self._anchors.support(), self._predicted.support())
+        """Return how many samples are like the anchor; all of them are predicted as its class."""
+        return self._anchors.support()
 
 
 def label_counts(labels: Tensor, num_classes: int) -> Tensor:
