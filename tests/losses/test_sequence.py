@@ -289,3 +289,56 @@ def test_probabilities_at_padding_may_be_anything(normalizer):
         assert bool((gradient[padded] == 0).all())
         loss = st.sequence_cross_entropy(leaf, target, padding_mask=padded, normalizer=normalizer)
         torch.testing.assert_close(loss, hard)
+
+
+@pytest.mark.parametrize("normalizer", [*NORMALIZERS, 12.0])
+class TestWhatDoesNotCount:
+    def test_a_position_without_a_living_class(self, normalizer):
+        logits, labels = batch()
+        logits[0, 1] = -torch.inf
+        left = labels.clone()
+        left[0, 1] = -100
+        results = []
+        for form in (labels, left):
+            leaf = logits.clone().requires_grad_()
+            loss = st.sequence_cross_entropy(leaf, form, smoothing=0.1, normalizer=normalizer)
+            (gradient,) = torch.autograd.grad(loss, leaf)
+            results.append((loss.detach(), gradient))
+        torch.testing.assert_close(results[0], results[1])
+
+    def test_labels_and_teachers_at_padding(self, normalizer):
+        logits, labels = batch()
+        padded = labels == -100
+        expected = st.sequence_cross_entropy(logits, labels, normalizer=normalizer)
+        for filling in (-1, V, 10**6):
+            filled = labels.masked_fill(padded, filling)
+            loss = st.sequence_cross_entropy(
+                logits, filled, padding_mask=padded, normalizer=normalizer
+            )
+            torch.testing.assert_close(loss, expected)
+        teacher = torch.softmax(torch.randn(B, L, V, dtype=torch.float64), -1)
+        weights, classes = teacher.topk(2)
+        clean = st.Target.from_top_k(classes, weights, V) * (~padded).double()
+        weights[padded] = torch.nan
+        dirty = st.Target.from_top_k(classes, weights, V)
+        leaf = logits.requires_grad_()
+        for more in ({}, {"validate": True}):
+            loss = st.sequence_cross_entropy(
+                leaf, dirty, padding_mask=padded, normalizer=normalizer, **more
+            )
+            want = st.sequence_cross_entropy(leaf, clean, normalizer=normalizer)
+            torch.testing.assert_close(loss, want)
+            (gradient,) = torch.autograd.grad(loss, leaf)
+            assert bool((gradient[padded] == 0).all())
+            assert bool(gradient.isfinite().all())
+
+
+def test_a_sequence_whose_labels_weigh_nothing():
+    logits, labels = batch()
+    labels[1, :2] = 3
+    weight = torch.ones(V, dtype=torch.float64)
+    weight[3] = 0
+    with pytest.raises(ValueError, match=r"weighted mass .* > 0, got 0.0 at \(1,\); use"):
+        st.sequence_cross_entropy(logits, labels, weight=weight, normalizer="sequence_mean")
+    loss = st.sequence_cross_entropy(logits, labels, weight=weight, normalizer="sequence")
+    assert bool(loss.isfinite())
