@@ -220,8 +220,11 @@ def test_errors():
         st.sequence_cross_entropy(logits, labels, padding_mask=labels[:, :4] == 1)
     with pytest.raises(ValueError, match=r"`logits` must have shape \(B, L, V\)"):
         st.sequence_cross_entropy(logits[0, 0], labels[0, 0])
-    with pytest.raises(ValueError, match=r"labels of shape \(3, 5\)"):
-        st.sequence_cross_entropy(logits, labels[:, :2])
+    padded = labels == -100
+    for short in (labels[:, :2], torch.ones(B, 2, V), st.Target.from_labels(labels[:, :2], V)):
+        for mask in (None, padded):
+            with pytest.raises(ValueError, match=r"labels of shape \(3, 5\)|got \(3, 2"):
+                st.sequence_cross_entropy(logits, short, padding_mask=mask)
 
 
 class TestModule:
@@ -331,6 +334,20 @@ class TestWhatDoesNotCount:
             (gradient,) = torch.autograd.grad(loss, leaf)
             assert bool((gradient[padded] == 0).all())
             assert bool(gradient.isfinite().all())
+
+
+def test_mixed_rows_at_padding():
+    logits, labels = batch()
+    padded = labels == -100
+    matrix = torch.softmax(torch.randn(V, V, dtype=torch.float64), -1)
+    rows = torch.softmax(torch.randn(B, L, V, dtype=torch.float64), -1)
+    clean = st.Target.from_probs(rows).map_classes(matrix) * (~padded).double()
+    rows = rows.masked_fill(padded.unsqueeze(-1), torch.nan)
+    dirty = st.Target.from_probs(rows).map_classes(matrix)
+    expected = st.sequence_cross_entropy(logits, clean)
+    for more in ({}, {"validate": True}):
+        loss = st.sequence_cross_entropy(logits, dirty, padding_mask=padded, **more)
+        torch.testing.assert_close(loss, expected)
 
 
 def test_a_sequence_whose_labels_weigh_nothing():

@@ -275,6 +275,14 @@ class TestDivisors:
         with pytest.raises(ValueError, match="which must be > 0, got 0"):
             by_function(name, logits, labels, True, weight=torch.zeros(K))
 
+    @pytest.mark.usefixtures("unreadable")
+    def test_a_sequence_without_mass(self):
+        logits, labels = batch()
+        keywords = {"weight": torch.zeros(K), "normalizer": "sequence_mean"}
+        with pytest.raises(ValueError, match="which must be > 0, got 0"):
+            by_function("sequence", logits, labels, True, **keywords)
+        assert bool(by_function("sequence", logits, labels, None, **keywords).isnan())
+
     @pytest.mark.parametrize("weight", [torch.zeros(K), torch.tensor([1.0, -1.0, 1.0, 1.0])])
     @pytest.mark.usefixtures("unreadable")
     def test_class_weights_of_dice(self, weight):
