@@ -52,9 +52,7 @@ def noisy(kind: str, rate: float, labels: Tensor, seed: int) -> st.noise.NoisyLa
     generator = seeds.generator("noise", kind, str(rate), seed)
     if kind == "symmetric":
         return st.noise.symmetric(labels, rate, CLASSES, generator=generator)
-    flipped = torch.rand(len(labels), generator=generator, dtype=torch.float64) < rate
-    drawn = torch.where(flipped, (labels + 1) % CLASSES, labels)
-    return st.noise.NoisyLabels(drawn, flipped, counts(labels, drawn))
+    return st.noise.pair(labels, rate, CLASSES, generator=generator)
 
 
 def counts(clean: Tensor, drawn: Tensor) -> Tensor:

@@ -192,7 +192,7 @@ def spoiled(row, values):
         ({"method": "anchors"}, ValueError, '`method` must be one of "anchor", "confident", "d'),
         ({"method": "dual", "labels": None}, ValueError, '`labels` must be given for method "dual'),
         ({"quantile": 97}, ValueError, "in .0, 1., got 97; it is a share, no percentage: 97 % is "),
-        ({"quantile": "high"}, TypeError, "`quantile` must be a number or None, got str"),
+        ({"quantile": "high"}, TypeError, "`quantile` must be a number, got str"),
         ({"method": "confident", "quantile": 0.9}, ValueError, "which has no anchors, got 0.9"),
         ({"shrinkage": 1.5}, ValueError, r"`shrinkage` must be in \[0, 1\], got 1.5"),
     ],

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from softtargets import checks
 from softtargets.noise.estimators import estimator, everyone
 from softtargets.noise.transition_checks import (
     Method,
     check_draws,
     check_evidence,
-    check_generator,
 )
 
 FEWEST = 10
@@ -106,7 +106,7 @@ def bootstrap_transition(
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
     """
     check_draws(draws, level)
-    check_generator(generator)
+    checks.check_cpu_generator(generator)
     evidence = check_evidence(probs, labels, method, quantile, ignore_index)
     rows = estimator(evidence)
     drawn = (rows.of(picked) for picked in _resamples(evidence.probs, draws, generator))

@@ -8,7 +8,6 @@ from torch import Tensor
 from softtargets import checks
 from softtargets.noise.transition_checks import (
     check_class_counts,
-    check_generator,
     distributions,
 )
 
@@ -62,7 +61,7 @@ def out_of_fold_probs(
     References:
         Stone, "Cross-Validatory Choice and Assessment of Statistical Predictions", 1974.
     """
-    check_generator(generator)
+    checks.check_cpu_generator(generator)
     labels = _check(fit, inputs, labels, num_classes, folds)
     fold = _dealt(labels, num_classes, folds, generator)
     probs = torch.empty(len(labels), num_classes, dtype=torch.float64, device=labels.device)

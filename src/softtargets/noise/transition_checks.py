@@ -102,19 +102,6 @@ def check_class_counts(labels: Tensor, num_classes: int, least: int, way_out: st
         )
 
 
-def check_generator(generator: torch.Generator) -> None:
-    """Raise unless `generator` is a generator on the CPU."""
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(
-            f"`generator` must be a torch.Generator, got {type(generator).__name__}; make one with "
-            "`torch.Generator().manual_seed(seed)`"
-        )
-    if generator.device.type != "cpu":
-        raise ValueError(
-            f"`generator` must be on the CPU, got {generator.device}; use `torch.Generator()`"
-        )
-
-
 def check_draws(draws: int, level: float) -> None:
     """Raise unless `draws` is an integer and each tail of the interval holds one of them."""
     if isinstance(level, bool) or not isinstance(level, Real):
@@ -158,11 +145,5 @@ def _check_quantile(quantile: float | None, method: Method) -> float:
             '`quantile` must be None for method "confident", which has no anchors, got '
             f'{quantile}; it belongs to "anchor" and "dual"'
         )
-    if isinstance(quantile, bool) or not isinstance(quantile, Real):
-        raise TypeError(f"`quantile` must be a number or None, got {type(quantile).__name__}")
-    if not 0 <= quantile <= 1:
-        raise ValueError(
-            f"`quantile` must be in [0, 1], got {quantile}; it is a share, no percentage: 97 % is "
-            "0.97"
-        )
-    return float(quantile)
+    way_out = "; it is a share, no percentage: 97 % is 0.97"
+    return checks.check_fraction(quantile, "quantile", way_out=way_out)
