@@ -27,13 +27,12 @@ MACHINE = ("processor", "system", "python", "torch", "softtargets", "revision")
 
 INTRODUCTION = """# Conformance
 
-{questions} questions to softtargets and to {libraries} other libraries and repositories that smooth labels,
-correct for noisy ones or measure calibration: what was asked, what the right answer is, what each of
-them answered.
-The right answers come from the formulas, computed in float64 apart from every library. Most
-questions are mistakes that users of one library or another ran into. It is a report on versions,
-not a ranking: the questions were chosen by the authors of softtargets, and nobody else promised to
-answer them.
+{questions} questions to softtargets and to {libraries} other libraries and repositories that smooth
+labels, correct for noisy ones or measure calibration: what was asked, what the right answer is,
+what each of them answered. The right answers come from the formulas, computed in float64 apart from
+every library. Most questions are mistakes that users of one library or another ran into. It is a
+report on versions, not a ranking: the questions were chosen by the authors of softtargets, and
+nobody else promised to answer them.
 
 - **right**: the right answer, within the tolerance.
 - **other**: another answer that can be defended, because the library documents it or the formula
