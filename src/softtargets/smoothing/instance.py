@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from softtargets import checks
 from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
+from softtargets.smoothing.own_logits import own_logits
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
 from softtargets.terms import AbstractTerm, DenseRows, Uniform
@@ -38,11 +39,15 @@ class QuadraticRate:
     temperature: float | None = None
 
     def __post_init__(self) -> None:
-        checks.check_fraction(self.p1, "p1")
-        checks.check_fraction(self.p2, "p2", 0, float("inf"))
-        checks.check_fraction(self.max_rate, "max_rate")
+        checked = {
+            "p1": checks.check_fraction(self.p1, "p1"),
+            "p2": checks.check_fraction(self.p2, "p2", 0, float("inf")),
+            "max_rate": checks.check_fraction(self.max_rate, "max_rate"),
+        }
         if self.temperature is not None:
-            checks.check_positive(self.temperature, "temperature")
+            checked["temperature"] = checks.check_positive(self.temperature, "temperature")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def __call__(self, label_probs: Tensor) -> Tensor:
         """Return the rates for the teacher's probabilities of the annotated classes."""
@@ -135,9 +140,15 @@ class InstanceLabelSmoothing(AbstractSmoothing):
                 "`teacher` and `temperature` have no use with a constant rate and a uniform "
                 'spread; give a `QuadraticRate` or `spread="teacher"`, or leave them out'
             )
+        own = isinstance(rate, QuadraticRate) and rate.temperature is not None
+        if own and spread == "uniform" and temperature != 1.0:
+            raise ValueError(
+                "`temperature` has no use with a uniform spread and a `QuadraticRate` that has a "
+                "temperature of its own; leave one of them out"
+            )
         self.spread = spread
         self.temperature = checks.check_positive(temperature, "temperature")
-        self.class_dim = class_dim
+        self.class_dim = checks.check_integer(class_dim, "class_dim")
         # In a tuple, so that nn.Module does not register it.
         self._teacher = (teacher,)
 
@@ -170,7 +181,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
             return self._evenly(target, rates)
         dead = torch.zeros_like(teacher_logits, dtype=torch.bool)
         if logits is not None:
-            dead = logits.detach() == -torch.inf
+            dead = own_logits(logits, target, "InstanceLabelSmoothing") == -torch.inf
         return self._as_teacher(target, rates, teacher_logits, dead)
 
     def _rates(self, target: Target, teacher_logits: Tensor) -> Tensor:
