@@ -9,11 +9,13 @@ from torch import Tensor
 
 from softtargets import checks
 from softtargets.engine import formula
+from softtargets.engine.corrected import CorrectedEngine
 from softtargets.engine.eager import EagerEngine
 from softtargets.engine.frame import AbstractEngine, Call
 from softtargets.engine.observer import Observer
 from softtargets.target import Target
 from softtargets.terms import DenseRows
+from softtargets.transition import AbstractTransition
 
 
 class ExampleLosses(NamedTuple):
@@ -69,6 +71,7 @@ def example_losses(
     *,
     weight: Tensor | None = None,
     class_mask: Tensor | None = None,
+    transition: AbstractTransition | None = None,
     observer: Observer | None = None,
     options: LossOptions,
 ) -> ExampleLosses:
@@ -76,11 +79,14 @@ def example_losses(
 
         loss = sum_k w_k q_k * logsumexp(z) - sum_k w_k q_k z_k
 
+    With a transition z is `log(exp(z) @ T)`; observers see the logits before that.
+
     Args:
         logits: `(*batch, K)` floating point, classes last, any strides.
         target: of batch shape `(*batch)` on the same device.
         weight: `(K,)` class weights, or None.
         class_mask: `(*batch, K)` bool, False for a masked class, or None.
+        transition: noise between the softmax and the target, or None; on the logits' device.
         observer: is shown the logits block by block, or None; `impl="triton"` adds for a
             `SummingObserver` instead, in no fixed order.
         options: see `LossOptions`; `weight_mode` is resolved by the caller.
@@ -101,15 +107,28 @@ def example_losses(
         if observer is not None:
             with torch.no_grad():
                 observer((), logits, torch.softmax(logits.detach(), -1))
-        result = formula.values(logits, target, weight)
+        if transition is None:
+            result = formula.values(logits, target, weight)
+        else:
+            result = formula.noisy_values(logits, target, weight, transition)
         return ExampleLosses(result.losses, result.logsumexp)
     if graph:
         raise ValueError(
             f'`impl="{options.impl}"` cannot run under torch.compile, torch.func, forward mode or '
             "with a gradient into the target; leave `impl` at None"
         )
-    call = Call(logits=logits, target=target, weight=weight, class_mask=class_mask)
-    engine = _engine(options.impl, logits.device)
+    if transition is not None and options.impl not in (None, "eager"):
+        raise ValueError(
+            f'`impl="{options.impl}"` cannot run a forward correction; leave `impl` at None'
+        )
+    call = Call(
+        logits=logits,
+        target=target,
+        weight=weight,
+        class_mask=class_mask,
+        transition=transition,
+    )
+    engine = CorrectedEngine() if transition is not None else _engine(options.impl, logits.device)
     return ExampleLosses(*engine.example_losses(call, observer, reuse_logits=options.reuse_logits))
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from softtargets import checks
 from softtargets.losses.arguments import check_weight
+from softtargets.losses.probabilities import log_probs
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
 from softtargets.losses.smoothed import check_smoothing, smoothed_target
 from softtargets.smoothing.base import AbstractSmoothing
@@ -75,28 +76,21 @@ def focal_loss(
         logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
     )
     check_weight(weight, view.shape[-1])
-    given = built.given
-    wide = view.to(torch.promote_types(view.dtype, torch.float32))
+    given, found = built.given, log_probs(view, built)
     if weight is not None:
-        weight = weight.to(wide)
-    alive = wide != -torch.inf
-    living = alive.any(-1)
-    counted = living & ~built.ignored()
-    # Rows that do not count may hold anything; zeros keep NaN out of their gradient.
-    log_probs = torch.log_softmax(torch.where(counted.unsqueeze(-1), wide, 0), -1)
-    dead = ~alive & counted.unsqueeze(-1)
+        weight = weight.to(found.values)
     # A factor of 1 for log 0 = -inf; beside no mass the target does not read it.
-    values = _factor(log_probs.masked_fill(dead, 0), gamma) * log_probs.masked_fill(dead, 0)
-    losses = -built.dot(values.masked_fill(dead, -torch.inf), weight, ~dead)
-    losses = torch.where(counted, losses, 0).to(wide.dtype)
-    return reduce(losses, given.mass(weight), living, given.ignored, reduction, normalizer)
+    values = _factor(found.values, gamma) * found.values
+    losses = -built.dot(values.masked_fill(found.dead, -torch.inf), weight, ~found.dead)
+    losses = torch.where(found.counted, losses, 0).to(found.values.dtype)
+    return reduce(losses, given.mass(weight), found.living, given.ignored, reduction, normalizer)
 
 
-def _factor(log_probs: Tensor, gamma: Gamma) -> Tensor:
+def _factor(logs: Tensor, gamma: Gamma) -> Tensor:
     """Return (1 - p)^gamma; where p rounds to 1 its slope is that of the smallest number."""
-    rest = -torch.expm1(log_probs)
+    rest = -torch.expm1(logs)
     if gamma == "flsd-53":
-        power = torch.where(log_probs.detach().exp() < 0.2, 5.0, 3.0)
+        power = torch.where(logs.detach().exp() < 0.2, 5.0, 3.0)
         return rest.pow(power)
     assert not isinstance(gamma, str)
     return rest.clamp(min=torch.finfo(rest.dtype).tiny).pow(gamma)
