@@ -74,7 +74,10 @@ class InstanceLabelSmoothing(AbstractSmoothing):
     ILS1 takes the rate from the teacher (`QuadraticRate`) and spreads it evenly,
     `s_k = 1 / (K - 1)`; ILS2 takes a constant rate and spreads it as the teacher does,
     `s_k = p_k(T) / sum_{j != y} p_j(T)`; ILS does both. The annotated class keeps its share also
-    where the teacher disagrees. Mixed labels take the mixture of their targets.
+    where the teacher disagrees. Mixed labels take the mixture of their targets. Of m classes that
+    are alive for the student, the teacher's spread takes those alone, given the logits; the even
+    one is uniform smoothing of rate `rate(x) K / (K - 1)`, so that the label keeps more than
+    `1 - rate(x)`.
 
     The teacher, usually the same architecture trained with hard labels, is not part of this
     module: it is neither in `parameters()` nor in `state_dict()`, `.train()` and `.to()` do not

@@ -29,7 +29,8 @@ class LabelSmoothing(AbstractSmoothing):
             sum to 1, and are divided by their sum where rounding made it another. None is uniform.
         convention: `"K"` spreads the rate over all K classes, the label included (Szegedy et al.;
             torch, timm, Keras, optax); `"K-1"` over the others alone (fairseq, Tensor2Tensor).
-            rate_K = rate_{K-1} * K / (K - 1).
+            rate_K = rate_{K-1} * K / (K - 1), also where classes are masked: the label then keeps
+            more than 1 - rate.
         allow_negative: accept a negative rate, whose loss is unbounded below. A schedule that
             starts at 0 or above warms up and needs no permission.
 

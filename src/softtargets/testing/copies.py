@@ -38,11 +38,11 @@ def copies(module: T, make: Callable[[], T]) -> Iterator[tuple[str, T]]:
 
 def _restored(module: T, other: T) -> T:
     file = io.BytesIO()
-    torch.save(module.state_dict(), file)
-    file.seek(0)
     try:
+        torch.save(module.state_dict(), file)
+        file.seek(0)
         state = torch.load(file, weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (pickle.PickleError, AttributeError, TypeError) as error:
         raise AssertionError(
             "the state cannot be read by `torch.load(weights_only=True)`: keep tensors, numbers, "
             f"strings and containers of them in it ({error})"

@@ -216,11 +216,13 @@ def _check_ignored(case: _Case) -> None:
     ignored = case.labels == -100
     policy = case.experienced()
     clean = copy.deepcopy(policy)
-    expected = _losses(clean, case.logits, case.labels, case.keywords)
+    # Others than those of the first epoch, so that learning nothing shows.
+    unseen = case.logits.flip(-1)
+    expected = _losses(clean, unseen, case.labels, case.keywords)
     _advance(clean)
     for emptied in (None, False, True):
         other = copy.deepcopy(policy)
-        logits, keywords = case.logits, case.keywords
+        logits, keywords = unseen, case.keywords
         if emptied is not None:
             logits = poisoned(logits, ignored, emptied)
             keywords = {
