@@ -74,6 +74,14 @@ def _plain(value: object) -> object:
     return value.item() if numeric and hasattr(value, "item") else value
 
 
+def check_sequence(values: object, name: str) -> None:
+    """Raise if a number or a string stands where a sequence of numbers should."""
+    if is_number(values) or not hasattr(values, "__iter__") or isinstance(values, str):
+        raise TypeError(
+            f"`{name}` must be a sequence of numbers, got {values!r}; write a single one as `(x,)`"
+        )
+
+
 def check_bool(value: object, name: str) -> bool:
     """Return `value` if it is a bool, or raise."""
     if not isinstance(value, bool):
@@ -122,9 +130,16 @@ def check_num_classes(num_classes: int) -> int:
 
 def check_floating(tensor: Tensor, name: str, way_out: str = "") -> None:
     """Raise unless `tensor` is a floating point tensor."""
-    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-        kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise TypeError(f"`{name}` must be a floating point tensor, got {kind}{way_out}")
+    if isinstance(tensor, Tensor):
+        if not tensor.is_floating_point():
+            way_out = way_out or "; convert it with `.float()`"
+            raise TypeError(
+                f"`{name}` must be a floating point tensor, got {tensor.dtype}{way_out}"
+            )
+        return
+    way_out = way_out or f"; make one with `torch.as_tensor({name})`"
+    kind = type(tensor).__name__
+    raise TypeError(f"`{name}` must be a floating point tensor, got {kind}{way_out}")
 
 
 def check_whole(tensor: Tensor, name: str) -> None:

@@ -87,7 +87,7 @@ class Target(AbstractCombination):
         checks.check_labels_dtype(labels)
         checks.check_weights_dtype(dtype)
         # Widened first: -100 compared with uint8 labels would wrap around to 156.
-        labels = labels.long()
+        labels, ignore_index = labels.long(), checks.check_integer(ignore_index, "ignore_index")
         counted = labels != ignore_index
         classes = torch.where(counted, labels, 0)
         if checks.should_validate(validate, labels):
@@ -308,8 +308,9 @@ class Target(AbstractCombination):
             lam = self._factor(lam, "lam")
         else:
             lam = checks.check_fraction(lam, "lam")
+        one, two = self._alike(other)
         # Named, as in `blend`: torch.compile takes `x * tensor` for an operation between tensors.
-        return self.__mul__(lam) + other.__mul__(1 - lam)
+        return one.__mul__(lam) + two.__mul__(1 - lam)
 
     # Called by name above: torch.compile takes `target * tensor` for an operation of its own.
     def __mul__(self, factor: Factor) -> "Target":
@@ -332,18 +333,23 @@ class Target(AbstractCombination):
         if not isinstance(other, Target):
             return NotImplemented
         self._check_addable(other)
-        if self.dtype != other.dtype:
-            wide = torch.promote_types(self.dtype, other.dtype)
-            return self.to(wide) + other.to(wide)
-        derived = self.origin is not None or other.origin is not None
-        entries = self.entries.joined(other.entries)
+        one, two = self._alike(other)
+        derived = one.origin is not None or two.origin is not None
+        entries = one.entries.joined(two.entries)
         assert entries is not None
         return replace(
-            self,
+            one,
             entries=entries,
-            others=joined(self.others + other.others),
-            origin=self.given + other.given if derived else None,
+            others=joined(one.others + two.others),
+            origin=one.given + two.given if derived else None,
         )
+
+    def _alike(self, other: "Target") -> tuple["Target", "Target"]:
+        """Both targets in the wider of their dtypes."""
+        if self.dtype == other.dtype:
+            return self, other
+        wide = torch.promote_types(self.dtype, other.dtype)
+        return self.to(wide), other.to(wide)
 
     def _check_addable(self, other: "Target") -> None:
         if self.num_classes != other.num_classes or self.batch_shape != other.batch_shape:

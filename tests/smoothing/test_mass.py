@@ -124,6 +124,18 @@ def test_half_precision_rows_are_taken_for_what_they_round():
         torch.testing.assert_close(made.dense()[0, 1:], prior.double()[1:] / 2, rtol=0.01, atol=0)
 
 
+def test_where_values_are_not_looked_at_rows_are_mended_too(monkeypatch):
+    monkeypatch.setattr("softtargets.checks.readable", lambda tensor: False)
+    target = st.Target.from_labels(LABELS, K, dtype=torch.float64)
+    for rows in (
+        off(rows_of((), 0), 9e-5, torch.float64),
+        off(rows_of((K,), 0), -9e-5, torch.float32),
+    ):
+        assert_mass(target.smooth(0.7, rows))
+    values, indices = off(rows_of((4,), 0), 9e-5, torch.float64).topk(K)
+    assert_mass(st.Target.from_top_k(indices, values, K), torch.ones(4))
+
+
 def test_rows_that_are_exact_stay_one_table():
     table = torch.eye(K).roll(1, 1)
     a = st.Target.from_labels(LABELS, K)

@@ -205,6 +205,11 @@ def test_what_is_no_batch_of_maps_or_volumes_is_refused(shape):
         (lambda: st.SpatialSmoothing("x"), TypeError, "`sigma` must be a number"),
         (lambda: st.TemporalSmoothing(1.5), ValueError, r"`rate` must be in \[0, 1\]"),
         (lambda: st.TemporalSmoothing(0.1, ()), ValueError, "hold a weight above 0"),
+        (
+            lambda: st.TemporalSmoothing(0.1, 5),
+            TypeError,
+            r"sequence of numbers, got 5; .*`\(x,\)`",
+        ),
         (lambda: st.TemporalSmoothing(0.1, (0, 0)), ValueError, "hold a weight above 0"),
         (lambda: st.TemporalSmoothing(0.1, (-1, 2)), ValueError, r"`ratio` must be in \[0, inf\]"),
     ],

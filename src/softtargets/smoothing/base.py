@@ -162,5 +162,6 @@ def check_smoothing_type(smoothing: object) -> None:
     if not checks.is_number(smoothing):
         raise TypeError(
             "`smoothing` must be None, a rate in [0, 1] or a policy such as "
-            f"`LabelSmoothing(0.1)`, got {type(smoothing).__name__}"
+            f"`LabelSmoothing(0.1)`, got {type(smoothing).__name__}; a `Schedule` or "
+            "`QuadraticRate` goes into a policy"
         )

@@ -272,7 +272,14 @@ class InstanceLabelSmoothing(AbstractSmoothing):
                 "in a module whose `forward` takes them out: `teacher(inputs).logits` or "
                 "`teacher(inputs)[0]`"
             )
-        return logits.movedim(self.class_dim, -1) if logits.dim() > 1 else logits
+        if logits.dim() < 2:
+            return logits
+        if not -logits.dim() <= self.class_dim < logits.dim():
+            raise ValueError(
+                "`class_dim` must be a dimension of the teacher's logits, which have "
+                f"{logits.dim()}, got {self.class_dim}"
+            )
+        return logits.movedim(self.class_dim, -1)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""

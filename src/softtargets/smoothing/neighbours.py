@@ -132,6 +132,7 @@ class TemporalSmoothing(AbstractSmoothing):
     def __init__(self, rate: float | Schedule = 0.1, ratio: Sequence[float] = (5.0, 2.0)) -> None:
         super().__init__()
         self.rate: float | Schedule = check_scheduled(rate, checks.check_rate)
+        checks.check_sequence(ratio, "ratio")
         self.ratio = tuple(
             checks.check_fraction(weight, "ratio", 0, float("inf")) for weight in ratio
         )

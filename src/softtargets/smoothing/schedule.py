@@ -83,6 +83,8 @@ class Schedule(nn.Module):
         if curve not in ("linear", "cosine", "step"):
             raise ValueError(f'`curve` must be "linear", "cosine" or "step", got {curve!r}')
         self.curve = curve
+        checks.check_sequence(values, "values")
+        checks.check_sequence(milestones, "milestones")
         self.values = tuple(_checked_value(x, f"values[{i}]") for i, x in enumerate(values))
         self.milestones = tuple(
             checks.check_integer(x, f"milestones[{i}]", 1) for i, x in enumerate(milestones)

@@ -83,7 +83,11 @@ class LabelSmoothing(AbstractSmoothing):
                     "meaning for a `prior`; leave it at its default"
                 )
             checks.check_floating(prior, "prior")
-            checks.check_matrix(prior, prior.shape[-1] if prior.dim() else 0, "prior")
+            if not prior.numel() or prior.dim() > 2 or len(set(prior.shape)) != 1:
+                raise ValueError(
+                    "`prior` must have shape (K,), or (K, K) with one row per label, got "
+                    f"{tuple(prior.shape)}"
+                )
         self.convention = convention
         self.register_buffer("prior", None if prior is None else kept_rows(prior, "prior"))
 
