@@ -314,6 +314,13 @@ class TestLookup:
         criterion.eval()
         assert criterion(logits, labels).isfinite()
 
+    def test_battery(self):
+        known = torch.randn(40, K, dtype=torch.float64)
+        index = torch.randint(40, (12,))
+        check_policy(
+            lambda: POLICIES["ILS"](teacher=Rows(known)), K, context=lambda logits: {"index": index}
+        )
+
     def test_in_a_cache(self, tmp_path):
         teacher, inputs = nn.Linear(3, K), torch.randn(20, 3)
         cache = st.TeacherCache.build(

@@ -144,6 +144,24 @@ class Doubles(Learner):
         self.total = state * 2
 
 
+class Lists(Learner):
+    def get_extra_state(self):
+        return [self.total.clone(), "kept"]
+
+    def set_extra_state(self, state):
+        self.total = state[0].clone()
+
+
+class Renames(Learner):
+    name = "kept"
+
+    def get_extra_state(self):
+        return {"total": self.total.clone(), "name": self.name}
+
+    def set_extra_state(self, state):
+        self.total, self.name = state["total"].clone(), "lost"
+
+
 class Unreadable(Learner):
     def get_extra_state(self):
         return Fraction(1, 2), self.total
@@ -154,7 +172,7 @@ class Unwritable(Learner):
         return (lambda: 0), self.total
 
 
-@pytest.mark.parametrize("make", [Plain, Learner])
+@pytest.mark.parametrize("make", [Plain, Learner, Lists])
 def test_sound_policies_pass(make):
     check_policy(make, K, compiles=make is Plain)
 
@@ -174,6 +192,7 @@ def test_sound_policies_pass(make):
         (IsPoisoned, "an ignored row of NaN or inf"),
         (ForgetsTheEpoch, "gives another target"),
         (Doubles, "state after state_dict"),
+        (Renames, "state after state_dict: .*'lost', expected 'kept'"),
         (Unwritable, r"cannot be read by `torch\.load\(weights_only=True\)`"),
         (Unreadable, r"cannot be read by `torch\.load\(weights_only=True\)`"),
     ],

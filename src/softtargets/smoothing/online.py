@@ -260,7 +260,10 @@ class OnlineLabelSmoothing(AbstractSmoothing):
     @torch.inference_mode(False)
     @torch.no_grad()
     def end_epoch(self) -> None:
-        """Replace the rows of `matrix` by this epoch's statistics; collective."""
+        """Replace the rows of `matrix` by this epoch's statistics; collective, in any mode.
+
+        Where nothing was learned since the last time, the rows stay and a warning says so.
+        """
         self.sync()
         table = self._table
         if not bool((table.sums.counts() > 0).any()):
