@@ -36,6 +36,12 @@ def short_lived() -> bool:
     return torch._C._are_functorch_transforms_active() or torch.is_inference_mode_enabled()
 
 
+def check_validate(validate: object) -> None:
+    """Raise unless `validate` is None, True or False."""
+    if not (validate is None or isinstance(validate, bool)):
+        raise TypeError(f"`validate` must be None or a bool, got {validate!r}")
+
+
 def should_validate(validate: bool | None, tensor: Tensor) -> bool:
     """Resolve the three-valued `validate` switch: None means where it is free."""
     return readable(tensor) if validate is None else validate

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from softtargets import checks
 from softtargets.engine import Observer
-from softtargets.smoothing.schedule import step_schedules
+from softtargets.smoothing.schedule import Schedule, step_schedules
 from softtargets.target import Target
 
 
@@ -159,9 +159,13 @@ def check_smoothing_type(smoothing: object) -> None:
             "`smoothing` must be a rate or a policy, got a tensor; class weights go into "
             "`weight=`, rates per sample into `Target.smooth`"
         )
+    if isinstance(smoothing, Schedule):
+        raise TypeError(
+            "`smoothing` must be None, a rate in [0, 1] or a policy, got a Schedule; put it into "
+            "one, `LabelSmoothing(schedule)`"
+        )
     if not checks.is_number(smoothing):
         raise TypeError(
             "`smoothing` must be None, a rate in [0, 1] or a policy such as "
-            f"`LabelSmoothing(0.1)`, got {type(smoothing).__name__}; a `Schedule` or "
-            "`QuadraticRate` goes into a policy"
+            f"`LabelSmoothing(0.1)`, got {type(smoothing).__name__}"
         )
