@@ -229,14 +229,6 @@ def test_arguments(build, message):
         build()
 
 
-def test_a_temperature_that_nobody_asks_is_refused():
-    rate = st.QuadraticRate(0.9, 1.0, temperature=4.0)
-    with pytest.raises(ValueError, match="`temperature` has no use with a uniform spread"):
-        st.InstanceLabelSmoothing(rate, "uniform", 2.0)
-    st.InstanceLabelSmoothing(rate, "teacher", 2.0)
-    st.InstanceLabelSmoothing(rate)
-
-
 def test_shapes_that_do_not_fit():
     target, teacher = target_of(torch.tensor([0, 1])), torch.randn(2, K)
     with pytest.raises(ValueError, match=r"`logits` must have shape \(2, 5\) \(classes last\)"):

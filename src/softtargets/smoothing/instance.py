@@ -76,7 +76,8 @@ class InstanceLabelSmoothing(AbstractSmoothing):
     Args:
         rate: a constant in [0, 1], a `Schedule`, or a `QuadraticRate`.
         spread: `"uniform"` or `"teacher"`.
-        temperature: T of the teacher's softmax, > 0.
+        temperature: T of the teacher's softmax, > 0; a `QuadraticRate` with a temperature of its
+            own takes that one, and leaves this one to the spread.
         teacher: called with `inputs`, or a `TeacherCache`, asked about `index`: the loss is then
             called with `index=`, as many sample numbers as labels. None where `teacher_logits`
             are handed over.
@@ -132,12 +133,6 @@ class InstanceLabelSmoothing(AbstractSmoothing):
             raise ValueError(
                 "`teacher` and `temperature` have no use with a constant rate and a uniform "
                 'spread; give a `QuadraticRate` or `spread="teacher"`, or leave them out'
-            )
-        own = isinstance(rate, QuadraticRate) and rate.temperature is not None
-        if own and spread == "uniform" and temperature != 1.0:
-            raise ValueError(
-                "`temperature` has no use with a uniform spread and a `QuadraticRate` that has a "
-                "temperature of its own; leave one of them out"
             )
         self.spread = spread
         self.temperature = checks.check_positive(temperature, "temperature")
