@@ -122,8 +122,10 @@ def check_fraction(
     return number
 
 
-def check_extremes(values: Tensor, check: Callable[[float], float]) -> None:
-    """Let `check` judge the smallest and the largest of the values, where looking is free."""
+def check_extremes(values: Tensor, name: str, check: Callable[[float], float]) -> None:
+    """Let `check` judge the smallest and the largest of the numbers, where looking is free."""
+    if values.dtype == torch.bool or values.is_complex():
+        raise TypeError(f"`{name}` must hold real numbers, got {values.dtype}")
     if readable(values) and values.numel():
         for extreme in torch.aminmax(values.detach()):
             check(float(extreme))
