@@ -97,33 +97,35 @@ def check_bool(value: object, name: str) -> bool:
 
 def check_rate(rate: float, *, name: str = "rate", allow_negative: bool = False) -> float:
     """Return `rate` as a float within [0, 1] (below 0 when allowed), or raise."""
-    rate = check_number(rate, name)
+    number = check_number(rate, name)
     # Comparisons alone: torch.compile knows them of rates that are arguments.
-    if not -math.inf < rate <= 1:
+    if not -math.inf < number <= 1:
         raise ValueError(f"`{name}` must be in [0, 1], got {rate}; it is the share of the target "
                          "that moves away from the label")  # fmt: skip
-    if rate < 0 and not allow_negative:
+    if number < 0 and not allow_negative:
         raise ValueError(
             f"`{name}` must be in [0, 1], got {rate}; a negative rate makes the loss unbounded "
             "below: pass `allow_negative=True` if that is what you want"
         )
-    return rate
+    return number
 
 
 def check_fraction(
     value: float, name: str, low: float = 0.0, high: float = 1.0, way_out: str = ""
 ) -> float:
     """Return `value` as a float within [low, high], or raise."""
-    value = check_number(value, name)
-    if not low <= value <= high:
+    number = check_number(value, name)
+    if not low <= number <= high:
         raise ValueError(f"`{name}` must be in [{low:g}, {high:g}], got {value}{way_out}")
-    if value in (math.inf, -math.inf):
+    if number in (math.inf, -math.inf):
         raise ValueError(f"`{name}` must be finite, got {value}")
-    return value
+    return number
 
 
-def check_extremes(values: Tensor, check: Callable[[float], float]) -> None:
-    """Let `check` judge the smallest and the largest of the values, where looking is free."""
+def check_extremes(values: Tensor, name: str, check: Callable[[float], float]) -> None:
+    """Let `check` judge the smallest and the largest of the numbers, where looking is free."""
+    if values.dtype == torch.bool or values.is_complex():
+        raise TypeError(f"`{name}` must hold real numbers, got {values.dtype}")
     if readable(values) and values.numel():
         for extreme in torch.aminmax(values.detach()):
             check(float(extreme))
@@ -279,10 +281,10 @@ def check_distribution_rows(matrix: Tensor, name: str) -> None:
 
 def check_positive(value: float, name: str) -> float:
     """Return `value` as a float if it is a finite number above 0, or raise."""
-    value = check_number(value, name)
-    if not 0 < value < math.inf:
+    number = check_number(value, name)
+    if not 0 < number < math.inf:
         raise ValueError(f"`{name}` must be finite and > 0, got {value}")
-    return value
+    return number
 
 
 def check_two_classes(num_classes: int, user: str) -> None:

@@ -246,7 +246,7 @@ class Target(AbstractCombination):
         if not isinstance(rate, Tensor):
             return checks.check_rate(rate, allow_negative=allow_negative)
         checks.check_extremes(
-            rate, lambda value: checks.check_rate(value, allow_negative=allow_negative)
+            rate, "rate", lambda value: checks.check_rate(value, allow_negative=allow_negative)
         )
         return self._factor(rate, "rate")
 
@@ -304,7 +304,7 @@ class Target(AbstractCombination):
                 "`Target.from_labels` or `Target.from_probs`"
             )
         if isinstance(lam, Tensor):
-            checks.check_extremes(lam, lambda value: checks.check_fraction(value, "lam"))
+            checks.check_extremes(lam, "lam", lambda x: checks.check_fraction(x, "lam"))
             lam = self._factor(lam, "lam")
         else:
             lam = checks.check_fraction(lam, "lam")
