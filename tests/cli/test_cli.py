@@ -126,3 +126,11 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys)
         cli.main()
     assert status.value.code == 2
     assert "needs rich; pip install 'softtargets[lab]'" in capsys.readouterr().err
+
+
+def test_help_lists_every_method(capsys):
+    from softtargets.lab.methods import METHODS
+
+    assert run(["compare", "--help"]) == 0
+    words = capsys.readouterr().out.replace("│", " ").replace(",", " ").replace(".", " ").split()
+    assert set(METHODS) <= set(words)

@@ -6,12 +6,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from softtargets.cli.parameters import Count, Names
+from softtargets.lab.methods import DEFAULT, METHODS, expanded
+
+_METHODS = f"names separated by commas or spaces, or all: {', '.join(METHODS)}."
 
 
 def compare(
     *,
     data: str = "digits",
-    methods: Names = ("hard,ls,ols,ils1,ils2,ils",),
+    methods: Annotated[Names, Parameter(help=_METHODS)] = DEFAULT,
     seeds: Count = 5,
     epochs: Count = 40,
     noise: float = 0.0,
@@ -27,7 +30,7 @@ def compare(
     Args:
         data: "digits", or the path of an .npz or .npz.xz file with the arrays x_train, y_train,
             x_test and y_test.
-        methods: names separated by commas or spaces: hard, ls, ols, ils1, ils2, ils.
+        methods: names in `softtargets.lab.methods.METHODS`, or all.
         seeds: seeds per method, counted from 0.
         epochs: passes over the training data.
         noise: share of training labels flipped to a random other class, in [0, 1).
@@ -46,7 +49,7 @@ def compare(
 
     settings = lab.Settings(
         data=data,
-        methods=tuple(",".join(methods).lower().replace(",", " ").split()),
+        methods=expanded(tuple(",".join(methods).lower().replace(",", " ").split())),
         seeds=seeds,
         epochs=epochs,
         noise=noise,

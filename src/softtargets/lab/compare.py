@@ -10,12 +10,13 @@ import torch
 from softtargets.lab import data as datasets
 from softtargets.lab.data import DataSet
 from softtargets.lab.errors import LabError
-from softtargets.lab.methods import BASELINE, METHODS
+from softtargets.lab.methods import BASELINE, DEFAULT, METHODS
 from softtargets.lab.models import seeded_mlp
 from softtargets.lab.output import locked, prepare
 from softtargets.lab.records import Environment, RunFolder, RunRecord, environment
 from softtargets.lab.spec import RunSpec
-from softtargets.lab.train import Teacher, check_checkpoint, predict, run
+from softtargets.lab.task import Teacher
+from softtargets.lab.train import check_checkpoint, predict, run
 
 MOST_SEEDS = 1000
 MOST_EPOCHS = 100_000
@@ -38,7 +39,7 @@ class Settings:
     """
 
     data: str = "digits"
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = DEFAULT
     seeds: int = 5
     epochs: int = 40
     noise: float = 0.0

@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-Parameters = dict[str, float | str]
+Parameters = dict[str, float]
 
 
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -21,9 +21,9 @@ from softtargets.report.verdict import FEW_SEEDS, Board, Verdict, differences
 def advice(board: Board) -> list[str]:
     """Return what to do."""
     if board.baseline is None:
-        return ["Run hard labels too: only the difference to them tells what smoothing did."]
-    if not board.smoothed:
-        return ["Run a smoothing method too, to see whether it helps here."]
+        return ["Run hard labels too: only the difference to them tells what a method changed."]
+    if not board.others:
+        return ["Run another method too, to see whether it helps here."]
     if not board.testable:
         return [_more_seeds(board)]
     return [
@@ -141,7 +141,7 @@ def _on_number(board: Board) -> list[str]:
         return []
     return [
         f"{counted(tested, 'difference')} to hard labels {'was' if tested == 1 else 'were'} "
-        f"tested, {clear} of them {'is' if clear == 1 else 'are'} clear. If smoothing did nothing, "
-        f"about {board.by_chance} would look clear by chance: trust a pattern more than one "
-        "interval that only just leaves out 0."
+        f"tested, {clear} of them {'is' if clear == 1 else 'are'} clear. If no method did "
+        f"anything, about {board.by_chance} would look clear by chance: trust a pattern more than "
+        "one interval that only just leaves out 0."
     ]

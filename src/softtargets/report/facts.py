@@ -85,11 +85,14 @@ def _settings(comparison: Comparison) -> str:
     parts = []
     for method in comparison.runs:
         parameters = comparison.records(method)[0].spec.parameters
-        named = ", ".join(f"{name} = {value}" for name, value in parameters.items()) or "none"
-        teacher = method in METHODS and METHODS[method].needs_teacher
-        tail = ", teacher: the hard-label run of the same seed" if teacher else ""
-        parts.append(f"{title(method)}: {named}{tail}")
-    return "; ".join(parts) + "."
+        named = ", ".join(f"{name} = {value:g}" for name, value in parameters.items())
+        if named:
+            parts.append(f"{title(method)}: {named}")
+    text = "; ".join(parts) + "." if parts else "None."
+    taught = [title(method) for method in comparison.runs if METHODS[method].needs_teacher]
+    if taught:
+        text += f" The teacher of {listed(taught)} is the hard-label run of the same seed."
+    return text
 
 
 def _temperature(records: list[RunRecord]) -> str:

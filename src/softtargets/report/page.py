@@ -16,6 +16,7 @@ from softtargets.report.conclusion import findings, headline
 from softtargets.report.facts import facts, standard_error
 from softtargets.report.figures import FEW_PREDICTIONS
 from softtargets.report.gallery import STATES, draw_gallery
+from softtargets.report.grouping import grouped
 from softtargets.report.predictions import Predictions, predictions
 from softtargets.report.verdict import Board
 
@@ -39,7 +40,7 @@ def render_page(comparison: Comparison) -> str:
     compared = [
         (state, difference_sheet(board, scaled=scaled))
         for scaled, state in STATES.items()
-        if board.baseline is not None and board.smoothed
+        if board.baseline is not None and board.others
     ]
     return (
         _environment()
@@ -56,6 +57,7 @@ def render_page(comparison: Comparison) -> str:
             glance=glance_sheet(board),
             sheets=sheets,
             difference_sheets=compared,
+            groups=grouped(comparison.runs),
             gallery=draw_gallery(comparison, board, predicted),
             summaries={name: METHODS[name].summary for name in comparison.runs},
             facts=facts(comparison, rows),
@@ -86,6 +88,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         title=notation.title,
+        listed=notation.listed,
         percentage=notation.percentage,
         counted=notation.counted,
         colour=palette.colour_name,

@@ -79,14 +79,14 @@ class Board:
         return next((row for row in self.rows if row.method == BASELINE), None)
 
     @property
-    def smoothed(self) -> list[Row]:
+    def others(self) -> list[Row]:
         """The methods that are compared with hard labels."""
         return [row for row in self.rows if row.method != BASELINE]
 
     @property
     def testable(self) -> bool:
         """Whether there are differences with intervals."""
-        return self.seeds > 1 and self.baseline is not None and bool(self.smoothed)
+        return self.seeds > 1 and self.baseline is not None and bool(self.others)
 
     def best(self, metric: Metric, *, scaled: bool, among: list[Row] | None = None) -> list[Row]:
         """Return the rows that print the best value; errors at or below 0 are all equally good."""
@@ -103,7 +103,7 @@ class Board:
 
     def judged(self, verdict: Verdict, metric: Metric, *, scaled: bool) -> list[Row]:
         """Return the methods with this verdict."""
-        return [row for row in self.smoothed if self.verdict(row, metric, scaled=scaled) == verdict]
+        return [row for row in self.others if self.verdict(row, metric, scaled=scaled) == verdict]
 
     def verdict(self, row: Row, metric: Metric, *, scaled: bool) -> Verdict:
         """Return the verdict on one method."""
@@ -126,7 +126,7 @@ class Board:
 
     @property
     def by_chance(self) -> int:
-        """About how many differences would look clear if smoothing did nothing; at least 1."""
+        """About how many differences would look clear if no method did anything; at least 1."""
         return max(1, round(_ERROR_RATE * self.tally()[0]))
 
     def supported(self, verdict: Verdict) -> bool:
@@ -163,7 +163,7 @@ class Board:
     def _verdicts(self) -> list[Verdict]:
         return [
             self.verdict(row, metric, scaled=scaled)
-            for row in self.smoothed
+            for row in self.others
             for scaled in (False, True)
             for metric in compared_metrics(scaled=scaled)
         ]
