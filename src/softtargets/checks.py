@@ -27,6 +27,12 @@ def readable(tensor: Tensor) -> bool:
     return tensor.is_cpu
 
 
+def check_validate(validate: object) -> None:
+    """Raise unless `validate` is None, True or False."""
+    if not (validate is None or isinstance(validate, bool)):
+        raise TypeError(f"`validate` must be None or a bool, got {validate!r}")
+
+
 def should_validate(validate: bool | None, tensor: Tensor) -> bool:
     """Resolve the three-valued `validate` switch: None means where it is free."""
     return readable(tensor) if validate is None else validate
@@ -47,12 +53,14 @@ def check_rate(rate: float, *, name: str = "rate", allow_negative: bool = False)
     return float(rate)
 
 
-def check_fraction(value: float, name: str, low: float = 0.0, high: float = 1.0) -> float:
+def check_fraction(
+    value: float, name: str, low: float = 0.0, high: float = 1.0, way_out: str = ""
+) -> float:
     """Return `value` as a float within [low, high], or raise."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
     if not low <= value <= high:
-        raise ValueError(f"`{name}` must be in [{low:g}, {high:g}], got {value}")
+        raise ValueError(f"`{name}` must be in [{low:g}, {high:g}], got {value}{way_out}")
     if math.isinf(value):
         raise ValueError(f"`{name}` must be finite, got {value}")
     return float(value)
@@ -96,7 +104,10 @@ def check_weights_dtype(dtype: torch.dtype) -> None:
 def check_labels_dtype(labels: Tensor, name: str = "labels") -> None:
     """Raise unless `labels` is a tensor of integers."""
     if not isinstance(labels, Tensor):
-        raise TypeError(f"`{name}` must be a tensor of integers, got {type(labels).__name__}")
+        raise TypeError(
+            f"`{name}` must be a tensor of integers, got {type(labels).__name__}; make one with "
+            f"`torch.as_tensor({name})`"
+        )
     if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
         raise TypeError(
             f"`{name}` must hold integers, got {labels.dtype}; for probabilities use "
@@ -203,3 +214,17 @@ def check_two_classes(num_classes: int, user: str) -> None:
     """Raise unless there is a class beside the label."""
     if num_classes < 2:
         raise ValueError(f"{user} needs at least 2 classes, got {num_classes}")
+
+
+def check_cpu_generator(generator: torch.Generator) -> None:
+    """Raise unless it is a generator on the CPU, whose stream is the same on every machine."""
+    way_out = "make one with `torch.Generator().manual_seed(seed)`"
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(
+            f"`generator` must be a torch.Generator, got {type(generator).__name__}; {way_out}"
+        )
+    if generator.device.type != "cpu":
+        raise ValueError(
+            f"`generator` must be on the CPU, got {generator.device}; {way_out}, wherever the "
+            "data is"
+        )

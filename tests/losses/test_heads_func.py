@@ -25,6 +25,10 @@ def teacher():
 HEADS = {
     "dice": lambda z: st.dice_loss(z[None], LABELS[None], smoothing=0.1, class_dim=-1),
     "focal": lambda z: st.focal_loss(z, LABELS, smoothing=0.1),
+    "generalized": lambda z: st.generalized_cross_entropy(z, LABELS),
+    "generalized, smoothed": lambda z: st.generalized_cross_entropy(z, LABELS, smoothing=0.1),
+    "symmetric": lambda z: st.symmetric_cross_entropy(z, LABELS),
+    "symmetric, smoothed": lambda z: st.symmetric_cross_entropy(z, LABELS, smoothing=0.1),
     "binary": lambda z: st.binary_cross_entropy_with_logits(z, LABELS, smoothing=0.1),
     "distillation": lambda z: st.distillation_loss(z, LABELS, teacher(), temperature=2.0),
     "sequence": lambda z: st.sequence_cross_entropy(

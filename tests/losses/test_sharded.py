@@ -37,6 +37,8 @@ def test_losses_refuse_sharded_logits(sharded):
         lambda z: st.CrossEntropyLoss(st.OnlineLabelSmoothing(K))(z, LABELS),
         lambda z: st.cross_entropy_with_metrics(z, LABELS),
         lambda z: st.focal_loss(z, LABELS),
+        lambda z: st.generalized_cross_entropy(z, LABELS),
+        lambda z: st.symmetric_cross_entropy(z, LABELS),
     ]
     for head in heads:
         with pytest.raises(TypeError, match=MESSAGE):

@@ -18,7 +18,7 @@ CARDS = sorted(FOLDER.iterdir())
 PARTS = ["Idea", "Formula", "Defaults", "Use it", "Not", "Cost", "Example", "Reference"]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
-BASELINES = {"FocalLoss"}
+BASELINES = {"FocalLoss", "GeneralizedCrossEntropyLoss", "SymmetricCrossEntropyLoss"}
 # Modules that are parts of methods, and functions that are neither a method nor a module's form.
 PARTS_OF_METHODS = {"Schedule"}
 HELPERS = {"cross_entropy_with_metrics", "teacher_smoothing_rate", "unigram_prior"}
@@ -43,6 +43,8 @@ def group_of(name, thing):
         return None
     if inspect.isabstract(thing) or name in PARTS_OF_METHODS:
         return None
+    if name.endswith("Correction"):
+        return "correction"
     if issubclass(thing, st.AbstractSmoothing):
         return "smoothing policy"
     if issubclass(thing, st.AbstractPenalty):

@@ -23,7 +23,7 @@ ROOMS = [
     {"terms"},
     {"combination"},
     {"target"},
-    {"mixing"},
+    {"mixing", "transition"},
     {"engine"},
     {"smoothing"},
     {"losses"},

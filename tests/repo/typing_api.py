@@ -68,6 +68,10 @@ def heads(logits: Tensor, labels: Tensor, teacher: Tensor) -> None:
     target = st.Target.from_labels(labels, 10)
     assert_type(st.dice_loss(logits, labels, smoothing=0.1, form="intersection"), Tensor)
     assert_type(st.focal_loss(logits, target, gamma="flsd-53"), Tensor)
+    assert_type(st.generalized_cross_entropy(logits, target, q=0.7), Tensor)
+    assert_type(st.symmetric_cross_entropy(logits, target, alpha=6, beta=0.1), Tensor)
+    assert_type(st.SymmetricCrossEntropyLoss(6, 0.1, floor=1e-3).forward(logits, target), Tensor)
+    assert_type(st.GeneralizedCrossEntropyLoss(0.7).forward(logits, target), Tensor)
     assert_type(st.binary_cross_entropy_with_logits(logits, labels, smoothing=0.1), Tensor)
     assert_type(st.distillation_loss(logits, labels, target, temperature=2.0), Tensor)
     assert_type(st.sequence_cross_entropy(logits, labels, normalizer="sequence"), Tensor)
@@ -79,10 +83,16 @@ def heads(logits: Tensor, labels: Tensor, teacher: Tensor) -> None:
     assert_type(cache[labels], Tensor)
     assert_type(cache.target(labels, 2.0), st.Target)
     loss: Tensor = st.DistillationLoss(2.0)(logits, labels, teacher_logits=teacher)
+    loss = st.DistillationLoss(2.0, teacher=cache, validate=True)(logits, labels, index=labels)
+    st.DiceLoss(st.Schedule.linear(0.1, 0.0, 5), activation="sigmoid")
     assert_type(loss, Tensor)
 
 
 def noise(labels: Tensor) -> None:
-    noisy = st.noise.symmetric(labels, 0.2, 10, generator=torch.Generator())
+    generator = torch.Generator()
+    noisy = st.noise.symmetric(labels, 0.2, 10, generator=generator)
     assert_type(noisy.labels, Tensor)
+    st.noise.asymmetric(labels, 0.2, {0: 1}, generator=generator)
+    st.noise.asymmetric(labels, 0.2, [1, 0], 2, generator=generator, exact=True)
+    assert_type(st.noise.class_matrix(labels, labels, generator=generator), st.noise.NoisyLabels)
     assert_type(noisy.transition, Tensor)

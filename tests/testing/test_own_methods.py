@@ -34,6 +34,10 @@ def test_shipped_penalties_pass(make, seed):
         lambda: st.CrossEntropyLoss(st.LabelSmoothing(0.2, convention="K-1")),
         st.FocalLoss,
         lambda: st.FocalLoss("flsd-53", smoothing=0.1),
+        st.GeneralizedCrossEntropyLoss,
+        lambda: st.GeneralizedCrossEntropyLoss(0.3, smoothing=0.1),
+        st.SymmetricCrossEntropyLoss,
+        lambda: st.SymmetricCrossEntropyLoss(0.0, smoothing=0.1),
     ],
 )
 def test_shipped_heads_pass(make):

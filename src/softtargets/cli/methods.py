@@ -13,6 +13,7 @@ from softtargets.lab.errors import LabError
 GROUPS = {
     "smoothing policy": "Smoothing policies: smoothing=",
     "penalty": "Penalties, added to the loss: penalty=",
+    "correction": "Corrections of label noise: correction=",
     "loss head": "Loss heads",
     "baseline": "Baselines",
     "data-side": "Data-side: inputs and targets are mixed",

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from softtargets import checks
 from softtargets.engine import formula
+from softtargets.engine.corrected import CorrectedEngine
 from softtargets.engine.eager import EagerEngine
 from softtargets.engine.frame import AbstractEngine, Call
 from softtargets.engine.observer import Observer
 from softtargets.target import Target
 from softtargets.terms import DenseRows
+from softtargets.transition import AbstractTransition
 
 
 class ExampleLosses(NamedTuple):
@@ -36,8 +38,10 @@ class LossOptions:
             differentiable formula under `torch.compile`, `torch.func`, forward mode or where a
             gradient flows into the target, else `"eager"`. One that is named and cannot run is an
             error.
-        validate: check values (label range, rows that are no distribution, masked labels); None
-            checks label ranges where that does not make a GPU wait, True checks everything.
+        validate: check values. None checks label ranges, teachers and divisors where that does not
+            make a GPU wait; True checks them everywhere, and rows that are no distribution, masked
+            labels and targets that are not finite too; False leaves them unread, but for what a
+            policy checks of its own teacher where that is free.
         weight_mode: what class weights do to a smoothed target: `"per_class"` weighs each class's
             term, as torch does; `"per_sample"` weighs the whole sample by the weight of its label,
             which leaves the smoothing distribution as it was asked for.
@@ -55,8 +59,7 @@ class LossOptions:
             raise ValueError(
                 f'`impl` must be None, "eager", "compiled" or "triton", got {self.impl!r}'
             )
-        if not (self.validate is None or isinstance(self.validate, bool)):
-            raise TypeError(f"`validate` must be None or a bool, got {self.validate!r}")
+        checks.check_validate(self.validate)
         if self.weight_mode not in ("per_class", "per_sample"):
             raise ValueError(
                 f'`weight_mode` must be "per_class" or "per_sample", got {self.weight_mode!r}'
@@ -69,6 +72,7 @@ def example_losses(
     *,
     weight: Tensor | None = None,
     class_mask: Tensor | None = None,
+    transition: AbstractTransition | None = None,
     observer: Observer | None = None,
     options: LossOptions,
 ) -> ExampleLosses:
@@ -76,11 +80,14 @@ def example_losses(
 
         loss = sum_k w_k q_k * logsumexp(z) - sum_k w_k q_k z_k
 
+    With a transition z is `log(exp(z) @ T)`; observers see the logits before that.
+
     Args:
         logits: `(*batch, K)` floating point, classes last, any strides.
         target: of batch shape `(*batch)` on the same device.
         weight: `(K,)` class weights, or None.
         class_mask: `(*batch, K)` bool, False for a masked class, or None.
+        transition: noise between the softmax and the target, or None; on the logits' device.
         observer: is shown the logits block by block, or None; `impl="triton"` adds for a
             `SummingObserver` instead, in no fixed order.
         options: see `LossOptions`; `weight_mode` is resolved by the caller.
@@ -101,15 +108,28 @@ def example_losses(
         if observer is not None:
             with torch.no_grad():
                 observer((), logits, torch.softmax(logits.detach(), -1))
-        result = formula.values(logits, target, weight)
+        if transition is None:
+            result = formula.values(logits, target, weight)
+        else:
+            result = formula.noisy_values(logits, target, weight, transition)
         return ExampleLosses(result.losses, result.logsumexp)
     if graph:
         raise ValueError(
             f'`impl="{options.impl}"` cannot run under torch.compile, torch.func, forward mode or '
             "with a gradient into the target; leave `impl` at None"
         )
-    call = Call(logits=logits, target=target, weight=weight, class_mask=class_mask)
-    engine = _engine(options.impl, logits.device)
+    if transition is not None and options.impl not in (None, "eager"):
+        raise ValueError(
+            f'`impl="{options.impl}"` cannot run a forward correction; leave `impl` at None'
+        )
+    call = Call(
+        logits=logits,
+        target=target,
+        weight=weight,
+        class_mask=class_mask,
+        transition=transition,
+    )
+    engine = CorrectedEngine() if transition is not None else _engine(options.impl, logits.device)
     return ExampleLosses(*engine.example_losses(call, observer, reuse_logits=options.reuse_logits))
 
 
@@ -166,10 +186,10 @@ def _check_reusable(logits: Tensor, graph: bool) -> None:
         end = max(end, step * size)
 
 
-def check_alive_labels(
+def check_target(
     logits: Tensor, target: Target, class_mask: Tensor | None, key: tuple[slice, ...] = ()
 ) -> None:
-    """Raise, naming the first one, if a target puts mass of its own on a masked class.
+    """Raise, naming the first one, if a target that counts is not finite or its label is masked.
 
     Args:
         logits: `(*batch, K)`, classes last.
@@ -183,12 +203,24 @@ def check_alive_labels(
     for term in given.others:
         if isinstance(term, DenseRows):
             wrong |= (dead & (term.values != 0)).any(-1) & (term.weights != 0)
-    wrong &= ~dead.all(-1)
+    living = ~dead.all(-1)
+    wrong &= living
     if bool(wrong.any()):
-        starts = [part.start or 0 for part in key] + [0] * (wrong.dim() - len(key))
-        first = wrong.nonzero()[0].tolist()
-        position = tuple(i + start for i, start in zip(first, starts, strict=True))
         raise ValueError(
             f"`target` must not put mass on a masked class (logit -inf or `class_mask` False), it "
-            f"does at {position}; unmask the class or ignore the position"
+            f"does at {_first(wrong, key)}; unmask the class or ignore the position"
         )
+    # Where an entry is not finite, the mass is not.
+    wrong = living & ~target.ignored() & ~target.mass().isfinite()
+    if bool(wrong.any()):
+        raise ValueError(
+            f"`target` must be finite where it counts, it is not at {_first(wrong, key)}; check "
+            "what it is made of: rows, a teacher's logits, or the model's own"
+        )
+
+
+def _first(wrong: Tensor, key: tuple[slice, ...]) -> tuple[int, ...]:
+    """Where the first True is in the batch of which `key` selects this part."""
+    starts = [part.start or 0 for part in key] + [0] * (wrong.dim() - len(key))
+    first = wrong.nonzero()[0].tolist()
+    return tuple(i + start for i, start in zip(first, starts, strict=True))

@@ -40,6 +40,22 @@ def keys(logits: Tensor) -> list[Key]:
     return [()] if logits.numel() <= limit else list(batching.blocks(logits.shape, limit))
 
 
+def at(mask: Tensor | None, key: Key) -> Tensor | None:
+    """Return a block of a tensor there may be."""
+    return None if mask is None else mask[key]
+
+
+def assembled(parts: list[formula.Values], keys: list[Key], shape: torch.Size) -> formula.Values:
+    """Return the values of all blocks in tensors of the batch shape."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = formula.Values(*(value.new_empty(shape) for value in parts[0]))
+    for key, part in zip(keys, parts, strict=True):
+        for value, block in zip(whole, part, strict=True):
+            value[key] = block
+    return whole
+
+
 def scratch(logits: Tensor) -> Tensor:
     """Return memory for the softmax of a block, to be used for all blocks in turn.
 

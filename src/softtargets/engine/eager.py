@@ -21,19 +21,19 @@ class EagerEngine(AbstractEngine):
         keys, parts, masked = blocks.keys(call.logits), [], False
         memory = blocks.scratch(call.logits)
         for key in keys:
-            block = formula.masked_logits(call.logits[key], _at(call.class_mask, key))
+            block = formula.masked_logits(call.logits[key], blocks.at(call.class_mask, key))
             target = call.target[key] if key else call.target
             part = blocks.values(key, block, target, call.weight, observer, memory)
             parts.append(part.values)
             masked |= part.masked
-        whole = parts[0] if len(parts) == 1 else _assembled(parts, keys, call)
+        whole = blocks.assembled(parts, keys, call.logits.shape[:-1])
         return Forward(whole.losses, whole.logsumexp, (whole.mass,), masked)
 
     def gradient_(self, out: Tensor, call: Call, forward: Forward, incoming: Tensor) -> None:
         """Write the gradient block by block."""
         (mass,) = forward.kept
         for key in blocks.keys(call.logits):
-            block, mask = call.logits[key], _at(call.class_mask, key)
+            block, mask = call.logits[key], blocks.at(call.class_mask, key)
             direct = mask is None and block.dtype == forward.logsumexp.dtype
             block = formula.masked_logits(block, mask)
             grad = out[key] if direct else block
@@ -44,17 +44,3 @@ class EagerEngine(AbstractEngine):
                 grad.masked_fill_(~mask, 0)
             if not direct:
                 out[key] = grad
-
-
-def _at(class_mask: Tensor | None, key: blocks.Key) -> Tensor | None:
-    return None if class_mask is None else class_mask[key]
-
-
-def _assembled(parts: list[formula.Values], keys: list[blocks.Key], call: Call) -> formula.Values:
-    """The values of all blocks in tensors of the batch shape."""
-    shape = call.logits.shape[:-1]
-    whole = formula.Values(*(value.new_empty(shape) for value in parts[0]))
-    for key, part in zip(keys, parts, strict=True):
-        for value, block in zip(whole, part, strict=True):
-            value[key] = block
-    return whole

@@ -6,14 +6,17 @@ Used where a graph is wanted: double backward, forward mode, `torch.func`, `torc
 gradient into the target.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from softtargets.arithmetic import MAX_COMPARED
+from softtargets.checks import readable
 from softtargets.target import Target
 from softtargets.terms import TableRows
+from softtargets.transition import AbstractTransition
 
 
 class Values(NamedTuple):
@@ -58,6 +61,41 @@ def values(logits: Tensor, target: Target, weight: Tensor | None, *, masked: boo
     losses = mass * partition - target.dot(logits, weight, alive)
     losses = torch.where(counted, losses, 0)
     return Values(losses.to(logits.dtype), torch.where(living, partition, -torch.inf), mass)
+
+
+def noisy_values(
+    logits: Tensor, target: Target, weight: Tensor | None, transition: AbstractTransition
+) -> Values:
+    """Return the values where predictions pass through label noise: z becomes `log(exp(z) @ T)`.
+
+    Args:
+        logits: `(*batch, K)` float32 or float64, `-inf` where masked.
+        target: of the same batch shape.
+        weight: `(K,)` or None.
+        transition: of K classes.
+    """
+    plain = _finite(logits)
+    entries = target.entries
+    if plain and not target.others and entries.classes.shape[-1] == 1:
+        labels, mass = entries.classes[..., 0], target.mass(weight)
+        partition = torch.logsumexp(logits, -1)
+        # A noisy label of probability 0 has an infinite loss, an ignored one has none.
+        losses = partition - transition.label_logits(logits, labels, partition)
+        losses = torch.where(mass == 0, 0, losses) * mass
+        return Values(losses.to(logits.dtype), partition, mass)
+    if plain:
+        noisy = transition.noisy_logits(logits)
+        return values(noisy, target, weight, masked=not _finite(noisy))
+    alive = logits != -torch.inf
+    counted = (alive.any(-1) & ~target.ignored()).unsqueeze(-1)
+    # As in `values`: NaN of rows that do not count must not reach a gradient.
+    noisy = transition.noisy_logits(torch.where(counted, logits, 0), alive | ~counted)
+    return values(torch.where(counted, noisy, logits), target, weight)
+
+
+def _finite(logits: Tensor) -> bool:
+    """Whether all is finite, found out where that costs no synchronisation."""
+    return readable(logits) and math.isfinite(float(logits.detach().sum()))
 
 
 def gradient(
@@ -106,10 +144,15 @@ def differentiable_gradient(
     logits: Tensor,
     weight: Tensor | None,
     class_mask: Tensor | None,
+    transition: AbstractTransition | None,
     incoming: Tensor,
 ) -> Tensor:
     """Return the gradient with a graph of its own, for double backward."""
-    losses = values(masked_logits(logits, class_mask), target, weight).losses
+    seen = masked_logits(logits, class_mask)
+    if transition is None:
+        losses = values(seen, target, weight).losses
+    else:
+        losses = noisy_values(seen, target, weight, transition).losses
     (grad,) = torch.autograd.grad(losses, logits, incoming, create_graph=True)
     return grad
 

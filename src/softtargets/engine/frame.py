@@ -14,6 +14,7 @@ from torch import Tensor
 from softtargets.engine import formula
 from softtargets.engine.observer import Observer
 from softtargets.target import Target
+from softtargets.transition import AbstractTransition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +26,14 @@ class Call:
         target: of batch shape `(*batch)`.
         weight: `(K,)` class weights in the computing dtype, or None.
         class_mask: `(*batch, K)` bool, False for a masked class, or None.
+        transition: noise between the softmax and the target, or None.
     """
 
     logits: Tensor
     target: Target
     weight: Tensor | None
     class_mask: Tensor | None
+    transition: AbstractTransition | None = None
 
 
 class Forward(NamedTuple):
@@ -84,6 +87,7 @@ class _CrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         result = engine.forward(call, observer)
         ctx.engine, ctx.target, ctx.reuse_logits = engine, call.target, reuse_logits
+        ctx.transition = call.transition
         ctx.masked, ctx.kept = result.masked, len(result.kept)
         # The target's own parts are saved too, so that autograd notices if someone changes them.
         own = formula.own_floats(call.target)
@@ -98,11 +102,19 @@ class _CrossEntropy(torch.autograd.Function):
         logits, weight, class_mask, partition, *rest = ctx.saved_tensors
         incoming = grads[0]
         if torch.is_grad_enabled():
-            grad = formula.differentiable_gradient(ctx.target, logits, weight, class_mask, incoming)
+            grad = formula.differentiable_gradient(
+                ctx.target, logits, weight, class_mask, ctx.transition, incoming
+            )
             return grad, None, None, None, None
         # Detached, or the gradient that takes the logits' memory would belong to their graph.
         source = logits.detach()
-        call = Call(logits=source, target=ctx.target, weight=weight, class_mask=class_mask)
+        call = Call(
+            logits=source,
+            target=ctx.target,
+            weight=weight,
+            class_mask=class_mask,
+            transition=ctx.transition,
+        )
         forward = Forward(incoming, partition, tuple(rest[: ctx.kept]), ctx.masked)
         grad = source if ctx.reuse_logits else torch.empty_like(source)
         ctx.engine.gradient_(grad, call, forward, incoming)

@@ -1,6 +1,6 @@
 """Softmax cross-entropy against any target."""
 
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from torch import Tensor, nn
 
@@ -14,6 +14,9 @@ from softtargets.smoothing.schedule import step_schedules
 from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
 
+if TYPE_CHECKING:
+    from softtargets.losses.correction import Correction
+
 
 def cross_entropy(
     logits: Tensor,
@@ -24,6 +27,7 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     class_dim: int = 1,
+    correction: "Correction | None" = None,
     penalty: AbstractPenalty | None = None,
     class_mask: Tensor | None = None,
     normalizer: Tensor | float | None = None,
@@ -51,6 +55,8 @@ def cross_entropy(
             probabilities.
         reduction: `"mean"`, `"sum"` or `"none"`.
         class_dim: the class dimension of the logits; -1 for language models.
+        correction: of label noise, `ForwardCorrection(T)` or `BackwardCorrection(T)`; the latter
+            acts on the target before it is smoothed.
         penalty: is added to the loss of each sample, such as `MarginPenalty()`; see
             `AbstractPenalty`.
         class_mask: bool, False for masked classes; the logits' shape or `(K,)`. Says what `-inf`
@@ -82,6 +88,7 @@ def cross_entropy(
         reduction=reduction,
         class_dim=class_dim,
         penalty=penalty,
+        correction=correction,
         class_mask=class_mask,
         normalizer=normalizer,
         options=options or LossOptions(),
@@ -107,7 +114,8 @@ class CrossEntropyLoss(nn.Module):
         weight: `(K,)` class weights.
         ignore_index: see `cross_entropy`.
         reduction: see `cross_entropy`.
-        penalty: see `cross_entropy`; off in `.eval()`, as smoothing is.
+        correction: see `cross_entropy`; off in `.eval()`, as smoothing is.
+        penalty: see `cross_entropy`; off in `.eval()`, too.
         class_dim: see `cross_entropy`.
         options: see `LossOptions`.
 
@@ -134,6 +142,7 @@ class CrossEntropyLoss(nn.Module):
         weight: Tensor | None = None,
         ignore_index: int = -100,
         reduction: Reduction = "mean",
+        correction: "Correction | None" = None,
         penalty: AbstractPenalty | None = None,
         class_dim: int = 1,
         options: LossOptions | None = None,
@@ -148,6 +157,11 @@ class CrossEntropyLoss(nn.Module):
             self.smoothing: AbstractSmoothing | None = smoothing
         else:
             self.smoothing = LabelSmoothing(smoothing)
+        if correction is not None:
+            from softtargets.losses.correction import check_correction
+
+            check_correction(correction)
+        self.correction = correction
         check_penalty(penalty)
         self.penalty = penalty
         self.register_buffer("weight", weight)
@@ -186,6 +200,7 @@ class CrossEntropyLoss(nn.Module):
             reduction=self.reduction,
             class_dim=self.class_dim,
             penalty=self.penalty if self.training else None,
+            correction=self.correction if self.training else None,
             class_mask=class_mask,
             normalizer=normalizer,
             options=self.options,
@@ -195,7 +210,7 @@ class CrossEntropyLoss(nn.Module):
         return evaluate(logits, target, smoothing, context, settings).reduced(settings)
 
     def step(self) -> None:
-        """Advance every `Schedule` in the policy and the penalty by one."""
+        """Advance every `Schedule` in the policy, the correction and the penalty by one."""
         step_schedules(self)
 
     def extra_repr(self) -> str:

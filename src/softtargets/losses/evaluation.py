@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from softtargets.engine import LossOptions, Observer, check_alive_labels, example_losses
+from softtargets.engine import LossOptions, Observer, check_target, example_losses
 from softtargets.losses.arguments import as_class_mask, as_target, check_weight, class_last
 from softtargets.losses.penalties import AbstractPenalty, check_penalty
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
 from softtargets.smoothing.base import AbstractSmoothing, watch_smoothing
 from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
+from softtargets.transition import AbstractTransition
+
+if TYPE_CHECKING:
+    from softtargets.losses.correction import Correction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,7 @@ class Settings:
     class_mask: Tensor | None
     normalizer: Tensor | float | None
     options: LossOptions
+    correction: "Correction | None" = None
 
 
 class Evaluated(NamedTuple):
@@ -70,7 +75,7 @@ def evaluate(
         watch: makes one more observer of the logits, out of the target as given and the dtype of
             the losses.
     """
-    check_reduction(settings.reduction, settings.normalizer)
+    check_reduction(settings.reduction, settings.normalizer, settings.options.validate)
     check_penalty(settings.penalty)
     options, class_dim = settings.options, settings.class_dim
     view = class_last(logits, class_dim)
@@ -84,16 +89,33 @@ def evaluate(
         validate=options.validate,
     )
     if context.get("teacher_logits") is not None:
-        context = {**context, "teacher_logits": class_last(context["teacher_logits"], class_dim)}
+        teacher = class_last(context["teacher_logits"], class_dim, "teacher_logits")
+        context = {**context, "teacher_logits": teacher}
     seen = _as_policies_see(view, mask, smoothing)
-    smoothed, observer = watch_smoothing(smoothing, built, seen, **context)
+    undone, transition = _corrected(settings.correction, built)
+    smoothed, observer = watch_smoothing(smoothing, undone, seen, **context)
+    if undone is not built:
+        smoothed = smoothed.smoothed_from(built)
     if options.validate:
-        check_alive_labels(view, smoothed, mask)
+        check_target(view, smoothed, mask)
     watchers = [] if observer is None else [observer]
     if watch is not None:
         dtype = torch.promote_types(view.dtype, torch.float32)
         watchers.append(watch(smoothed.given, dtype))
-    return _losses(view, smoothed, mask, settings, _together(watchers))
+    return _losses(view, smoothed, mask, transition, settings, _together(watchers))
+
+
+def _corrected(
+    correction: "Correction | None", target: Target
+) -> tuple[Target, AbstractTransition | None]:
+    """What a correction makes of the target, and what it puts between prediction and target."""
+    if correction is None:
+        return target, None
+    # Imported when it is used: most training has no correction.
+    from softtargets.losses.correction import check_correction, resolved
+
+    check_correction(correction, target.num_classes)
+    return resolved(correction, target)
 
 
 def _as_policies_see(
@@ -121,6 +143,7 @@ def _losses(
     logits: Tensor,
     target: Target,
     class_mask: Tensor | None,
+    transition: AbstractTransition | None,
     settings: Settings,
     observer: Observer | None,
 ) -> Evaluated:
@@ -138,6 +161,7 @@ def _losses(
         target,
         weight=None if per_sample else weight,
         class_mask=class_mask,
+        transition=transition,
         observer=observer,
         options=options,
     )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from softtargets import checks
 from softtargets.losses.arguments import check_weight
+from softtargets.losses.probabilities import log_probs
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
 from softtargets.losses.smoothed import check_smoothing, smoothed_target
 from softtargets.smoothing.base import AbstractSmoothing
@@ -27,6 +28,7 @@ def focal_loss(
     reduction: Reduction = "mean",
     class_dim: int = 1,
     normalizer: Tensor | float | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     r"""Return the focal loss against any target.
 
@@ -48,6 +50,7 @@ def focal_loss(
             `"none"`.
         class_dim: the class dimension of the logits.
         normalizer: replaces the divisor of the mean.
+        validate: check values, see `LossOptions`.
 
     Returns:
         A scalar, or `(N, d1, ...)` for `reduction="none"`; float32, float64 for float64 logits.
@@ -68,35 +71,34 @@ def focal_loss(
         Lin et al., "Focal Loss for Dense Object Detection", 2017. Mukhoti et al., "Calibrating Deep
         Neural Networks using Focal Loss", 2020, for gamma = 3 and FLSD-53.
     """
-    check_reduction(reduction, normalizer)
+    check_reduction(reduction, normalizer, validate)
     gamma = _check_gamma(gamma)
     check_smoothing(smoothing)
     view, built = smoothed_target(
-        logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
+        logits,
+        target,
+        smoothing,
+        class_dim=class_dim,
+        ignore_index=ignore_index,
+        validate=validate,
     )
     check_weight(weight, view.shape[-1])
-    given = built.given
-    wide = view.to(torch.promote_types(view.dtype, torch.float32))
+    given, found = built.given, log_probs(view, built)
     if weight is not None:
-        weight = weight.to(wide)
-    alive = wide != -torch.inf
-    living = alive.any(-1)
-    counted = living & ~built.ignored()
-    # Rows that do not count may hold anything; zeros keep NaN out of their gradient.
-    log_probs = torch.log_softmax(torch.where(counted.unsqueeze(-1), wide, 0), -1)
-    dead = ~alive & counted.unsqueeze(-1)
+        weight = weight.to(found.values)
     # A factor of 1 for log 0 = -inf; beside no mass the target does not read it.
-    values = _factor(log_probs.masked_fill(dead, 0), gamma) * log_probs.masked_fill(dead, 0)
-    losses = -built.dot(values.masked_fill(dead, -torch.inf), weight, ~dead)
-    losses = torch.where(counted, losses, 0).to(wide.dtype)
-    return reduce(losses, given.mass(weight), living, given.ignored, reduction, normalizer)
+    values = _factor(found.values, gamma) * found.values
+    losses = -built.dot(values.masked_fill(found.dead, -torch.inf), weight, ~found.dead)
+    losses = torch.where(found.counted, losses, 0).to(found.values.dtype)
+    shares, living = given.mass(weight), found.living
+    return reduce(losses, shares, living, given.ignored, reduction, normalizer, validate=validate)
 
 
-def _factor(log_probs: Tensor, gamma: Gamma) -> Tensor:
+def _factor(logs: Tensor, gamma: Gamma) -> Tensor:
     """Return (1 - p)^gamma; where p rounds to 1 its slope is that of the smallest number."""
-    rest = -torch.expm1(log_probs)
+    rest = -torch.expm1(logs)
     if gamma == "flsd-53":
-        power = torch.where(log_probs.detach().exp() < 0.2, 5.0, 3.0)
+        power = torch.where(logs.detach().exp() < 0.2, 5.0, 3.0)
         return rest.pow(power)
     assert not isinstance(gamma, str)
     return rest.clamp(min=torch.finfo(rest.dtype).tiny).pow(gamma)
@@ -124,6 +126,7 @@ class FocalLoss(nn.Module):
         ignore_index: see `focal_loss`.
         reduction: see `focal_loss`.
         class_dim: see `focal_loss`.
+        validate: see `focal_loss`.
 
     Example:
         >>> import torch, softtargets as st
@@ -146,17 +149,19 @@ class FocalLoss(nn.Module):
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         class_dim: int = 1,
+        validate: bool | None = None,
     ) -> None:
         super().__init__()
         self.gamma = _check_gamma(gamma)
         check_smoothing(smoothing)
-        check_reduction(reduction, None)
+        check_reduction(reduction, None, validate)
         check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
         self.smoothing = smoothing
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         self.class_dim = class_dim
+        self.validate = validate
 
     def forward(
         self,
@@ -185,6 +190,7 @@ class FocalLoss(nn.Module):
             class_dim=self.class_dim,
             ignore_index=self.ignore_index,
             training=self.training,
+            validate=self.validate,
             inputs=inputs,
             teacher_logits=teacher_logits,
             index=index,
@@ -197,6 +203,7 @@ class FocalLoss(nn.Module):
             reduction=self.reduction,
             class_dim=-1,
             normalizer=normalizer,
+            validate=self.validate,
         )
 
     def step(self) -> None:

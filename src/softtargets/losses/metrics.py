@@ -1,6 +1,6 @@
 """Loss, NLL and accuracy of a training batch from one pass over its logits."""
 
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from softtargets.losses.reduction import Reduction
 from softtargets.smoothing.base import AbstractSmoothing
 from softtargets.target import Target
 from softtargets.terms import DenseRows
+
+if TYPE_CHECKING:
+    from softtargets.losses.correction import Correction
 
 
 class LossWithMetrics(NamedTuple):
@@ -77,6 +80,7 @@ def cross_entropy_with_metrics(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     class_dim: int = 1,
+    correction: "Correction | None" = None,
     penalty: AbstractPenalty | None = None,
     class_mask: Tensor | None = None,
     normalizer: Tensor | float | None = None,
@@ -101,6 +105,7 @@ def cross_entropy_with_metrics(
         ignore_index: label without loss, NLL and accuracy.
         reduction: of the loss; the others are means.
         class_dim: the class dimension.
+        correction: of the loss; NLL and accuracy are of the model's own prediction.
         penalty: added to the loss.
         class_mask: False for masked classes.
         normalizer: of the loss's mean.
@@ -130,6 +135,7 @@ def cross_entropy_with_metrics(
         reduction=reduction,
         class_dim=class_dim,
         penalty=penalty,
+        correction=correction,
         class_mask=class_mask,
         normalizer=normalizer,
         options=options or LossOptions(),

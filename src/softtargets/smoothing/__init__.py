@@ -10,6 +10,7 @@ from softtargets.smoothing.schedule import Schedule
 from softtargets.smoothing.uniform import LabelSmoothing
 
 if TYPE_CHECKING:
+    from softtargets.smoothing.backward_correction import BackwardCorrection
     from softtargets.smoothing.bootstrapping import Bootstrapping
     from softtargets.smoothing.class_matrix import ClassMatrixSmoothing
     from softtargets.smoothing.label_aware import LabelAwareSmoothing
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # What most training does not need is imported when it is first asked for.
 _LATER = {
+    "BackwardCorrection": "softtargets.smoothing.backward_correction",
     "Bootstrapping": "softtargets.smoothing.bootstrapping",
     "ClassMatrixSmoothing": "softtargets.smoothing.class_matrix",
     "LabelAwareSmoothing": "softtargets.smoothing.label_aware",
@@ -29,6 +31,7 @@ __getattr__ = attributes(__name__, _LATER)
 
 __all__ = [
     "AbstractSmoothing",
+    "BackwardCorrection",
     "Bootstrapping",
     "ClassMatrixSmoothing",
     "InstanceLabelSmoothing",
