@@ -11,9 +11,10 @@ CLASSES = 10
 
 
 class Given(NamedTuple):
-    """The training labels, what a teacher says of their samples, and for how long to train."""
+    """The training labels, what a teacher says of their samples, and how long to train."""
 
     labels: torch.Tensor
+    truth: torch.Tensor
     teacher: torch.Tensor
     temperature: float
     epochs: int
@@ -189,6 +190,41 @@ class Focal(Hard):
         return -(target * (1 - p) ** 3 * p.log()).sum(-1).mean()
 
 
+class Generalised(Hard):
+    def compared(self, logits, target, labels):
+        p = (target * logits.softmax(-1)).sum(-1)
+        return ((1 - p**0.7) / 0.7).mean()
+
+
+class Symmetric(Hard):
+    """A tenth of CE, and CE of the prediction against the label with log 0 = log 1e-4."""
+
+    def compared(self, logits, target, labels):
+        reverse = -(logits.softmax(-1) * target.clamp(min=1e-4).log()).sum(-1).mean()
+        return 0.1 * super().compared(logits, target, labels) + reverse
+
+
+def transition(given):
+    """From true class (row) to label, as drawn."""
+    table = onehot(given.truth).double().T @ onehot(given.labels).double()
+    return table / table.sum(-1, keepdim=True)
+
+
+class Forward(Hard):
+    def compared(self, logits, target, labels):
+        noisy = logits.double().softmax(-1) @ transition(self.given)
+        return -(target * noisy.log()).sum(-1).mean().float()
+
+
+class Backward(Hard):
+    """Rows of the inverse, at half strength in epoch 1 of 3, in full afterwards."""
+
+    def targets(self, rows, labels, batch, logits):
+        strength = min(1.0, self.epoch / 2)
+        undone = transition(self.given).inverse().float()[labels]
+        return (1 - strength) * rows + strength * undone
+
+
 class Mixed(Hard):
     """MixUp; shares and partners are drawn as `st.mixup` does, which has tests of its own."""
 
@@ -227,6 +263,10 @@ METHODS = {
     "cp": partial(Penalised, penalty=confidence),
     "zipf": partial(Penalised, penalty=zipf),
     "focal": Focal,
+    "gce": Generalised,
+    "sce": Symmetric,
+    "forward": Forward,
+    "backward": Backward,
     "mixup": Mixed,
     "mixup-ls": partial(Mixed, rate=0.1),
 }

@@ -15,7 +15,7 @@ from softtargets.lab.methods import METHODS
 from softtargets.lab.records import RunFolder
 from tests.lab import plain
 
-EPOCHS, BATCH, CLASSES = 3, 64, 10
+EPOCHS, BATCH, CLASSES, RATE = 3, 64, 10, 0.02
 SETTINGS = compare.Settings(methods=tuple(METHODS), seeds=1, epochs=EPOCHS, noise=0.1)
 
 
@@ -27,7 +27,14 @@ def digits():
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     compare.use_threads(1)
+    spec_of = compare._spec
     with pytest.MonkeyPatch.context() as patch:
+        # At the usual rate some methods blow up rounding; a slower run is as good a test.
+        patch.setattr(
+            compare,
+            "_spec",
+            lambda *given: msgspec.structs.replace(spec_of(*given), learning_rate=RATE),
+        )
         # Nothing here looks at intervals, which take most of the time of so short a run.
         patch.setattr(calibration, "evaluate", partial(calibration.evaluate, bootstrap=2))
         return compare.compare(SETTINGS, tmp_path_factory.mktemp("runs"))
@@ -72,10 +79,10 @@ def trained(method, digits):
     inputs, labels = digits.train.inputs.flatten(1), given_labels(digits)
     model = network()
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
+        model.parameters(), lr=RATE, momentum=0.9, nesterov=True, weight_decay=5e-4
     )
     for epoch in range(EPOCHS):
-        optimizer.param_groups[0]["lr"] = 0.1 * 0.5 * (1 + math.cos(math.pi * epoch / EPOCHS))
+        optimizer.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * epoch / EPOCHS))
         order = torch.randperm(len(labels), generator=seeded("order", 0, epoch))
         mixing = seeded("mixing", 0, epoch)
         for batch in order.split(BATCH):
@@ -91,10 +98,10 @@ def trained(method, digits):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_is_what_a_plain_loop_computes(method, recorded, digits):
     [arrays] = recorded.arrays(method)
-    given = plain.Given(given_labels(digits), *teacher_of(recorded, digits), EPOCHS)
+    truth, taught = digits.train.labels, teacher_of(recorded, digits)
+    given = plain.Given(given_labels(digits), truth, *taught, EPOCHS)
     expected = trained(plain.METHODS[method](given), digits)
-    # A ReLU that rounding flips moves the rest of a run by 0.001; another formula, by 0.1.
-    assert (torch.from_numpy(arrays["test_logits"]) - expected).abs().max() < 2e-3
+    assert (torch.from_numpy(arrays["test_logits"]) - expected).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("method", ["hard", "ols"])

@@ -287,6 +287,20 @@ def test_enough_clear_differences_are_more_than_chance(make_row, level):
     assert "use LS" in plain_text(advice(board))
 
 
+def test_a_method_that_is_told_the_noise_is_nothing_to_recommend(make_row, level):
+    told = make_row("forward", {ACCURACY.key: 0.9}, plain_difference=GAINED)
+    names = ("ls", "ols", "ils", "gce")
+    others = [make_row(name, {ACCURACY.key: 0.8}, plain_difference=GAINED) for name in names]
+    board = Board([make_row("hard"), told, *others], 5)
+    assert favourite(board)[0].method == "ls"
+    assert not [line for line in advice(board) if "forward" in line]
+    alone = Board([make_row("hard"), told], 5)
+    assert favourite(alone) is None
+    assert headline(alone, level)[0].startswith("No method but those that are told the noise is")
+    assert "no method but those that are told the noise has" in " ".join(advice(alone))
+    assert standing(board, ACCURACY, scaled=False).startswith("forward has the highest accuracy")
+
+
 def test_one_gain_among_many_losses_of_many_methods_may_be_chance(make_row, level):
     losses = {**LOST, **MORE_LOSSES}
     others = [

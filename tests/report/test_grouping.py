@@ -16,7 +16,7 @@ from softtargets.report.page import render_page
 from softtargets.report.palette import look
 from softtargets.report.tables import comparison_tables
 
-MANY = ("hard", "ls", "tsla", "ols", "cls", "ils", "focal", "zipf", "mixup")
+MANY = ("hard", "ls", "tsla", "ols", "cls", "ils", "focal", "gce", "mixup")
 KEEPING = ("tsla", "focal", "mixup")
 
 

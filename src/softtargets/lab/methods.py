@@ -1,37 +1,24 @@
 """The methods that `softtargets compare` knows, with the settings it runs them at."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from softtargets.lab import criteria
 from softtargets.lab.spec import Parameters
 from softtargets.lab.task import Task
 from softtargets.losses import (
-    AbstractPenalty,
     ACLSPenalty,
     ConfidencePenalty,
     CrossEntropyLoss,
-    DistillationLoss,
     FocalLoss,
+    GeneralizedCrossEntropyLoss,
     MarginPenalty,
     ZipfPenalty,
 )
-from softtargets.smoothing import (
-    AbstractSmoothing,
-    Bootstrapping,
-    ClassMatrixSmoothing,
-    InstanceLabelSmoothing,
-    LabelAwareSmoothing,
-    LabelSmoothing,
-    MaxSup,
-    OnlineLabelSmoothing,
-    QuadraticRate,
-    Schedule,
-)
+from softtargets.smoothing import Bootstrapping, OnlineLabelSmoothing
 
 BASELINE = "hard"
 DEFAULT = (BASELINE, "ls", "ols", "ils1", "ils2", "ils")
@@ -44,6 +31,7 @@ class Family(StrEnum):
     MODEL = "The model's own predictions"
     TEACHER = "A teacher"
     LOSS = "Another loss, or a penalty"
+    NOISE = "Made for wrong labels"
     INPUTS = "Mixed inputs"
 
 
@@ -59,6 +47,8 @@ class Method:
         parameters: its settings, as recorded; from the papers or chosen by hand, never tuned.
         build: the criterion for a task; called with `teacher_logits=` if it needs a teacher.
         needs_teacher: whether it wants the logits of the hard-label run of the same seed.
+        told_noise: whether it is told which labels are wrong how often, which only an experiment
+            knows: a bound for others, nothing to recommend.
         mixes: whether inputs and targets of a batch are mixed before the model sees them, with
             the parameter `alpha`.
     """
@@ -70,73 +60,8 @@ class Method:
     parameters: Parameters
     build: Callable[[Task], nn.Module]
     needs_teacher: bool = False
+    told_noise: bool = False
     mixes: bool = False
-
-
-def _smoothed(policy: Callable[[Task], AbstractSmoothing]) -> Callable[[Task], nn.Module]:
-    return lambda task: CrossEntropyLoss(policy(task))
-
-
-def _penalised(penalty: Callable[..., AbstractPenalty]) -> Callable[[Task], nn.Module]:
-    """The cross-entropy with a penalty whose arguments are the parameters."""
-    return lambda task: CrossEntropyLoss(penalty=penalty(**task.parameters))
-
-
-def _uniform(task: Task) -> LabelSmoothing:
-    return LabelSmoothing(task.parameters["rate"])
-
-
-def _frequencies(task: Task) -> LabelSmoothing:
-    counts = task.class_counts
-    return LabelSmoothing(task.parameters["rate"], prior=counts / counts.sum())
-
-
-def _label_aware(task: Task) -> LabelAwareSmoothing:
-    return LabelAwareSmoothing(task.class_counts, task.parameters["head"], task.parameters["tail"])
-
-
-def _two_stages(task: Task) -> LabelSmoothing:
-    stop = math.ceil(task.parameters["share"] * task.epochs)
-    return LabelSmoothing(Schedule.step((task.parameters["rate"], 0.0), (stop,)))
-
-
-def _suppressed(task: Task) -> MaxSup:
-    start, end = task.parameters["start"], task.parameters["end"]
-    return MaxSup(Schedule.linear(start, end, steps=max(1, task.epochs - 1)))
-
-
-def _quadratic(task: Task) -> QuadraticRate:
-    return QuadraticRate(
-        p1=task.parameters["p1"],
-        p2=task.parameters["p2"],
-        max_rate=task.parameters["max_rate"],
-        temperature=task.taught.temperature,
-    )
-
-
-class _Flattened(nn.Module):
-    """Distillation from the teacher at a temperature of its own; the student's is 1.
-
-    With both at T the gradient is up to T times that of the cross-entropy, and at T = 20 that
-    breaks training at the learning rate that suits all the other methods.
-    """
-
-    def __init__(self, temperature: float, hard_weight: float) -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.loss = DistillationLoss(temperature=1.0, hard_weight=hard_weight)
-
-    def forward(self, logits: Tensor, target: Tensor, *, teacher_logits: Tensor) -> Tensor:
-        flat = teacher_logits / self.temperature
-        loss: Tensor = self.loss(logits, target, teacher_logits=flat)
-        return loss
-
-
-def _by_class(task: Task) -> ClassMatrixSmoothing:
-    said = task.taught.said_of(task.labels)
-    # A softmax of logarithms leaves the proportions as they are.
-    logs = said.clamp(min=torch.finfo(said.dtype).tiny).log()
-    return ClassMatrixSmoothing.from_similarities(logs.float(), task.parameters["rate"])
 
 
 METHODS: dict[str, Method] = {
@@ -154,7 +79,7 @@ METHODS: dict[str, Method] = {
         summary="Label smoothing: a fixed tenth of the target is spread evenly over all classes.",
         family=Family.RULE,
         parameters={"rate": 0.1},
-        build=_smoothed(_uniform),
+        build=criteria.smoothed(criteria.uniform),
     ),
     "prior": Method(
         title="prior LS",
@@ -163,7 +88,7 @@ METHODS: dict[str, Method] = {
         "is spread over all classes in proportion to how often each is a label.",
         family=Family.RULE,
         parameters={"rate": 0.1},
-        build=_smoothed(_frequencies),
+        build=criteria.smoothed(criteria.frequencies),
     ),
     "las": Method(
         title="LAS",
@@ -172,7 +97,7 @@ METHODS: dict[str, Method] = {
         "meant for data with rare classes. Settings of the authors for CIFAR-10.",
         family=Family.RULE,
         parameters={"head": 0.3, "tail": 0.0},
-        build=_smoothed(_label_aware),
+        build=criteria.smoothed(criteria.label_aware),
     ),
     "tsla": Method(
         title="TSLA",
@@ -181,7 +106,7 @@ METHODS: dict[str, Method] = {
         "rest. The half is chosen by hand, not tuned.",
         family=Family.RULE,
         parameters={"rate": 0.1, "share": 0.5},
-        build=_smoothed(_two_stages),
+        build=criteria.smoothed(criteria.two_stages),
     ),
     "ols": Method(
         title="OLS",
@@ -190,7 +115,7 @@ METHODS: dict[str, Method] = {
         "average, about correctly classified samples of that class in the epoch before.",
         family=Family.MODEL,
         parameters={"hard_weight": 0.5},
-        build=_smoothed(
+        build=criteria.smoothed(
             lambda task: OnlineLabelSmoothing(task.num_classes, task.parameters["hard_weight"])
         ),
     ),
@@ -201,25 +126,7 @@ METHODS: dict[str, Method] = {
         "the model prefers, be it the label or not; from a tenth at first to a fifth at the end.",
         family=Family.MODEL,
         parameters={"start": 0.1, "end": 0.2},
-        build=_smoothed(_suppressed),
-    ),
-    "bootstrap-soft": Method(
-        title="soft boot",
-        name="soft bootstrapping",
-        summary="Bootstrapping, soft: a twentieth of the target is the model's own probabilities "
-        "for that very sample; meant for wrong labels.",
-        family=Family.MODEL,
-        parameters={"beta": 0.95},
-        build=_smoothed(lambda task: Bootstrapping(task.parameters["beta"])),
-    ),
-    "bootstrap-hard": Method(
-        title="hard boot",
-        name="hard bootstrapping",
-        summary="Bootstrapping, hard: a fifth of the target is the one class the model itself "
-        "predicts for that very sample; meant for wrong labels.",
-        family=Family.MODEL,
-        parameters={"beta": 0.8},
-        build=_smoothed(lambda task: Bootstrapping(task.parameters["beta"], hard=True)),
+        build=criteria.smoothed(criteria.suppressed),
     ),
     "ils1": Method(
         title="ILS1",
@@ -228,7 +135,7 @@ METHODS: dict[str, Method] = {
         "what moves is spread evenly over the other classes. Settings chosen by hand, not tuned.",
         family=Family.TEACHER,
         parameters={"p1": 0.95, "p2": 1.5, "max_rate": 0.2},
-        build=_smoothed(lambda task: InstanceLabelSmoothing(_quadratic(task))),
+        build=criteria.smoothed(criteria.amount_by_teacher),
         needs_teacher=True,
     ),
     "ils2": Method(
@@ -238,9 +145,7 @@ METHODS: dict[str, Method] = {
         "proportions a teacher gives for that sample.",
         family=Family.TEACHER,
         parameters={"rate": 0.1},
-        build=_smoothed(
-            lambda task: InstanceLabelSmoothing(task.parameters["rate"], spread="teacher")
-        ),
+        build=criteria.smoothed(criteria.shape_by_teacher),
         needs_teacher=True,
     ),
     "ils": Method(
@@ -250,7 +155,7 @@ METHODS: dict[str, Method] = {
         "to. Settings chosen by hand, not tuned.",
         family=Family.TEACHER,
         parameters={"p1": 0.95, "p2": 1.5, "max_rate": 0.2},
-        build=_smoothed(lambda task: InstanceLabelSmoothing(_quadratic(task), spread="teacher")),
+        build=criteria.smoothed(criteria.both_by_teacher),
         needs_teacher=True,
     ),
     "cls": Method(
@@ -260,7 +165,7 @@ METHODS: dict[str, Method] = {
         "proportions a teacher gives on average for that label's training samples.",
         family=Family.TEACHER,
         parameters={"rate": 0.1},
-        build=_smoothed(_by_class),
+        build=criteria.smoothed(criteria.by_class),
         needs_teacher=True,
     ),
     "distill": Method(
@@ -270,7 +175,7 @@ METHODS: dict[str, Method] = {
         "flattened by a temperature of 20, and one tenth asks for the label.",
         family=Family.TEACHER,
         parameters={"temperature": 20.0, "hard_weight": 0.1},
-        build=lambda task: _Flattened(**task.parameters),
+        build=criteria.distilled,
         needs_teacher=True,
     ),
     "mbls": Method(
@@ -280,7 +185,7 @@ METHODS: dict[str, Method] = {
         "margin below the largest one.",
         family=Family.LOSS,
         parameters={"margin": 10.0, "weight": 0.1},
-        build=_penalised(MarginPenalty),
+        build=criteria.penalised(MarginPenalty),
     ),
     "acls": Method(
         title="ACLS",
@@ -289,7 +194,7 @@ METHODS: dict[str, Method] = {
         "of how far outputs (logits) lie beyond a margin, above or below.",
         family=Family.LOSS,
         parameters={"margin": 10.0, "weight": 0.1, "top_weight": 1.0, "rest_weight": 0.1},
-        build=_penalised(ACLSPenalty),
+        build=criteria.penalised(ACLSPenalty),
     ),
     "cp": Method(
         title="CP",
@@ -298,7 +203,7 @@ METHODS: dict[str, Method] = {
         "probability (entropy).",
         family=Family.LOSS,
         parameters={"weight": 0.1},
-        build=_penalised(ConfidencePenalty),
+        build=criteria.penalised(ConfidencePenalty),
     ),
     "zipf": Method(
         title="Zipf",
@@ -308,7 +213,7 @@ METHODS: dict[str, Method] = {
         "chosen by hand, not tuned.",
         family=Family.LOSS,
         parameters={"weight": 0.1, "exponent": 1.0},
-        build=_penalised(ZipfPenalty),
+        build=criteria.penalised(ZipfPenalty),
     ),
     "focal": Method(
         title="focal",
@@ -318,6 +223,64 @@ METHODS: dict[str, Method] = {
         family=Family.LOSS,
         parameters={"gamma": 3.0},
         build=lambda task: FocalLoss(task.parameters["gamma"]),
+    ),
+    "bootstrap-soft": Method(
+        title="soft boot",
+        name="soft bootstrapping",
+        summary="Bootstrapping, soft: a twentieth of the target is the model's own probabilities "
+        "for that very sample.",
+        family=Family.NOISE,
+        parameters={"beta": 0.95},
+        build=criteria.smoothed(lambda task: Bootstrapping(task.parameters["beta"])),
+    ),
+    "bootstrap-hard": Method(
+        title="hard boot",
+        name="hard bootstrapping",
+        summary="Bootstrapping, hard: a fifth of the target is the one class the model itself "
+        "predicts for that very sample.",
+        family=Family.NOISE,
+        parameters={"beta": 0.8},
+        build=criteria.smoothed(lambda task: Bootstrapping(task.parameters["beta"], hard=True)),
+    ),
+    "gce": Method(
+        title="GCE",
+        name="generalised cross-entropy",
+        summary="Generalised cross-entropy: hard labels, but a sample weighs less, the less the "
+        "model believes its label.",
+        family=Family.NOISE,
+        parameters={"q": 0.7},
+        build=lambda task: GeneralizedCrossEntropyLoss(task.parameters["q"]),
+    ),
+    "sce": Method(
+        title="SCE",
+        name="symmetric cross-entropy",
+        summary="Symmetric cross-entropy: a tenth of the usual loss, and beside it the same loss "
+        "with label and prediction in each other's place, which a wrong label cannot drive far. "
+        "Settings of the authors for CIFAR-10.",
+        family=Family.NOISE,
+        parameters={"alpha": 0.1, "beta": 1.0},
+        build=criteria.symmetric,
+    ),
+    "forward": Method(
+        title="forward",
+        name="forward correction",
+        summary="Forward correction: the prediction is sent through the noise before it meets the "
+        "label. It is told the true noise, which only an experiment knows.",
+        family=Family.NOISE,
+        parameters={},
+        build=criteria.forward_corrected,
+        told_noise=True,
+    ),
+    "backward": Method(
+        title="backward",
+        name="backward correction",
+        summary="Backward correction: the target is changed so that wrong labels cancel out on "
+        "average, by negative entries, in full from the middle of training on. It is told the true "
+        "noise, which only an experiment knows.",
+        family=Family.NOISE,
+        parameters={"warm_up": 0.5},
+        build=criteria.smoothed(criteria.backward_corrected),
+        told_noise=True,
     ),
     "mixup": Method(
         title="MixUp",
@@ -335,7 +298,7 @@ METHODS: dict[str, Method] = {
         summary="MixUp, and then a fixed tenth of the target is spread evenly over all classes.",
         family=Family.INPUTS,
         parameters={"alpha": 0.2, "rate": 0.1},
-        build=_smoothed(_uniform),
+        build=criteria.smoothed(criteria.uniform),
         mixes=True,
     ),
 }

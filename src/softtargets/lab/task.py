@@ -49,6 +49,7 @@ class Task:
         num_classes: K.
         labels: `(N,)` int64, the training labels as given, noise included.
         epochs: passes over the training data.
+        true_labels: `(N,)` int64, before noise; for methods that are told what the noise is.
         teacher: for methods that need one.
     """
 
@@ -56,12 +57,23 @@ class Task:
     num_classes: int
     labels: Tensor
     epochs: int
+    true_labels: Tensor
     teacher: Teacher | None = None
 
     @property
     def class_counts(self) -> Tensor:
         """`(K,)` int64: how many training labels each class has."""
         return torch.bincount(self.labels, minlength=self.num_classes)
+
+    @property
+    def transition(self) -> Tensor:
+        """`(K, K)` float64: the share of each true class (row) that has which label."""
+        table = torch.zeros(self.num_classes, self.num_classes, dtype=torch.float64)
+        ones = torch.ones(len(self.labels), dtype=table.dtype)
+        table.index_put_((self.true_labels, self.labels), ones, accumulate=True)
+        totals = table.sum(-1, keepdim=True)
+        identity = torch.eye(self.num_classes, dtype=table.dtype)
+        return torch.where(totals > 0, table / totals.clamp(min=1), identity)
 
     @property
     def taught(self) -> Teacher:

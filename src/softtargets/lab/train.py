@@ -18,14 +18,14 @@ from softtargets import calibration
 from softtargets.lab import records, seeds
 from softtargets.lab.data import DataSet
 from softtargets.lab.errors import LabError
+from softtargets.lab.label_noise import denoised, is_noisy, training_labels
 from softtargets.lab.methods import METHODS
 from softtargets.lab.models import seeded_mlp
-from softtargets.lab.records import Epoch, Estimate, Example, RunFolder, RunRecord
+from softtargets.lab.records import Denoising, Epoch, Estimate, Example, RunFolder, RunRecord
 from softtargets.lab.spec import RunSpec
 from softtargets.lab.task import Task, Teacher
 from softtargets.losses import cross_entropy
 from softtargets.mixing import mixup
-from softtargets.noise import symmetric
 from softtargets.smoothing import AbstractSmoothing, OnlineLabelSmoothing
 from softtargets.smoothing.schedule import step_schedules
 from softtargets.target import Target
@@ -62,15 +62,6 @@ class _State:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.history = [Epoch(**epoch) for epoch in saved["history"]]
         self.seconds = saved["seconds"]
-
-
-def training_labels(spec: RunSpec, data: DataSet) -> Tensor:
-    """Return the labels that the run is given: the true ones, or flipped by its seed."""
-    if spec.noise == 0:
-        return data.train.labels
-    generator = seeds.generator("noise", spec.seed)
-    labels = data.train.labels
-    return symmetric(labels, spec.noise, data.num_classes, generator=generator).labels
 
 
 def run(
@@ -139,8 +130,16 @@ def _start(spec: RunSpec, data: DataSet, labels: Tensor, teacher: Teacher | None
         num_classes=data.num_classes,
         labels=labels,
         epochs=spec.epochs,
+        true_labels=data.train.labels,
         teacher=teacher,
     )
+    try:
+        criterion = METHODS[spec.method].build(task)
+    except ValueError as error:
+        raise LabError(
+            f"{spec.method} cannot be trained on these labels: {error}; or leave it out of "
+            "--methods"
+        ) from error
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=spec.learning_rate,
@@ -148,7 +147,7 @@ def _start(spec: RunSpec, data: DataSet, labels: Tensor, teacher: Teacher | None
         nesterov=spec.momentum > 0,
         weight_decay=spec.weight_decay,
     )
-    return _State(model=model, criterion=METHODS[spec.method].build(task), optimizer=optimizer)
+    return _State(model=model, criterion=criterion, optimizer=optimizer)
 
 
 def _train_epoch(
@@ -259,10 +258,16 @@ def _finish(
         temperature=report.temperature,
         temperature_at_bound=bool(report.temperature_at_bound),
         examples=_examples(data, labels, state, teacher),
+        denoising=_denoising(data, labels, state) if is_noisy(spec) else msgspec.UNSET,
         arrays_sha256=records.sha256(arrays),
         model_sha256=records.sha256(model),
     )
     folder.finish(record, arrays, model)
+
+
+def _denoising(data: DataSet, labels: Tensor, state: _State) -> Denoising:
+    predicted = _finite(state.model, data.train.inputs, "training").argmax(-1)
+    return denoised(predicted, labels, data.train.labels)
 
 
 def _estimates(report: calibration.CalibrationReport) -> dict[str, Estimate]:

@@ -15,7 +15,7 @@ from softtargets.report.notation import (
     points,
     title,
 )
-from softtargets.report.verdict import FEW_SEEDS, Board, Verdict, differences
+from softtargets.report.verdict import FEW_SEEDS, Board, Verdict, attainable, differences
 
 
 def advice(board: Board) -> list[str]:
@@ -53,11 +53,13 @@ def cautions(board: Board, standard_error: float) -> list[str]:
 
 
 def _choice(board: Board, metric: Metric, condition: str, *, scaled: bool) -> str:
-    better = board.judged(Verdict.BETTER, metric, scaled=scaled)
+    ahead = board.judged(Verdict.BETTER, metric, scaled=scaled)
+    better = attainable(ahead)
     if not better:
+        but = " but those that are told the noise" if ahead else ""
         return (
-            f"{condition}, these runs give no reason to leave hard labels; no method has a clearly "
-            f"better {noun(metric)}."
+            f"{condition}, these runs give no reason to leave hard labels; no method{but} has a "
+            f"clearly better {noun(metric)}."
         )
     best = board.best(metric, scaled=scaled, among=better)[0]
     difference = change(metric, differences(best, scaled=scaled)[metric.key])

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from softtargets.lab.summary import Mean, Metric, Row
+from softtargets.lab.summary import DENOISING, Mean, Metric, Row
 from softtargets.report.notation import (
     ACCURACY,
     CALIBRATION,
@@ -135,6 +135,25 @@ def difference_sheet(board: Board, *, scaled: bool) -> Sheet:
         for row in board.others
     ]
     return Sheet(columns=[metric.title for metric in metrics], lines=lines)
+
+
+def denoising_sheet(board: Board) -> Sheet:
+    """Return what the trained models predict for their own training samples."""
+    lines = []
+    for row in board.rows:
+        cells = []
+        for metric in DENOISING:
+            mean, verdict = row.denoising[metric.key], board.denoising_verdict(row, metric)
+            cells.append(
+                Cell(
+                    text=number(metric, mean.value),
+                    half_width=_half_width(metric, mean),
+                    order=mean.value,
+                    verdict=_SHORT.get(verdict, board.worded(verdict)),
+                )
+            )
+        lines.append((row.method, cells))
+    return Sheet(columns=[metric.title for metric in DENOISING], lines=lines)
 
 
 def _verdict(board: Board, row: Row, metric: Metric, *, scaled: bool) -> str:

@@ -22,7 +22,7 @@ from softtargets.report.notation import (
     verb,
 )
 from softtargets.report.predictions import Confidence, predictions
-from softtargets.report.verdict import Board, Verdict, values
+from softtargets.report.verdict import Board, Verdict, attainable, values
 
 _FAVOURED = (
     (ACCURACY, False),
@@ -97,10 +97,12 @@ def terminal_conclusion(comparison: Comparison, rows: list[Row]) -> str:
 def favourite(board: Board) -> tuple[Row, Metric, bool] | None:
     """Return the most important clear gain over hard labels: whose, in what, whether scaled.
 
+    Methods that are told the noise are passed over.
+
     Accuracy comes before the likelihood after scaling, then that as trained, then calibration.
     """
     for metric, scaled in _FAVOURED:
-        better = board.judged(Verdict.BETTER, metric, scaled=scaled)
+        better = attainable(board.judged(Verdict.BETTER, metric, scaled=scaled))
         if better:
             return board.best(metric, scaled=scaled, among=better)[0], metric, scaled
     return None
@@ -239,8 +241,10 @@ def _nothing_gained(board: Board) -> list[str]:
             for metric in (ACCURACY, LIKELIHOOD, CALIBRATION)
         )
     ]
+    told = any(board.judged(Verdict.BETTER, metric, scaled=scaled) for metric, scaled in _FAVOURED)
     text = (
-        "No method is clearly better than hard labels here, in accuracy, likelihood or "
+        f"No method{' but those that are told the noise' if told else ''} is clearly better than "
+        "hard labels here, in accuracy, likelihood or "
         f"calibration, with {counted(board.seeds, 'seed')}."
     )
     if not worse:

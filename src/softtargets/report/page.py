@@ -11,9 +11,9 @@ from softtargets.lab.records import write_atomically
 from softtargets.lab.summary import summarise
 from softtargets.report import notation, palette
 from softtargets.report.advice import advice, cautions
-from softtargets.report.cells import difference_sheet, glance_sheet, value_sheet
+from softtargets.report.cells import denoising_sheet, difference_sheet, glance_sheet, value_sheet
 from softtargets.report.conclusion import findings, headline
-from softtargets.report.facts import facts, standard_error
+from softtargets.report.facts import facts, standard_error, wrong_labels
 from softtargets.report.figures import FEW_PREDICTIONS
 from softtargets.report.gallery import STATES, draw_gallery
 from softtargets.report.grouping import grouped
@@ -48,7 +48,8 @@ def render_page(comparison: Comparison) -> str:
         .render(
             name=comparison.data.name,
             board=board,
-            noise=comparison.settings.noise,
+            wrong=wrong_labels(comparison),
+            denoising=denoising_sheet(board) if board.denoised else None,
             headline=headline(board, confidence),
             findings=findings(board, confidence),
             advice=advice(board),

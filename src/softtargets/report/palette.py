@@ -69,6 +69,10 @@ _LOOKS = {
     "cp": Look(hue="olive", dash=_DOTTED, marker="<"),
     "zipf": Look(hue="pink", dash=_LONG_DOT, marker="D"),
     "focal": Look(hue="gold", dash=_DASH_DOT, marker=">"),
+    "gce": Look(hue="teal", dash=_DASHED, marker="D"),
+    "sce": Look(hue="purple", dash=_DOTTED, marker="v"),
+    "forward": Look(hue="green", dash="-", marker="^"),
+    "backward": Look(hue="red", dash=_LONG_DOT, marker="<"),
     "mixup": Look(hue="green", dash="-", marker="p"),
     "mixup-ls": Look(hue="vermilion", dash=_DOTTED, marker="h"),
 }

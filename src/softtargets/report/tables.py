@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from softtargets.lab.summary import METRICS, Mean, Metric, Row
+from softtargets.lab.summary import DENOISING, METRICS, Mean, Metric, Row
 from softtargets.report.cells import GLANCE
 from softtargets.report.grouping import crowded
 from softtargets.report.notation import CALIBRATION, decimal, mean_and_half_width, number, title
@@ -38,15 +38,17 @@ def comparison_tables(rows: Sequence[Row], *, seeds: int, width: int = 100) -> l
     Returns:
         As trained; after temperature scaling; and, where hard labels were run beside other
         methods, the paired differences to them. Of many methods one table, of what matters most.
+        Under label noise, last, what the models predict for their own training samples.
     """
     board = Board(list(rows), seeds)
+    told = [_denoising_table(board)] if board.denoised else []
     if crowded(row.method for row in rows):
-        return [_glance_table(board)]
+        return [_glance_table(board), *told]
     wide = _tables(board, joint=" ±")
     ruler = Console(width=_WIDEST)
     if max(ruler.measure(table).maximum for table in wide) <= width:
-        return wide
-    return _tables(board, joint="\n±")
+        return wide + told
+    return _tables(board, joint="\n±") + told
 
 
 def _tables(board: Board, *, joint: str) -> list[Table]:
@@ -155,6 +157,28 @@ def _marks_caption(board: Board) -> list[str]:
     if board.hedged:
         lines.append("perhaps: too few seeds or clear differences, so it may be chance")
     return lines
+
+
+def _denoising_table(board: Board) -> Table:
+    caption = [
+        "right labels kept: of the training samples with a right label",
+        "the other columns: of those with a wrong label, what the trained model says",
+    ]
+    if board.testable:
+        caption += _marks_caption(board)
+    if board.seeds > 1:
+        caption.append("±: half the 95 % interval over seeds (Student's t)")
+    table = _table(
+        f"What became of wrong labels, {_basis(board.seeds)}", "\n".join(caption), DENOISING
+    )
+    for row in board.rows:
+        cells = []
+        for metric in DENOISING:
+            verdict = board.denoising_verdict(row, metric)
+            text = mean_and_half_width(metric, row.denoising[metric.key], joint=" ±")
+            cells.append(_cell(text, _MARKS.get(verdict, " "), _STYLES.get(verdict, "")))
+        table.add_row(title(row.method), *cells)
+    return table
 
 
 def _values_table(board: Board, joint: str, *, scaled: bool) -> Table:

@@ -1,9 +1,10 @@
 """Who is best, whose paired interval against hard labels excludes 0, and what may be chance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from softtargets.lab.methods import BASELINE
+from softtargets.lab.methods import BASELINE, METHODS
 from softtargets.lab.summary import METRICS, Mean, Metric, Row
 from softtargets.report.notation import ACCURACY, number
 
@@ -61,6 +62,12 @@ def compared_metrics(*, scaled: bool) -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS if not (scaled and metric == ACCURACY))
 
 
+def attainable(rows: Sequence[Row]) -> list[Row]:
+    """Return the methods that somebody can use who does not know which labels are wrong."""
+    told = {name for name, method in METHODS.items() if method.told_noise}
+    return [row for row in rows if row.method not in told]
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
     """The rows of a comparison, to be asked questions.
@@ -112,6 +119,17 @@ class Board:
         ours, base = (values(each, scaled=scaled)[metric.key] for each in (row, self.baseline))
         difference = differences(row, scaled=scaled).get(metric.key)
         return judge(metric, difference, pair=(ours.value, base.value))
+
+    @property
+    def denoised(self) -> bool:
+        """Whether there were wrong labels, and it is known what every method made of them."""
+        return all(row.denoising for row in self.rows)
+
+    def denoising_verdict(self, row: Row, metric: Metric) -> Verdict:
+        """Return the verdict on a metric of `DENOISING`; there is none on naming a third class."""
+        if metric.key == "as_other":
+            return Verdict.UNTESTED
+        return judge(metric, row.denoising_difference.get(metric.key))
 
     def tally(self) -> tuple[int, int]:
         """Return how many differences were tested, and how many of them are clear."""
