@@ -40,6 +40,7 @@ conformance: constraints.txt pyproject.toml
 $(PEERS)/.peers: $(PEERS)/.lab
 	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt --group conformance
 	$(PEERS)/bin/python -m pip install --quiet --no-deps --group conformance-alone
+	-$(PEERS)/bin/python -m pip install --quiet --no-deps --group conformance-compiled
 	touch $@
 
 # torch comes first and by itself: the pinned version decides which build the rest is given.

@@ -19,8 +19,11 @@ def per_sample(value: Tensor, batch_shape: Size, name: str) -> Tensor:
         A float32 or float64 tensor of shape `batch_shape`, or a scalar.
 
     Raises:
+        TypeError: the values are no real numbers.
         ValueError: the shapes do not fit.
     """
+    if value.dtype == torch.bool or value.is_complex():
+        raise TypeError(f"`{name}` must hold real numbers, got {value.dtype}")
     value = value.to(torch.promote_types(value.dtype, torch.float32))
     if value.dim() == 0:
         return value

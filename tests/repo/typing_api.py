@@ -88,7 +88,7 @@ def heads(logits: Tensor, labels: Tensor, teacher: Tensor) -> None:
     assert_type(loss, Tensor)
 
 
-def noise(labels: Tensor) -> None:
+def noise(inputs: Tensor, labels: Tensor) -> None:
     generator = torch.Generator()
     noisy = st.noise.symmetric(labels, 0.2, 10, generator=generator)
     assert_type(noisy.labels, Tensor)
@@ -96,3 +96,12 @@ def noise(labels: Tensor) -> None:
     st.noise.asymmetric(labels, 0.2, [1, 0], 2, generator=generator, exact=True)
     assert_type(st.noise.class_matrix(labels, labels, generator=generator), st.noise.NoisyLabels)
     assert_type(noisy.transition, Tensor)
+    probs = st.noise.out_of_fold_probs(
+        lambda x, y: torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.Softmax(-1)),
+        inputs, labels, 10, generator=generator,
+    )  # fmt: skip
+    assert_type(probs, Tensor)
+    assert_type(st.noise.estimate_transition(probs, labels, method="confident"), Tensor)
+    known = st.noise.bootstrap_transition(probs, labels, quantile=0.97, generator=generator)
+    assert_type(known.too_few, Tensor)
+    st.noise.estimate_transition(probs, method="anchors")  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ class BinStatistics:
         Raises:
             ValueError: shapes differ, no sample, a score outside [0, 1], edges not ascending.
         """
-        check_bins(bins, binning)
+        bins = check_bins(bins, binning)
         if scores.shape != outcomes.shape or scores.ndim == 0 or scores.numel() == 0:
             raise ValueError(
                 "`scores` and `outcomes` must have one shape (*groups, N) with N >= 1, got "
@@ -104,7 +104,7 @@ class BinStatistics:
         Raises:
             ValueError: `probs` or `labels` break a rule above.
         """
-        check_bins(bins, binning)
+        bins = check_bins(bins, binning)
         check_probs(probs, labels)
         scores, outcomes = top_label_scores(probs, labels)
         if edges is None:
@@ -126,7 +126,7 @@ class BinStatistics:
         Raises:
             ValueError: `probs` or `labels` break a rule above.
         """
-        check_bins(bins, binning)
+        bins = check_bins(bins, binning)
         check_probs(probs, labels)
         blocks = []
         for scores, outcomes in class_blocks(probs, labels):

@@ -120,6 +120,7 @@ class TopKTable(AbstractClassTable):
         old_values = (same * excess.unsqueeze(-2)).sum(-1) + old_each.unsqueeze(-1)
         full = old_each.unsqueeze(-1) + excess
         kept = rules.kept(full)
+        full, old_values = (torch.where(kept == 0, 0, x) for x in (full, old_values))
         both = kept * old_values + (1 - kept) * values
         only_old = kept * full + (1 - kept) * each.unsqueeze(-1)
         only_old = torch.where(same.any(1) | (old[0] < 0), -1, only_old)
