@@ -79,6 +79,24 @@ class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     target: list[float]
 
 
+class Denoising(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a model trained on wrong labels predicts for its own training samples, in samples.
+
+    Attributes:
+        clean: samples with the right label.
+        clean_as_true: those of them that are predicted so.
+        mislabelled: samples with a wrong label.
+        as_true: those of them whose true class is predicted.
+        as_given: those of them whose wrong label is predicted.
+    """
+
+    clean: int
+    clean_as_true: int
+    mislabelled: int
+    as_true: int
+    as_given: int
+
+
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where a run was computed."""
 
@@ -104,6 +122,7 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         temperature: of that scaling.
         temperature_at_bound: whether the search ended at its bound.
         examples: targets of a few training samples.
+        denoising: of a run under label noise; left out of the file of any other.
         arrays_sha256: hash of `arrays.npz`.
         model_sha256: hash of `model.pt`.
         content_sha256: hash of all of the above, see `seal`.
@@ -121,6 +140,7 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     examples: list[Example]
     arrays_sha256: str
     model_sha256: str
+    denoising: Denoising | msgspec.UnsetType = msgspec.UNSET
     content_sha256: str = ""
 
 
