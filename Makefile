@@ -12,7 +12,7 @@ demo: $(VENV)/.lab
 	$(BIN)/softtargets compare --data digits --seeds 5 --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
