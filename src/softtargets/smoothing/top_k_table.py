@@ -55,7 +55,7 @@ class TopKTable(AbstractClassTable):
             rows[1].index_select(0, owners.flatten()),
         )
         classes, excess, each = self._split(chosen, target.dtype)
-        classes, excess = (x.view(*owners.shape, -1) for x in (classes, excess))
+        classes, excess = (x.view(*owners.shape, x.shape[-1]) for x in (classes, excess))
         rest = (each * self._num_classes).view(owners.shape)
         if logits is not None:
             excess, rest = _on_living(classes, excess, rest, logits.detach())

@@ -41,7 +41,7 @@ def check_policy(
     Targets, as `check_target` does; that smoothing happens once; copies and restored states;
     learning in training mode with gradients alone; NaN and infinities in ignored rows; masked
     classes; half precision, float32 and float64; mixed labels and one-hot rows, which it may
-    refuse with a `TypeError`; `.eval()` of the loss.
+    refuse with a `TypeError`; a batch without samples; `.eval()` of the loss.
 
     Args:
         make_policy: returns a fresh policy, in training mode.
@@ -85,6 +85,7 @@ def check_policy(
     _check_masked(case, seed)
     _check_dtypes(case)
     _check_mixtures(case)
+    _check_empty(case)
     _check_eval(case)
     if compiles:
         _check_compiles(case)
@@ -314,6 +315,20 @@ def _check_mixtures(case: _Case) -> None:
         except TypeError:
             continue
         require_close(made.dense(), expected, 1e-12, f"target of {name}")
+
+
+def _check_empty(case: _Case) -> None:
+    none = {
+        name: value[:0]
+        if isinstance(value, Tensor) and value.shape[: case.labels.dim()] == case.labels.shape
+        else value
+        for name, value in case.keywords.items()
+    }
+    try:
+        losses, _ = _losses(case.experienced(), case.logits[:0], case.labels[:0], none)
+    except RuntimeError as error:
+        raise AssertionError(f"a batch without samples fails: {error}") from error
+    require(losses.shape == case.labels[:0].shape, "a batch without samples has losses")
 
 
 def _check_eval(case: _Case) -> None:
