@@ -73,6 +73,9 @@ _LOOKS = {
     "sce": Look(hue="purple", dash=_DOTTED, marker="v"),
     "forward": Look(hue="green", dash="-", marker="^"),
     "backward": Look(hue="red", dash=_LONG_DOT, marker="<"),
+    "forward-est": Look(hue="gold", dash=_DASHED, marker="P"),
+    "distill-ls": Look(hue="pink", dash=_LONG, marker="X"),
+    "distill-forward-est": Look(hue="brown", dash=_DASH_DOT, marker="8"),
     "mixup": Look(hue="green", dash="-", marker="p"),
     "mixup-ls": Look(hue="vermilion", dash=_DOTTED, marker="h"),
 }
