@@ -69,11 +69,11 @@ def test_the_page_and_the_terminal_tell_the_distances(estimated, comparison):
     assert error.value == pytest.approx(np.mean([each.transition_error for each in records]))
     none = [np.abs(each["transition_drawn"] - np.eye(10)).sum() / 10 for each in arrays]
     [line] = estimation_lines(estimated, rows)
-    assert f"fwd, est.: a row of the estimated noise is {error.value:.2f} ± " in line
+    assert f"forward est: a row of the estimated noise is {error.value:.2f} ± " in line
     assert f"assuming no noise would be {np.mean(none):.2f}." in line
     section = re.search(r'<section id="estimated">.*?</section>', render_page(estimated), re.DOTALL)
     assert section[0].count("<svg") == 3
-    assert line.removeprefix("fwd, est.: ") in section[0]
+    assert line.removeprefix("forward est: ") in section[0]
     assert '"estimated"' not in render_page(comparison)
     assert estimation_lines(comparison, summarise(comparison)) == []
 

@@ -286,7 +286,7 @@ METHODS: dict[str, Method] = {
         told_noise=True,
     ),
     "forward-est": Method(
-        title="fwd, est.",
+        title="forward est",
         name="forward correction with estimated noise",
         summary="Forward correction that estimates the noise from the training labels alone: "
         "networks trained on parts of them predict the rest (confident learning). Settings chosen "

@@ -158,7 +158,7 @@ def _numbers(axes: Axes, matrix: Matrix, *, signed: bool) -> None:
     for (row, column), entry in np.ndenumerate(matrix):
         if abs(entry) < _LEAST_PRINTED:
             continue
-        luminance = float(np.dot(_LUMINANCE, np.power(image.cmap(image.norm(entry))[:3], 2.2)))
+        luminance = float(np.dot(_LUMINANCE, np.power(image.to_rgba(np.asarray(entry))[:3], 2.2)))
         text = decimal(100 * entry, 0, signed=signed)
         colour = _PALE if luminance < _MIDDLE else _DARK
         axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
