@@ -181,6 +181,26 @@ METHODS: dict[str, Method] = {
         build=criteria.distilled,
         teacher=BASELINE,
     ),
+    "distill-ls": Method(
+        title="distill LS",
+        name="distillation from a smoothed teacher",
+        summary="Distillation from a teacher that was trained with label smoothing: the target is "
+        "what the teacher says of the sample, as it is; labels play no part.",
+        family=Family.TEACHER,
+        parameters={"temperature": 1.0, "hard_weight": 0.0},
+        build=criteria.distilled,
+        teacher="ls",
+    ),
+    "distill-forward-est": Method(
+        title="distill fwd",
+        name="distillation from a corrected teacher",
+        summary="Distillation from a teacher that was trained with forward correction by the "
+        "estimated noise: the target is what the teacher says of the sample; labels play no part.",
+        family=Family.TEACHER,
+        parameters={"temperature": 1.0, "hard_weight": 0.0},
+        build=criteria.distilled,
+        teacher="forward-est",
+    ),
     "mbls": Method(
         title="MbLS",
         name="margin-based label smoothing",
@@ -295,26 +315,6 @@ METHODS: dict[str, Method] = {
         parameters={"folds": 5.0, "fold_epochs": 10.0, "fold_decay": 0.01},
         build=criteria.forward_corrected_by_estimate,
         estimates_noise=True,
-    ),
-    "distill-ls": Method(
-        title="distill LS",
-        name="distillation from a smoothed teacher",
-        summary="Distillation from a teacher that was trained with label smoothing: the target is "
-        "what the teacher says of the sample, as it is; labels play no part.",
-        family=Family.NOISE,
-        parameters={"temperature": 1.0, "hard_weight": 0.0},
-        build=criteria.distilled,
-        teacher="ls",
-    ),
-    "distill-forward-est": Method(
-        title="distill fwd",
-        name="distillation from a corrected teacher",
-        summary="Distillation from a teacher that was trained with forward correction by the "
-        "estimated noise: the target is what the teacher says of the sample; labels play no part.",
-        family=Family.NOISE,
-        parameters={"temperature": 1.0, "hard_weight": 0.0},
-        build=criteria.distilled,
-        teacher="forward-est",
     ),
     "mixup": Method(
         title="MixUp",
