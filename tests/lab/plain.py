@@ -18,6 +18,7 @@ class Given(NamedTuple):
     teacher: torch.Tensor
     temperature: float
     epochs: int
+    estimated: torch.Tensor | None = None
 
 
 def onehot(labels):
@@ -216,6 +217,19 @@ class Forward(Hard):
         return -(target * noisy.log()).sum(-1).mean().float()
 
 
+class ForwardByEstimate(Hard):
+    def compared(self, logits, target, labels):
+        noisy = logits.double().softmax(-1) @ self.given.estimated
+        return -(target * noisy.log()).sum(-1).mean().float()
+
+
+class Taught(Hard):
+    """What the teacher says."""
+
+    def targets(self, rows, labels, batch, logits):
+        return self.given.teacher[batch].softmax(-1)
+
+
 class Backward(Hard):
     """Rows of the inverse, at half strength in epoch 1 of 3, in full afterwards."""
 
@@ -267,6 +281,9 @@ METHODS = {
     "sce": Symmetric,
     "forward": Forward,
     "backward": Backward,
+    "forward-est": ForwardByEstimate,
+    "distill-ls": Taught,
+    "distill-forward-est": Taught,
     "mixup": Mixed,
     "mixup-ls": partial(Mixed, rate=0.1),
 }

@@ -174,6 +174,46 @@ def test_noise_that_cannot_be_undone_is_found_before_anything_is_computed(digits
     assert not list((tmp_path / "out" / "runs").iterdir())
 
 
+def test_a_class_with_fewer_labels_than_folds_is_found_before_anything_is_computed(
+    digits, tmp_path
+):
+    labels = np.zeros(digits.total, np.int64)
+    given = digits.train.labels.numpy().copy()
+    given[np.flatnonzero(given == 7)[4:]] = 0
+    labels[digits.positions] = given
+    np.save(tmp_path / "n.npy", labels)
+    settings = compare.Settings(
+        methods=("hard", "forward-est"), seeds=1, epochs=1, noisy_labels=str(tmp_path / "n.npy")
+    )
+    message = r"forward-est cannot estimate .* got 4 of class 7; .* leave it out of --methods"
+    with pytest.raises(LabError, match=message):
+        compare.compare(settings, tmp_path / "out")
+    assert not list((tmp_path / "out" / "runs").iterdir())
+
+
+def test_noise_of_a_file_is_estimated_and_goes_on_after_an_interrupt(noisy_runs, tmp_path):
+    settings = compare.Settings(
+        methods=("forward-est",),
+        seeds=1,
+        epochs=2,
+        noisy_labels=noisy_runs[0].settings.noisy_labels,
+    )
+
+    def interrupt(spec, epoch):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare.compare(settings, tmp_path / "torn", compare.Progress(epoch=interrupt))
+    torn = compare.compare(settings, tmp_path / "torn")
+    whole = compare.compare(settings, tmp_path / "whole")
+    [ours], [theirs] = torn.arrays("forward-est"), whole.arrays("forward-est")
+    assert ours.keys() == theirs.keys() >= {"transition_estimated", "transition_drawn"}
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    [row] = summary.summarise(torn)
+    assert row.transition_error.value == torn.records("forward-est")[0].transition_error
+
+
 def test_mappings():
     assert parse_mapping(()) == ()
     assert parse_mapping(("9:1", "3:5")) == MAPPING

@@ -26,18 +26,27 @@ def test_the_run_ids_of_earlier_versions_stay():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_criterion_knows_is_in_the_checkpoint(method):
-    """One built anew goes on where another was saved; a class matrix even without its teacher."""
+    """One built anew goes on where another was saved, and with what that one was built from.
+
+    A class matrix even without its teacher, a correction without its estimate.
+    """
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(40) % 10
     teacher = Teacher(logits=3 * torch.randn(40, 10, generator=generator), temperature=1.5)
     other = Teacher.silent(40, 10) if method == "cls" else teacher
     parameters = METHODS[method].parameters
-    given = {"teacher_logits": teacher.logits} if METHODS[method].needs_teacher else {}
+    given = {"teacher_logits": teacher.logits} if METHODS[method].teacher else {}
     truth = torch.where(torch.arange(40) < 10, (labels + 1) % 10, labels)
     task = partial(
         Task, parameters=parameters, num_classes=10, labels=labels, epochs=4, true_labels=truth
     )
-    first, second = (METHODS[method].build(task(teacher=each)) for each in (teacher, other))
+    noise = torch.rand(10, 10, generator=generator, dtype=torch.float64) + torch.eye(10)
+    known = noise / noise.sum(-1, keepdim=True)
+    unknown = torch.eye(10, dtype=torch.float64)
+    first, second = (
+        METHODS[method].build(task(teacher=taught, estimated=estimated))
+        for taught, estimated in ((teacher, known), (other, unknown))
+    )
     logits = torch.randn(40, 10, generator=generator)
     for _ in range(2):
         first(logits.requires_grad_(), labels, **given)
@@ -46,6 +55,34 @@ def test_what_a_criterion_knows_is_in_the_checkpoint(method):
     ours, theirs = (each(logits, labels, **given) for each in (first, second))
     assert torch.equal(ours, theirs)
     assert ours.isfinite()
+
+
+def test_the_run_ids_of_students_stay():
+    settings = compare.Settings(methods=("distill",), seeds=1, noise=0.4)
+    assert [spec.run_id for spec in compare.plan(settings, data.load("digits"))] == [
+        "hard-seed0-05499b592a39",
+        "distill-seed0-f72b4a038388",
+    ]
+
+
+def test_a_student_follows_its_teacher():
+    settings = compare.Settings(
+        methods=("distill-ls", "ls", "ils2", "distill-forward-est"), seeds=2
+    )
+    planned = compare.plan(settings, data.load("digits"))
+    methods = ["hard", "ls", "forward-est", "distill-ls", "ils2", "distill-forward-est"]
+    assert [(spec.seed, spec.method) for spec in planned] == [
+        (seed, method) for seed in range(2) for method in methods
+    ]
+    runs = {(spec.seed, spec.method): spec.run_id for spec in planned}
+    for spec in planned:
+        teacher = METHODS[spec.method].teacher
+        assert spec.teacher == (teacher and runs[spec.seed, teacher])
+
+
+def test_no_teacher_has_a_teacher():
+    for method in METHODS.values():
+        assert method.teacher is None or METHODS[method.teacher].teacher is None
 
 
 def test_all_is_every_method():

@@ -5,6 +5,7 @@ import math
 from functools import partial
 
 import msgspec
+import numpy
 import pytest
 import torch
 
@@ -57,9 +58,9 @@ def network():
     )
 
 
-def teacher_of(recorded, digits):
-    """The hard run's logits of the training data, from its recorded weights, and temperature."""
-    [(folder, record)] = recorded.runs["hard"]
+def teacher_of(method, recorded, digits):
+    """A teacher's logits of the training data, from its recorded weights, and temperature."""
+    [(folder, record)] = recorded.runs[METHODS[method].teacher or "hard"]
     teacher = network()
     weights = folder.model_state().values()
     teacher.load_state_dict(dict(zip(teacher.state_dict(), weights, strict=True)))
@@ -98,10 +99,52 @@ def trained(method, digits):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_is_what_a_plain_loop_computes(method, recorded, digits):
     [arrays] = recorded.arrays(method)
-    truth, taught = digits.train.labels, teacher_of(recorded, digits)
-    given = plain.Given(given_labels(digits), truth, *taught, EPOCHS)
+    truth, taught = digits.train.labels, teacher_of(method, recorded, digits)
+    estimated = torch.from_numpy(arrays.get("transition_estimated", numpy.eye(CLASSES)))
+    given = plain.Given(given_labels(digits), truth, *taught, EPOCHS, estimated)
     expected = trained(plain.METHODS[method](given), digits)
     assert (torch.from_numpy(arrays["test_logits"]) - expected).abs().max() < 1e-4
+
+
+def test_the_noise_is_estimated_out_of_fold_by_hard_labels(recorded, digits):
+    """Folds and counting are `softtargets.noise`'s, which has tests of its own."""
+    from softtargets.noise import estimate_transition, out_of_fold_probs
+
+    def fit(inputs, labels):
+        model = network()
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=RATE, momentum=0.9, nesterov=True, weight_decay=0.01
+        )
+        for epoch in range(10):
+            optimizer.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * epoch / 10))
+            order = torch.randperm(len(labels), generator=seeded("order", 0, epoch))
+            for batch in order.split(BATCH):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(inputs[batch]), labels[batch]).backward()
+                optimizer.step()
+        return torch.no_grad()(lambda inputs: model(inputs).double().softmax(-1))
+
+    inputs, labels, truth = (
+        digits.train.inputs.flatten(1),
+        given_labels(digits),
+        digits.train.labels,
+    )
+    generator = seeded("folds", 0)
+    probs = out_of_fold_probs(fit, inputs, labels, CLASSES, folds=5, generator=generator)
+    expected = estimate_transition(probs, labels, method="confident").numpy()
+    [arrays], [record] = recorded.arrays("forward-est"), recorded.records("forward-est")
+    numpy.testing.assert_allclose(arrays["transition_estimated"], expected, atol=1e-12)
+    drawn = numpy.zeros((CLASSES, CLASSES))
+    numpy.add.at(drawn, (truth.numpy(), labels.numpy()), 1)
+    drawn /= drawn.sum(-1, keepdims=True)
+    numpy.testing.assert_allclose(arrays["transition_drawn"], drawn, atol=1e-12)
+    error = numpy.abs(expected - drawn).sum(-1).mean()
+    assert record.transition_error == pytest.approx(error)
+    assert 0 < error < 0.5 * numpy.abs(drawn - numpy.eye(CLASSES)).sum(-1).mean()
+    for method in ("hard", "forward"):
+        [other] = recorded.records(method)
+        assert other.transition_error is msgspec.UNSET
+        assert not {name for name in recorded.arrays(method)[0] if name.startswith("transition")}
 
 
 @pytest.mark.parametrize("method", ["hard", "ols"])

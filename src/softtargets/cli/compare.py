@@ -55,6 +55,7 @@ def compare(
     from softtargets.report.conclusion import terminal_conclusion
     from softtargets.report.page import write_page
     from softtargets.report.tables import comparison_tables
+    from softtargets.report.transitions import estimation_lines
 
     settings = lab.Settings(
         data=data,
@@ -77,6 +78,8 @@ def compare(
     for table in comparison_tables(rows, seeds=seeds, width=max(console.width, 80)):
         console.print(table)
     console.print(terminal_conclusion(comparison, rows), highlight=False, markup=False)
+    for line in estimation_lines(comparison, rows):
+        console.print(line, highlight=False, markup=False)
     page = out / PAGE
     write_page(comparison, page)
     console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)

@@ -132,19 +132,17 @@ class Comparison:
 
 def plan(settings: Settings, data: DataSet) -> list[RunSpec]:
     """Return the specs in the order they are run: seed by seed, teachers first."""
+    teachers = [METHODS[name].teacher for name in settings.methods]
+    wanted = dict.fromkeys([*filter(None, teachers), *settings.methods])
+    names = sorted(wanted, key=lambda name: name != BASELINE)
     specs: list[RunSpec] = []
     for seed in range(settings.seeds):
-        teacher = _spec(settings, data, BASELINE, seed, None)
-        wanted = [_spec(settings, data, name, seed, teacher.run_id) for name in settings.methods]
-        if BASELINE in settings.methods or any(spec.teacher for spec in wanted):
-            specs.append(teacher)
-        specs += [spec for spec in wanted if spec.method != BASELINE]
+        specs += [_spec(settings, data, name, seed) for name in names]
     return specs
 
 
-def _spec(
-    settings: Settings, data: DataSet, method: str, seed: int, teacher: str | None
-) -> RunSpec:
+def _spec(settings: Settings, data: DataSet, method: str, seed: int) -> RunSpec:
+    teacher = METHODS[method].teacher
     return RunSpec(
         data=settings.data,
         data_hash=data.digest,
@@ -153,7 +151,7 @@ def _spec(
         seed=seed,
         noise=float(settings.noise),
         epochs=settings.epochs,
-        teacher=teacher if METHODS[method].needs_teacher else None,
+        teacher=None if teacher is None else _spec(settings, data, teacher, seed).run_id,
         noise_kind=UNSET if settings.noise_kind == "symmetric" else settings.noise_kind,
         noise_map=settings.noise_map or UNSET,
         noisy_labels=data.noisy_digest or UNSET,

@@ -132,6 +132,12 @@ def forward_corrected(task: Task) -> CrossEntropyLoss:
     return CrossEntropyLoss(correction=ForwardCorrection(task.transition))
 
 
+def forward_corrected_by_estimate(task: Task) -> CrossEntropyLoss:
+    """Forward correction with the noise as it was estimated."""
+    assert task.estimated is not None
+    return CrossEntropyLoss(correction=ForwardCorrection(task.estimated))
+
+
 def backward_corrected(task: Task) -> BackwardCorrection:
     """Backward correction with the noise as it was drawn, warmed up for a share of the epochs."""
     steps = math.ceil(task.parameters["warm_up"] * task.epochs)

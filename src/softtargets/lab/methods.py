@@ -46,9 +46,11 @@ class Method:
         family: methods that are alike are shown together; None for the baseline.
         parameters: its settings, as recorded; from the papers or chosen by hand, never tuned.
         build: the criterion for a task; called with `teacher_logits=` if it needs a teacher.
-        needs_teacher: whether it wants the logits of the hard-label run of the same seed.
+        teacher: the method whose run of the same seed gives it logits; None for no teacher.
         told_noise: whether it is told which labels are wrong how often, which only an experiment
             knows: a bound for others, nothing to recommend.
+        estimates_noise: whether the noise is estimated from its training labels, with the
+            parameters `folds`, `fold_epochs` and `fold_decay`.
         mixes: whether inputs and targets of a batch are mixed before the model sees them, with
             the parameter `alpha`.
     """
@@ -59,8 +61,9 @@ class Method:
     family: Family | None
     parameters: Parameters
     build: Callable[[Task], nn.Module]
-    needs_teacher: bool = False
+    teacher: str | None = None
     told_noise: bool = False
+    estimates_noise: bool = False
     mixes: bool = False
 
 
@@ -136,7 +139,7 @@ METHODS: dict[str, Method] = {
         family=Family.TEACHER,
         parameters={"p1": 0.95, "p2": 1.5, "max_rate": 0.2},
         build=criteria.smoothed(criteria.amount_by_teacher),
-        needs_teacher=True,
+        teacher=BASELINE,
     ),
     "ils2": Method(
         title="ILS2",
@@ -146,7 +149,7 @@ METHODS: dict[str, Method] = {
         family=Family.TEACHER,
         parameters={"rate": 0.1},
         build=criteria.smoothed(criteria.shape_by_teacher),
-        needs_teacher=True,
+        teacher=BASELINE,
     ),
     "ils": Method(
         title="ILS",
@@ -156,7 +159,7 @@ METHODS: dict[str, Method] = {
         family=Family.TEACHER,
         parameters={"p1": 0.95, "p2": 1.5, "max_rate": 0.2},
         build=criteria.smoothed(criteria.both_by_teacher),
-        needs_teacher=True,
+        teacher=BASELINE,
     ),
     "cls": Method(
         title="CLS",
@@ -166,7 +169,7 @@ METHODS: dict[str, Method] = {
         family=Family.TEACHER,
         parameters={"rate": 0.1},
         build=criteria.smoothed(criteria.by_class),
-        needs_teacher=True,
+        teacher=BASELINE,
     ),
     "distill": Method(
         title="distill",
@@ -176,7 +179,27 @@ METHODS: dict[str, Method] = {
         family=Family.TEACHER,
         parameters={"temperature": 20.0, "hard_weight": 0.1},
         build=criteria.distilled,
-        needs_teacher=True,
+        teacher=BASELINE,
+    ),
+    "distill-ls": Method(
+        title="distill LS",
+        name="distillation from a smoothed teacher",
+        summary="Distillation from a teacher that was trained with label smoothing: the target is "
+        "what the teacher says of the sample, as it is; labels play no part.",
+        family=Family.TEACHER,
+        parameters={"temperature": 1.0, "hard_weight": 0.0},
+        build=criteria.distilled,
+        teacher="ls",
+    ),
+    "distill-forward-est": Method(
+        title="distill fwd",
+        name="distillation from a corrected teacher",
+        summary="Distillation from a teacher that was trained with forward correction by the "
+        "estimated noise: the target is what the teacher says of the sample; labels play no part.",
+        family=Family.TEACHER,
+        parameters={"temperature": 1.0, "hard_weight": 0.0},
+        build=criteria.distilled,
+        teacher="forward-est",
     ),
     "mbls": Method(
         title="MbLS",
@@ -281,6 +304,17 @@ METHODS: dict[str, Method] = {
         parameters={"warm_up": 0.5},
         build=criteria.smoothed(criteria.backward_corrected),
         told_noise=True,
+    ),
+    "forward-est": Method(
+        title="forward est",
+        name="forward correction with estimated noise",
+        summary="Forward correction that estimates the noise from the training labels alone: "
+        "networks trained on parts of them predict the rest (confident learning). Settings chosen "
+        "by hand, not tuned.",
+        family=Family.NOISE,
+        parameters={"folds": 5.0, "fold_epochs": 10.0, "fold_decay": 0.01},
+        build=criteria.forward_corrected_by_estimate,
+        estimates_noise=True,
     ),
     "mixup": Method(
         title="MixUp",

@@ -80,6 +80,8 @@ class Row:
         temperature: mean of the fitted temperatures.
         denoising: under label noise, mean over seeds by key of `DENOISING`; else empty.
         denoising_difference: mean of their paired differences to hard labels.
+        transition_error: of a method that estimates the noise, mean over seeds of the L1 distance
+            of a row from that of the noise as drawn.
     """
 
     method: str
@@ -90,6 +92,7 @@ class Row:
     temperature: Mean
     denoising: dict[str, Mean] = field(default_factory=dict)
     denoising_difference: dict[str, Mean] = field(default_factory=dict)
+    transition_error: Mean | None = None
 
 
 def mean_over_seeds(values: list[float]) -> Mean:
@@ -120,9 +123,17 @@ def summarise(comparison: Comparison) -> list[Row]:
             temperature=mean_over_seeds([r.temperature for r in comparison.records(method)]),
             denoising={key: mean_over_seeds(values) for key, values in denoised[method].items()},
             denoising_difference=_differences(denoised, method),
+            transition_error=mean_over_seeds(errors) if errors else None,
         )
         for method in comparison.runs
+        for errors in [_transition_errors(comparison, method)]
     ]
+
+
+def _transition_errors(comparison: Comparison, method: str) -> list[float]:
+    """Distances of the estimated noise by seed; empty for a method that estimates none."""
+    found = [record.transition_error for record in comparison.records(method)]
+    return [each for each in found if each is not msgspec.UNSET]
 
 
 def _values(comparison: Comparison, method: str, *, scaled: bool) -> dict[str, list[float]]:
@@ -190,6 +201,7 @@ def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
                 "scaled": _values(comparison, method, scaled=True),
                 "temperature": [record.temperature for record in comparison.records(method)],
                 "denoising": _denoised(comparison, method),
+                "transition_error": _transition_errors(comparison, method),
             }
             for method in comparison.runs
         },

@@ -51,6 +51,7 @@ class Task:
         epochs: passes over the training data.
         true_labels: `(N,)` int64, before noise; for methods that are told what the noise is.
         teacher: for methods that need one.
+        estimated: `(K, K)` float64, the transition for methods that estimate it.
     """
 
     parameters: Parameters
@@ -59,6 +60,7 @@ class Task:
     epochs: int
     true_labels: Tensor
     teacher: Teacher | None = None
+    estimated: Tensor | None = None
 
     @property
     def class_counts(self) -> Tensor:

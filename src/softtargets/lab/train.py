@@ -18,13 +18,14 @@ from softtargets import calibration
 from softtargets.lab import records, seeds
 from softtargets.lab.data import DataSet
 from softtargets.lab.errors import LabError
+from softtargets.lab.estimated_noise import check_folds, distance, estimated_transition
 from softtargets.lab.label_noise import denoised, is_noisy, training_labels
 from softtargets.lab.methods import METHODS
 from softtargets.lab.models import seeded_mlp
 from softtargets.lab.records import Denoising, Epoch, Estimate, Example, RunFolder, RunRecord
 from softtargets.lab.spec import RunSpec
 from softtargets.lab.task import Task, Teacher
-from softtargets.losses import cross_entropy
+from softtargets.losses import ForwardCorrection, cross_entropy
 from softtargets.mixing import mixup
 from softtargets.smoothing import AbstractSmoothing, OnlineLabelSmoothing
 from softtargets.smoothing.schedule import step_schedules
@@ -39,8 +40,9 @@ class _DivergedError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class _State:
-    """What changes during a run; all of it is in the checkpoint."""
+    """What a run is for, and what changes during it; all of the latter is in the checkpoint."""
 
+    task: Task
     model: nn.Module
     criterion: nn.Module
     optimizer: torch.optim.Optimizer
@@ -81,11 +83,17 @@ def run(
         on_epoch: called with the number of finished epochs, first with those of the checkpoint.
 
     Raises:
-        LabError: training diverged, or the folder cannot be read or written.
+        LabError: training diverged, the noise cannot be estimated, or the folder cannot be read or
+            written.
     """
     labels = training_labels(spec, data)
-    state = _start(spec, data, labels, teacher)
+    began = time.perf_counter()
+    estimates = METHODS[spec.method].estimates_noise
+    estimated = estimated_transition(spec, data, labels) if estimates else None
+    estimating = time.perf_counter() - began
+    state = _start(spec, data, _task(spec, data, labels, teacher, estimated))
     _restore(state, folder)
+    state.seconds += estimating
     on_epoch(len(state.history))
     try:
         while len(state.history) < spec.epochs:
@@ -109,7 +117,11 @@ def check_checkpoint(spec: RunSpec, data: DataSet, folder: RunFolder) -> None:
     """Raise `LabError` where the run has a checkpoint that it could not go on from."""
     labels = training_labels(spec, data)
     silent = None if spec.teacher is None else Teacher.silent(len(labels), data.num_classes)
-    _restore(_start(spec, data, labels, silent), folder)
+    unknown = None
+    if METHODS[spec.method].estimates_noise:
+        check_folds(spec, data, labels)
+        unknown = torch.eye(data.num_classes, dtype=torch.float64)
+    _restore(_start(spec, data, _task(spec, data, labels, silent, unknown)), folder)
 
 
 def _restore(state: _State, folder: RunFolder) -> None:
@@ -122,17 +134,27 @@ def _restore(state: _State, folder: RunFolder) -> None:
         raise folder.corrupt("checkpoint.pt is of another kind of run") from error
 
 
-def _start(spec: RunSpec, data: DataSet, labels: Tensor, teacher: Teacher | None) -> _State:
-    num_inputs = data.train.inputs[0].numel()
-    model = seeded_mlp(num_inputs, spec.hidden, data.num_classes, spec.seed)
-    task = Task(
+def _task(
+    spec: RunSpec,
+    data: DataSet,
+    labels: Tensor,
+    teacher: Teacher | None,
+    estimated: Tensor | None,
+) -> Task:
+    return Task(
         parameters=spec.parameters,
         num_classes=data.num_classes,
         labels=labels,
         epochs=spec.epochs,
         true_labels=data.train.labels,
         teacher=teacher,
+        estimated=estimated,
     )
+
+
+def _start(spec: RunSpec, data: DataSet, task: Task) -> _State:
+    num_inputs = data.train.inputs[0].numel()
+    model = seeded_mlp(num_inputs, spec.hidden, data.num_classes, spec.seed)
     try:
         criterion = METHODS[spec.method].build(task)
     except ValueError as error:
@@ -147,7 +169,7 @@ def _start(spec: RunSpec, data: DataSet, labels: Tensor, teacher: Teacher | None
         nesterov=spec.momentum > 0,
         weight_decay=spec.weight_decay,
     )
-    return _State(model=model, criterion=criterion, optimizer=optimizer)
+    return _State(task=task, model=model, criterion=criterion, optimizer=optimizer)
 
 
 def _train_epoch(
@@ -240,11 +262,13 @@ def _finish(
     )
     assert report.scaled is not None
     assert report.temperature is not None
+    transitions = _transitions(state) if METHODS[spec.method].estimates_noise else {}
     arrays = records.pack_arrays(
         test_logits=test.numpy(),
         test_labels=data.test.labels.numpy(),
         validation_logits=validation.numpy(),
         validation_labels=data.validation.labels.numpy(),
+        **{name: each.numpy() for name, each in transitions.items()},
     )
     model = records.pack_state(state.model.state_dict())
     record = RunRecord(
@@ -259,10 +283,21 @@ def _finish(
         temperature_at_bound=bool(report.temperature_at_bound),
         examples=_examples(data, labels, state, teacher),
         denoising=_denoising(data, labels, state) if is_noisy(spec) else msgspec.UNSET,
+        transition_error=distance(*transitions.values()) if transitions else msgspec.UNSET,
         arrays_sha256=records.sha256(arrays),
         model_sha256=records.sha256(model),
     )
     folder.finish(record, arrays, model)
+
+
+def _transitions(state: _State) -> dict[str, Tensor]:
+    """The noise that the run was corrected for, also if it went on elsewhere, and as drawn."""
+    correction = state.criterion.correction
+    assert isinstance(correction, ForwardCorrection)
+    return {
+        "transition_estimated": correction.transition.dense(),
+        "transition_drawn": state.task.transition,
+    }
 
 
 def _denoising(data: DataSet, labels: Tensor, state: _State) -> Denoising:

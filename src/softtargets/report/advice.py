@@ -92,7 +92,7 @@ def _wanting_teacher(rows: Sequence[Row]) -> list[str]:
     return [
         title(row.method)
         for row in rows
-        if row.method in METHODS and METHODS[row.method].needs_teacher
+        if row.method in METHODS and METHODS[row.method].teacher is not None
     ]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from softtargets.lab.compare import Comparison
 from softtargets.lab.label_noise import wrong_share
-from softtargets.lab.methods import METHODS
+from softtargets.lab.methods import BASELINE, METHODS
 from softtargets.lab.records import RunRecord
 from softtargets.lab.summary import Row
 from softtargets.report.notation import ACCURACY, counted, listed, percentage, points, title
@@ -116,9 +116,14 @@ def _settings(comparison: Comparison) -> str:
         if named:
             parts.append(f"{title(method)}: {named}")
     text = "; ".join(parts) + "." if parts else "None."
-    taught = [title(method) for method in comparison.runs if METHODS[method].needs_teacher]
-    if taught:
-        text += f" The teacher of {listed(taught)} is the hard-label run of the same seed."
+    taught: dict[str, list[str]] = {}
+    for method in comparison.runs:
+        teacher = METHODS[method].teacher
+        if teacher is not None:
+            taught.setdefault(teacher, []).append(title(method))
+    for teacher, methods in taught.items():
+        name = "hard-label" if teacher == BASELINE else title(teacher)
+        text += f" The teacher of {listed(methods)} is the {name} run of the same seed."
     return text
 
 

@@ -18,6 +18,7 @@ from softtargets.report.figures import FEW_PREDICTIONS
 from softtargets.report.gallery import STATES, draw_gallery
 from softtargets.report.grouping import grouped
 from softtargets.report.predictions import Predictions, predictions
+from softtargets.report.transitions import estimations
 from softtargets.report.verdict import Board
 
 
@@ -50,6 +51,7 @@ def render_page(comparison: Comparison) -> str:
             board=board,
             wrong=wrong_labels(comparison),
             denoising=denoising_sheet(board) if board.denoised else None,
+            estimations=estimations(comparison, rows),
             headline=headline(board, confidence),
             findings=findings(board, confidence),
             advice=advice(board),

@@ -64,6 +64,8 @@ _LOOKS = {
     "ils": Look(hue="gold", dash=_LONG_DOT, marker="P"),
     "cls": Look(hue="brown", dash=_LONG, marker="d"),
     "distill": Look(hue="red", dash="-", marker="8"),
+    "distill-ls": Look(hue="blue", dash=_LONG, marker="X"),
+    "distill-forward-est": Look(hue="purple", dash=_DASH_DOT, marker="p"),
     "mbls": Look(hue="teal", dash="-", marker="s"),
     "acls": Look(hue="purple", dash=_DASHED, marker="^"),
     "cp": Look(hue="olive", dash=_DOTTED, marker="<"),
@@ -73,6 +75,7 @@ _LOOKS = {
     "sce": Look(hue="purple", dash=_DOTTED, marker="v"),
     "forward": Look(hue="green", dash="-", marker="^"),
     "backward": Look(hue="red", dash=_LONG_DOT, marker="<"),
+    "forward-est": Look(hue="gold", dash=_DASHED, marker="P"),
     "mixup": Look(hue="green", dash="-", marker="p"),
     "mixup-ls": Look(hue="vermilion", dash=_DOTTED, marker="h"),
 }
