@@ -22,6 +22,7 @@ from softtargets.report.notation import (
     verb,
 )
 from softtargets.report.predictions import Confidence, predictions
+from softtargets.report.untrained import untrained
 from softtargets.report.verdict import Board, Verdict, attainable, values
 
 _FAVOURED = (
@@ -79,7 +80,7 @@ def headline(board: Board, confidence: Mapping[str, Confidence]) -> list[str]:
 
 
 def terminal_conclusion(comparison: Comparison, rows: list[Row]) -> str:
-    """Return the conclusion for a terminal: the headline, and what explains it in a second line.
+    """Return the conclusion for a terminal: warning, headline and what explains it, a line each.
 
     Args:
         comparison: finished runs.
@@ -90,7 +91,7 @@ def terminal_conclusion(comparison: Comparison, rows: list[Row]) -> str:
         for method in comparison.runs
     }
     first, *rest = headline(Board(rows, comparison.settings.seeds), confidence)
-    lines = [first, " ".join(rest)] if rest else [first]
+    lines = [line for line in (untrained(comparison), first, " ".join(rest)) if line]
     return "\n".join(lines).replace(PERCENT[0], " ")
 
 

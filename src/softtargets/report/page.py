@@ -19,6 +19,7 @@ from softtargets.report.gallery import STATES, draw_gallery
 from softtargets.report.grouping import grouped
 from softtargets.report.predictions import Predictions, predictions
 from softtargets.report.transitions import estimations
+from softtargets.report.untrained import untrained
 from softtargets.report.verdict import Board
 
 
@@ -52,6 +53,7 @@ def render_page(comparison: Comparison) -> str:
             wrong=wrong_labels(comparison),
             denoising=denoising_sheet(board) if board.denoised else None,
             estimations=estimations(comparison, rows),
+            untrained=untrained(comparison),
             headline=headline(board, confidence),
             findings=findings(board, confidence),
             advice=advice(board),
