@@ -260,6 +260,10 @@ class TestErrors:
             st.Target.from_top_k(indices + 3, weights, 4)
         with pytest.raises(TypeError, match=r"`weights` must be a floating point"):
             st.Target.from_top_k(indices, indices, 4)
+        with pytest.raises(TypeError, match=r"`topk` returns \(values, indices\)"):
+            st.Target.from_top_k(*torch.rand(2, 4).topk(2), 4)
+        with pytest.raises(TypeError, match=r"`indices` must hold .*bool; convert it with `.long"):
+            st.Target.from_top_k(indices > 0, weights, 4)
 
     @pytest.mark.parametrize("rate", [1.3, float("nan"), float("inf"), torch.tensor([0.1, 1.5])])
     def test_rates(self, rate):

@@ -177,10 +177,12 @@ def check_labels_dtype(labels: Tensor, name: str = "labels") -> None:
             f"`torch.as_tensor({name})`"
         )
     if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
-        raise TypeError(
-            f"`{name}` must hold integers, got {labels.dtype}; for probabilities use "
-            "`Target.from_probs`"
-        )
+        way_out = "convert it with `.long()`"
+        if name in ("labels", "target"):
+            way_out = "for probabilities use `Target.from_probs`"
+            if labels.dtype == torch.bool:
+                way_out = "of one-hot or multi-hot rows take `.float()`, of class numbers `.long()`"
+        raise TypeError(f"`{name}` must hold integers, got {labels.dtype}; {way_out}")
 
 
 def check_labels_in_range(labels: Tensor, num_classes: int, name: str = "labels") -> None:
@@ -201,6 +203,12 @@ def check_labels_in_range(labels: Tensor, num_classes: int, name: str = "labels"
 
 def check_top_k(indices: Tensor, weights: Tensor, num_classes: int) -> None:
     """Raise unless both have one shape (*batch, k), k <= num_classes, and the right kinds."""
+    if isinstance(indices, Tensor) and indices.is_floating_point():
+        raise TypeError(
+            f"`indices` must hold integers, got {indices.dtype}; `topk` returns (values, indices), "
+            "here the indices come first: `values, indices = probs.topk(k)`, then "
+            "`Target.from_top_k(indices, values, num_classes)`"
+        )
     check_labels_dtype(indices, "indices")
     check_floating(weights, "weights")
     if indices.shape != weights.shape or indices.dim() == 0 or indices.shape[-1] > num_classes:

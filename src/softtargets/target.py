@@ -119,6 +119,8 @@ class Target(AbstractCombination):
             TypeError: `probs` is not floating point.
             ValueError: `probs` has no dimension, or `validate` finds a row that is no distribution.
         """
+        if isinstance(probs, Tensor) and probs.dtype == torch.bool:
+            checks.check_floating(probs, "probs")
         checks.check_floating(probs, "probs", "; for integer labels use `Target.from_labels`")
         if probs.dim() == 0:
             raise ValueError("`probs` must have shape (*batch, K), got a scalar")

@@ -133,6 +133,12 @@ class TestTeacher:
             bad[0, 3] = wrong
             with pytest.raises(ValueError, match="must hold no NaN or inf"):
                 policy(target, teacher_logits=bad)
+        probs = torch.softmax(torch.randn(2, K), -1)
+        with pytest.raises(ValueError, match=r"every row is a distribution .*`probs\.log\(\)`"):
+            policy(target, teacher_logits=probs)
+        with pytest.raises(ValueError, match=r"`teacher_logits` must be logits, but every row is"):
+            st.distillation_loss(torch.randn(2, K), torch.tensor([0, 1]), probs)
+        policy(target, teacher_logits=probs.log())
         with pytest.raises(ValueError, match=r"no row of -inf alone"):
             policy(target, teacher_logits=torch.full((2, K), -torch.inf))
         ignored = torch.randn(2, K)

@@ -172,6 +172,17 @@ class Unwritable(Learner):
         return (lambda: 0), self.total
 
 
+class Narrow(st.AbstractSmoothing):
+    def forward(self, target, logits=None):
+        return target.smooth(0.1)
+
+
+class Inverts(st.AbstractSmoothing):
+    def forward(self, target, logits=None, *, teacher_logits=None, inputs=None, index=None):
+        torch.linalg.inv(torch.eye(2) * float(logits.detach().isfinite().all()))
+        return target.smooth(0.1)
+
+
 @pytest.mark.parametrize("make", [Plain, Learner, Lists])
 def test_sound_policies_pass(make):
     check_policy(make, K, compiles=make is Plain)
@@ -180,6 +191,8 @@ def test_sound_policies_pass(make):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (Narrow, r"`forward` of a policy must take .*index=None\)`.* 'teacher_logits'"),
+        (Inverts, r"Inverts raised \w*Error on ignored rows of NaN: .*inv"),
         (ReadsIgnored, "ignored row of NaN or inf"),
         (MovesToTheDead, "beside masked classes|masked class has mass"),
         (StaysNarrow, r"losses of torch\.float16 logits"),

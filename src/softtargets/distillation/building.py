@@ -52,7 +52,7 @@ def fill(
     for chunk in manifest.chunks:
         seen.update(map_chunk(folder, manifest, chunk, verify=True)["index"].tolist())
     waiting: list[dict[str, Tensor]] = []
-    for inputs, index in batches:
+    for inputs, index in map(_pair, batches):
         checks.check_labels_dtype(index, "index")
         numbers = index.detach().cpu().long()
         first = {number: i for i, number in reversed(list(enumerate(numbers.tolist())))}
@@ -72,6 +72,16 @@ def fill(
     if not manifest.finished:
         manifest.finished = True
         write_manifest(folder, manifest)
+
+
+def _pair(batch: object) -> tuple[Any, Tensor]:
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        return batch[0], batch[1]
+    parts = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+    raise TypeError(
+        f"`batches` must yield pairs `(inputs, index)`, got a {type(batch).__name__}{parts}; leave "
+        "the labels out: `((inputs, index) for inputs, labels, index in loader)`"
+    )
 
 
 def _written(

@@ -152,7 +152,7 @@ class CrossEntropyLoss(nn.Module):
         _refuse_torch_arguments(torch_arguments)
         check_smoothing_type(smoothing)
         check_reduction(reduction, None)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_weight(weight)
         if smoothing is None or isinstance(smoothing, AbstractSmoothing):
             self.smoothing: AbstractSmoothing | None = smoothing
         else:

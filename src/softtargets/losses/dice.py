@@ -334,7 +334,7 @@ class DiceLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_reduction(reduction, None, validate)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_weight(weight)
         _check_class_weight(weight, validate)
         self.settings = _checked(form, activation, per, epsilon, reduction)
         _check_smoothing(smoothing, activation)

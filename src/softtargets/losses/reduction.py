@@ -86,6 +86,7 @@ def reduce(
     if bool((living & ~ignored()).any()):
         raise ValueError(
             "the mean divides by the weighted mass of the targets, which must be > 0, got "
-            f'{float(divisor)}; give `normalizer=` or use `reduction="sum"`'
+            f'{float(divisor)}; give `normalizer=` or use `reduction="sum"`; if the target holds '
+            "logits, apply softmax to them first"
         )
     return total

@@ -60,7 +60,9 @@ def looked_up(teacher: Lookup, index: Tensor | None, shape: torch.Size, user: st
 
 
 def sound_logits(logits: Tensor, name: str, validate: bool | None = None) -> Tensor:
-    """Return a teacher's logits, or raise at the first row that no softmax can be taken of.
+    """Return a teacher's logits, or raise at a row that no softmax can be taken of.
+
+    Rows that are all probabilities are refused too.
 
     Where values are not read such a row becomes NaN, so that nobody learns from a part of it.
 
@@ -78,4 +80,20 @@ def sound_logits(logits: Tensor, name: str, validate: bool | None = None) -> Ten
             f"{name} must hold no NaN or inf and no row of -inf alone, got such a row at {first}; "
             "check the teacher on this batch before training with it"
         )
+    if _are_distributions(logits):
+        raise ValueError(
+            f"{name} must be logits, but every row is a distribution (entries in [0, 1], sum 1); "
+            "of probabilities pass the logarithm, `probs.log()`"
+        )
     return logits
+
+
+def _are_distributions(rows: Tensor) -> bool:
+    """Whether rows could be nothing but probabilities, beside the zeros of ignored positions."""
+    if rows.shape[-1] == 1 or not rows.numel():
+        return False
+    low, high = torch.aminmax(rows)
+    if not (low >= 0 and 0 < high <= 1):
+        return False
+    total = rows.sum(-1)
+    return bool(((total == 0) | ((total - 1).abs() <= 1e-4)).all())

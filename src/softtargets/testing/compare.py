@@ -1,14 +1,32 @@
 """What the checks share: readable comparisons, logits to test on, settings for a while."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from softtargets.engine import blocks
 from softtargets.target import Target
+
+T = TypeVar("T")
+
+
+def tried(name: str, when: str, call: Callable[[], T]) -> T:
+    """Return what a call returns; what it raises becomes an `AssertionError` that says when.
+
+    Args:
+        name: of the method under test.
+        when: what it is tried on, for the message.
+        call: uses the method under test.
+    """
+    try:
+        return call()
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"{name} raised {type(error).__name__} {when}: {error}") from error
 
 
 def require(condition: bool, message: str) -> None:

@@ -15,6 +15,7 @@ from softtargets.testing.compare import (
     random_logits,
     require,
     require_close,
+    tried,
 )
 from softtargets.testing.copies import copies
 
@@ -48,26 +49,51 @@ def check_head(
         >>> from softtargets import testing
         >>> testing.check_head(lambda: st.FocalLoss(smoothing=0.1), num_classes=4)
     """
-    head = make_head()
+    head = tried("`make_head`", "when it was called", make_head)
+    name = type(head).__name__
     logits = random_logits((_ROWS, num_classes), torch.float64, seed)
     labels = random_labels((_ROWS,), num_classes, seed)
-    expected = _run(head, logits, labels)
+    expected = tried(name, "on labels", lambda: _run(head, logits, labels))
     require(expected[0].dim() == 0, f"the mean is no scalar but {tuple(expected[0].shape)}")
     target = Target.from_labels(labels, num_classes, dtype=torch.float64)
+    checks: dict[str, Callable[[], None]] = {
+        "on a `Target` or one-hot rows": lambda: _check_forms(head, logits, target, expected),
+        "in float16 or bfloat16": lambda: _check_dtypes(head, logits, labels),
+        "on ignored rows of NaN": lambda: _check_ignored(head, logits, labels),
+        "on masked classes": lambda: _check_masked(head, logits, labels, seed),
+        "on renamed classes or label maps": lambda: _check_order(head, logits, labels),
+        "on mixed labels": lambda: _check_mixed(head, logits, labels),
+        "in eval mode": lambda: _check_eval(make_head(), logits, target),
+        "on copies": lambda: _check_copies(make_head, head, logits, labels),
+    }
+    if compiles:
+        checks["under torch.compile"] = lambda: _check_compiles(
+            make_head(), logits, labels, expected
+        )
+    for when, check in checks.items():
+        tried(name, when, check)
+
+
+def _check_forms(
+    head: nn.Module, logits: Tensor, target: Target, expected: tuple[Tensor, Tensor]
+) -> None:
     for name, form in (("a `Target`", target), ("one-hot rows", target.dense())):
         _same(_run(head, logits, form), expected, f"of {name} instead of labels")
-    _check_dtypes(head, logits, labels)
-    _check_ignored(head, logits, labels)
-    _check_masked(head, logits, labels, seed)
-    _check_order(head, logits, labels)
-    _check_mixed(head, logits, labels)
-    _check_eval(make_head(), logits, target)
+
+
+def _check_copies(
+    make_head: Callable[[], nn.Module], head: nn.Module, logits: Tensor, labels: Tensor
+) -> None:
     for name, other in copies(head, make_head):
         _same(_run(other, logits, labels), _run(copy.deepcopy(head), logits, labels), f"of {name}")
-    if compiles:
-        torch.compiler.reset()
-        compiled: Any = torch.compile(make_head(), fullgraph=True, backend="aot_eager")
-        _same(_run(compiled, logits, labels), expected, "when compiled")
+
+
+def _check_compiles(
+    head: nn.Module, logits: Tensor, labels: Tensor, expected: tuple[Tensor, Tensor]
+) -> None:
+    torch.compiler.reset()
+    compiled: Any = torch.compile(head, fullgraph=True, backend="aot_eager")
+    _same(_run(compiled, logits, labels), expected, "when compiled")
 
 
 def _run(head: Any, logits: Tensor, target: Tensor | Target) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from softtargets.testing.compare import (
     random_logits,
     require,
     require_close,
+    tried,
 )
 from softtargets.testing.copies import copies
 
@@ -49,23 +50,28 @@ def check_penalty(
         >>> from softtargets import testing
         >>> testing.check_penalty(st.MarginPenalty, num_classes=5)
     """
-    penalty = make_penalty()
+    penalty = tried("`make_penalty`", "when it was called", make_penalty)
     require(isinstance(penalty, AbstractPenalty), "a penalty must extend `AbstractPenalty`")
     logits = random_logits((_ROWS, num_classes), torch.float64, seed)
     labels = random_labels((_ROWS,), num_classes, seed)
     target = Target.from_labels(labels, num_classes, dtype=torch.float64)
-    values = penalty(logits, target)
+    name = type(penalty).__name__
+    values = tried(name, "on labels", lambda: penalty(logits, target))
     require(values.shape == labels.shape, f"one value per sample, got shape {tuple(values.shape)}")
     require(bool(values.isfinite().all()), "a value of finite logits is not finite")
-    _check_dtypes(penalty, logits, target)
-    _check_ignored(penalty, logits, labels)
-    _check_masked(penalty, logits, labels, seed)
-    _check_order(penalty, logits, labels)
-    _check_copies(make_penalty, logits, target)
-    _check_forms(penalty, logits, labels)
-    _check_loss(make_penalty, logits, labels)
+    checks: dict[str, Callable[[], None]] = {
+        "in float16 or bfloat16": lambda: _check_dtypes(penalty, logits, target),
+        "on ignored rows of NaN": lambda: _check_ignored(penalty, logits, labels),
+        "on masked classes": lambda: _check_masked(penalty, logits, labels, seed),
+        "on renamed classes or label maps": lambda: _check_order(penalty, logits, labels),
+        "on copies": lambda: _check_copies(make_penalty, logits, target),
+        "on mixed labels or one-hot rows": lambda: _check_forms(penalty, logits, labels),
+        "in the loss": lambda: _check_loss(make_penalty, logits, labels),
+    }
     if compiles:
-        _check_compiles(penalty, logits, target)
+        checks["under torch.compile"] = lambda: _check_compiles(penalty, logits, target)
+    for when, check in checks.items():
+        tried(name, when, check)
 
 
 def _run(

@@ -1,6 +1,7 @@
 """`check_policy`: what must hold for every smoothing policy."""
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from softtargets.testing.compare import (
     random_logits,
     require,
     require_close,
+    tried,
 )
 from softtargets.testing.copies import copies
 from softtargets.testing.targets import check_target
@@ -65,8 +67,9 @@ def check_policy(
     logits = random_logits((*batch_shape, num_classes), torch.float64, seed)
     labels = random_labels(batch_shape, num_classes, seed)
     require(callable(make_policy), "`make_policy` must be callable and return a new policy")
-    policy = make_policy()
+    policy = tried("`make_policy`", "when it was called", make_policy)
     require(isinstance(policy, AbstractSmoothing), "a policy must extend `AbstractSmoothing`")
+    _check_signature(policy)
     case = _Case(
         make=make_policy,
         logits=logits,
@@ -74,21 +77,37 @@ def check_policy(
         keywords=dict(context(logits)) if context else {},
         distribution=distribution,
     )
-    smoothed = policy(case.given, logits, **case.keywords)
+    name = type(policy).__name__
+    smoothed = tried(name, "on labels", lambda: policy(case.given, logits, **case.keywords))
     require(isinstance(smoothed, Target), "the policy must return a `Target`")
     _check_result(smoothed, case.given, distribution)
     check_target(smoothed, seed=seed)
-    _check_refuses(make_policy(), smoothed, case)
-    _check_copies(case)
-    _check_learning(case)
-    _check_ignored(case)
-    _check_masked(case, seed)
-    _check_dtypes(case)
-    _check_mixtures(case)
-    _check_empty(case)
-    _check_eval(case)
+    checks: dict[str, Callable[[], None]] = {
+        "on a smoothed target": lambda: _check_refuses(make_policy(), smoothed, case),
+        "on copies and restored states": lambda: _check_copies(case),
+        "in eval mode or without gradients": lambda: _check_learning(case),
+        "on ignored rows of NaN": lambda: _check_ignored(case),
+        "on masked classes": lambda: _check_masked(case, seed),
+        "in float16, bfloat16, float32 or float64": lambda: _check_dtypes(case),
+        "on mixed labels or one-hot rows": lambda: _check_mixtures(case),
+        "on a batch without samples": lambda: _check_empty(case),
+        "in the loss": lambda: _check_eval(case),
+    }
     if compiles:
-        _check_compiles(case)
+        checks["under torch.compile"] = lambda: _check_compiles(case)
+    for when, check in checks.items():
+        tried(name, when, check)
+
+
+def _check_signature(policy: AbstractSmoothing) -> None:
+    keywords = dict.fromkeys(("teacher_logits", "inputs", "index"))
+    try:
+        inspect.signature(policy.forward).bind(None, None, **keywords)
+    except TypeError as error:
+        raise AssertionError(
+            "`forward` of a policy must take `(target, logits=None, *, teacher_logits=None, "
+            f"inputs=None, index=None)`, also what it does not use; {error}"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
