@@ -100,7 +100,8 @@ def cross_entropy_with_metrics(
     Args:
         logits: see `cross_entropy`, as all arguments.
         target: a smoothed `Target` counts as it was before for NLL and accuracy.
-        smoothing: a rate, a policy, or None.
+        smoothing: a rate, a policy, or None; a criterion's is `criterion.smoothing`. A policy
+            smooths in whatever mode it is: pass None for a validation loss.
         weight: class weights of the loss.
         ignore_index: label without loss, NLL and accuracy.
         reduction: of the loss; the others are means.

@@ -44,7 +44,8 @@ class Schedule(nn.Module):
     advances every schedule in the policy, its counter is in the `state_dict()` of the policy and
     of the criterion, and what it means by a step (an epoch, a batch) is where you call it.
     `count` is an integer buffer and the value is computed from it on its device: no cast rounds
-    it, no GPU waits, and `torch.compile` compiles once for all values.
+    it, no GPU waits, and `torch.compile` compiles once for all values. Give each criterion a
+    schedule of its own: one that two share is advanced by the `step()` of both.
 
     Args:
         curve: `"linear"`, `"cosine"` or `"step"`.
