@@ -89,11 +89,14 @@ def sound_logits(logits: Tensor, name: str, validate: bool | None = None) -> Ten
 
 
 def _are_distributions(rows: Tensor) -> bool:
-    """Whether rows could be nothing but probabilities, beside the zeros of ignored positions."""
-    if rows.shape[-1] == 1 or not rows.numel():
+    """Whether rows are nothing but softmax outputs, beside the zeros of ignored positions.
+
+    One row may be so by chance, and one-hot rows are no teacher's probabilities.
+    """
+    low, high = torch.aminmax(rows) if rows.numel() else (rows.new_tensor(-1.0),) * 2
+    if rows.shape[-1] == 1 or not (low >= 0 and 0 < high < 1):
         return False
-    low, high = torch.aminmax(rows)
-    if not (low >= 0 and 0 < high <= 1):
-        return False
-    total = rows.sum(-1)
-    return bool(((total == 0) | ((total - 1).abs() <= 1e-4)).all())
+    rows = rows.reshape(-1, rows.shape[-1])
+    said = rows[rows.sum(-1) != 0]
+    sums_to_1 = ((said.sum(-1) - 1).abs() <= 1e-4).all()
+    return len(said) > 1 and bool(sums_to_1 & (said > 0).all())
