@@ -150,10 +150,15 @@ def log_of(share: float) -> float:
 
 
 def log_add(left: Tensor, right: Tensor) -> Tensor:
-    """Return `log(exp(left) + exp(right))`, whose gradient is 0 where both are `-inf`."""
-    nothing = (left == -torch.inf) & (right == -torch.inf)
-    total = torch.logaddexp(torch.where(nothing, 0, left), right)
-    return torch.where(nothing, -torch.inf, total)
+    """Return `log(exp(left) + exp(right))`, every derivative finite, 0 where both are `-inf`.
+
+    The second derivative of `torch.logaddexp` is NaN where the two are far apart.
+    """
+    top = torch.maximum(left, right).detach()
+    top = torch.where(top == -torch.inf, 0, top)
+    total = (left - top).exp() + (right - top).exp()
+    nothing = total == 0
+    return torch.where(nothing, -torch.inf, torch.where(nothing, 1, total).log() + top)
 
 
 def with_spread(noisy: Tensor, logits: Tensor, lost: Tensor, alive: Tensor) -> Tensor:
