@@ -1,6 +1,5 @@
 """Backward correction of label noise: the target that is right in expectation."""
 
-import math
 import warnings
 from dataclasses import replace
 from typing import Any, final
@@ -13,9 +12,6 @@ from softtargets.smoothing.per_class import rows_in
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
 from softtargets.transition import AbstractTransition, as_transition
-
-# From here on an error of one percent in an estimated row weighs like a whole label.
-ILL_CONDITIONED = 100.0
 
 
 @final
@@ -76,8 +72,7 @@ class BackwardCorrection(AbstractSmoothing):
             strength, lambda value: checks.check_fraction(value, "strength")
         )
         self.num_classes, share = transition.num_classes, transition.uniform_rate
-        condition = _check_condition(transition)
-        noisy = condition > 1 + 1e-9
+        noisy = transition.check_invertible() > 1 + 1e-9
         if noisy and not (allow_negative or isinstance(strength, Schedule) or strength == 0):
             warnings.warn(
                 "the loss of BackwardCorrection has no lower bound and falls without end on "
@@ -88,7 +83,7 @@ class BackwardCorrection(AbstractSmoothing):
         self.uniform_rate = None if share is None else -share / (1 - share)
         table = None
         if share is None:
-            inverse = transition.inverse()
+            inverse = transition.inverted()
             table = inverse if transition.table is None else inverse.to(transition.table.dtype)
         self.register_buffer("table", table)
 
@@ -117,18 +112,3 @@ class BackwardCorrection(AbstractSmoothing):
         """Return the arguments for `repr`."""
         rate = "" if self.uniform_rate is None else f", smoothing rate {self.uniform_rate:g}"
         return f"num_classes={self.num_classes}, strength={shown(self.strength)}{rate}"
-
-
-def _check_condition(transition: AbstractTransition) -> float:
-    """Return the condition number; raise for a singular matrix, warn of a nearly singular one."""
-    condition = transition.condition()
-    if math.isinf(condition):
-        transition.inverse()  # raises
-    if condition > ILL_CONDITIONED:
-        warnings.warn(
-            f"`transition` is nearly singular, its condition number is {condition:.3g}: backward "
-            "correction multiplies the noise of the gradient by up to as much; use "
-            "`ForwardCorrection`, or an estimate shrunk towards the identity",
-            stacklevel=3,
-        )
-    return condition

@@ -80,8 +80,9 @@ class DenseTransition(AbstractTransition):
         return arithmetic.matmul(probs, self.dense().to(probs))
 
     def solve(self, probs: Tensor) -> Tensor:
+        self.check_invertible()
         probs = self._checked(probs)
-        return arithmetic.matmul(probs, self.inverse().to(probs))
+        return arithmetic.matmul(probs, self.inverted().to(probs))
 
     def singular_values(self) -> Tensor:
         values: Tensor = torch.linalg.svdvals(self.dense())
