@@ -173,7 +173,8 @@ def test_saturated_logits_keep_their_value_and_gradient(dtype):
         (lambda: SymmetricTransition(0.2, 3.0), TypeError, "`num_classes` must be an integer"),
         (lambda: DenseTransition(torch.ones(2, 3) / 3), ValueError, r"shape \(K, K\).*\(2, 3\)"),
         (lambda: DenseTransition(torch.ones(2, 2)), ValueError, "row 0 sums to 2"),
-        (lambda: DenseTransition(torch.eye(2) * torch.nan), ValueError, "`transition` must hold"),
+        (lambda: DenseTransition(torch.eye(2) * torch.nan), ValueError, "finite, got NaN.* 0"),
+        (lambda: DenseTransition(torch.eye(2) * torch.inf), ValueError, "finite, got NaN.* 0"),
         (lambda: DenseTransition(torch.eye(2, dtype=torch.long)), TypeError, "floating point"),
         (
             lambda: DenseTransition(torch.tensor([[1.5, -0.5], [0.0, 1.0]])),
