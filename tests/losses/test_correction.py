@@ -336,7 +336,7 @@ def test_policies_of_labels_refuse_what_backward_correction_makes(smoothing):
             )
 
 
-def test_backward_correction_in_the_fused_layer():
+def test_backward_correction_in_the_fused_layer_and_in_sequences():
     hidden = torch.randn(12, 3, dtype=torch.float64)
     weight = torch.randn(K, 3, dtype=torch.float64)
     labels = torch.randint(K, (12,))
@@ -344,6 +344,9 @@ def test_backward_correction_in_the_fused_layer():
         fused = st.linear_cross_entropy(hidden, weight, labels, smoothing=_backward(noise))
         whole = st.cross_entropy(hidden @ weight.T, labels, correction=_backward(noise))
         torch.testing.assert_close(fused, whole, rtol=0, atol=1e-12)
+        logits = (hidden @ weight.T).view(3, 4, K)
+        sequences = st.sequence_cross_entropy(logits, labels.view(3, 4), smoothing=_backward(noise))
+        torch.testing.assert_close(sequences, whole, rtol=0, atol=1e-12)
 
 
 @each_transition

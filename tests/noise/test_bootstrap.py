@@ -117,9 +117,7 @@ def test_the_warning_names_twenty_classes():
 def test_a_quantile_that_reaches_past_the_class_has_no_support():
     probs, labels = problem(10, 400)
     with pytest.warns(UserWarning, match=r"0 \(0\), 1 \(0\)"):
-        known = st.noise.bootstrap_transition(
-            probs, quantile=0.8, draws=40, generator=generator()
-        )
+        known = st.noise.bootstrap_transition(probs, quantile=0.8, draws=40, generator=generator())
     assert known.support.tolist() == [0] * 10
     with pytest.warns(UserWarning, match=r"fewer than 1 .*0 \(0\), 1 \(0\)") as told:
         estimate = st.noise.estimate_transition(probs, quantile=0.8)

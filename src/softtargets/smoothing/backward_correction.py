@@ -25,11 +25,13 @@ class BackwardCorrection(AbstractSmoothing):
     -a / (1 - a), without a table. Entries of q are negative, so the loss has no lower bound: start
     from ordinary cross-entropy by a schedule of the strength, stop early, or use
     `ForwardCorrection`. It can be given as `correction=`, beside a smoothing policy, which is then
-    applied after it, or as `smoothing=`.
+    applied after it, or as `smoothing=`. Under masked classes the rows of the inverse are
+    renormalised over the living ones, as those of any table are, and the mean over the noise is no
+    longer exact.
 
     Args:
-        transition: `(K, K)` tensor, T[i, j] = P(noisy j | clean i), or a transition such as
-            `noise.SymmetricTransition`.
+        transition: `(K, K)` tensor, T[i, j] = P(noisy j | clean i), taken without a gradient, or a
+            transition such as `noise.SymmetricTransition`.
         strength: how much of the correction is applied, in [0, 1], or a `Schedule`, as
             `Schedule.linear(0.0, 1.0, steps)` for a warm-up.
         allow_negative: do without the warning about the missing lower bound.
