@@ -79,7 +79,8 @@ def asymmetric(
         T[i, i] = 1 - rate      T[i, mapping[i]] = rate
 
     Classes that a dict does not name, or that lead to themselves, keep their labels, so the share
-    of flips in the whole set is below `rate` then. For several destinations of one class use `class_matrix`.
+    of flips in the whole set is below `rate` then. For several destinations of one class use
+    `class_matrix`.
 
     Args:
         labels: integers in 0 .. K-1, or `ignore_index`, of any shape.

@@ -63,9 +63,10 @@ class AbstractTransition(ABC):
     def noisy_logits(self, logits: Tensor, alive: Tensor | None = None) -> Tensor:
         r"""Return `log(exp(z) @ T)`: logits of what the noise makes of `softmax(z)`.
 
-        Computed in log space, so that no difference of logits is too large (for a
-        `DenseTransition` where T[j, j] is 0: up to 600). The rows of T are renormalised over living classes (and spread evenly over them if none of a row is left),
-        so the `logsumexp` of the result is that of z.
+        Computed in log space, so that no difference of logits is too large (but for a
+        `DenseTransition` where T[j, j] is 0: a noisy j less likely than exp(-600) is impossible
+        there). The rows of T are renormalised over living classes (and spread evenly over them if
+        none of a row is left), so the `logsumexp` of the result is that of z.
 
         Args:
             logits: `(*batch, K)` float32 or float64, `-inf` where masked, with a living class in
