@@ -323,7 +323,16 @@ def test_a_policy_that_learns_sees_the_models_own_prediction():
     torch.testing.assert_close(corrected.matrix, plain.matrix)
 
 
-@pytest.mark.parametrize("smoothing", [st.OnlineLabelSmoothing(K), st.InstanceLabelSmoothing(0.1)])
+@pytest.mark.parametrize(
+    "smoothing",
+    [
+        st.OnlineLabelSmoothing(K),
+        st.InstanceLabelSmoothing(0.1),
+        st.LabelAwareSmoothing(range(1, K + 1), 0.2, 0.1),
+        st.LabelSmoothing(torch.full((K,), 0.1)),
+    ],
+    ids=lambda policy: type(policy).__name__,
+)
 def test_policies_of_labels_refuse_what_backward_correction_makes(smoothing):
     logits, labels = _batch()
     for noise in TRANSITIONS.values():
