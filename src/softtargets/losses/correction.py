@@ -24,8 +24,9 @@ class ForwardCorrection(nn.Module):
     A noisy label that T never makes costs `inf`, as a masked label does, and is an error with
     `validate=True`; what smoothing spreads goes to the labels that it makes.
 
-    Symmetric and pair noise (`noise.SymmetricTransition`, `noise.PairTransition`) cost a pass over
-    the logits; a matrix costs a product with it in float64.
+    Symmetric and pair noise (`noise.SymmetricTransition`, `noise.PairTransition`) need no matrix.
+    Plain labels on a CPU need one noisy label's probability a sample; smoothing, soft targets,
+    masks and GPUs need all K: several passes over the logits, with a matrix a product in float64.
 
     Args:
         transition: `(K, K)` tensor, taken without a gradient, or a transition.
