@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from softtargets import checks
-from softtargets.distillation.chunks import Manifest, map_chunk, write_chunk, write_manifest
+from softtargets.distillation.chunks import (
+    Manifest,
+    joined,
+    map_chunk,
+    write_chunk,
+    write_manifest,
+)
 
 
 @contextmanager
@@ -72,7 +78,7 @@ def _written(
     folder: Path, manifest: Manifest, waiting: list[dict[str, Tensor]], chunk_rows: int
 ) -> list[dict[str, Tensor]]:
     """Write one chunk and return the rows that are left."""
-    rows = {name: torch.cat([part[name] for part in waiting]) for name in waiting[0]}
+    rows = {name: joined([part[name] for part in waiting]) for name in waiting[0]}
     write_chunk(folder, manifest, {name: values[:chunk_rows] for name, values in rows.items()})
     left = {name: values[chunk_rows:] for name, values in rows.items()}
     return [left] if len(left["index"]) else []

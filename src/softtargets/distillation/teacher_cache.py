@@ -14,6 +14,7 @@ from softtargets.distillation.chunks import (
     MANIFEST,
     Manifest,
     is_positive,
+    joined,
     map_chunk,
     read_manifest,
     write_manifest,
@@ -206,7 +207,7 @@ class TeacherCache:
             if name == "index":
                 continue
             parts = [self._chunks[owner][name].index_select(0, piece) for owner, piece in pieces]
-            found = torch.cat(parts) if parts else torch.empty((0, *shape), dtype=dtype)
+            found = joined(parts) if parts else torch.empty((0, *shape), dtype=dtype)
             rows[name] = found[back].reshape((*index.shape, *shape))
         return rows
 

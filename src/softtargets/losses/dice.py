@@ -386,6 +386,6 @@ class DiceLoss(nn.Module):
         """Return the arguments for `repr`."""
         form, activation, per, epsilon = self.settings
         rate = ""
-        if isinstance(self.smoothing, float | int | Schedule):
+        if isinstance(self.smoothing, Schedule) or checks.is_number(self.smoothing):
             rate = f"smoothing={shown(self.smoothing)}, "
         return f"{rate}form={form!r}, activation={activation!r}, per={per!r}, epsilon={epsilon:g}"

@@ -150,5 +150,5 @@ def cross_entropy_with_metrics(
         nll = torch.where(counted, mass * result.logsumexp - watch.dots, 0).sum()
         samples, total = counted.sum(), mass.sum()
         nll = nll / torch.where(total == 0, 1, total)
-        right = (watch.right & counted).sum() / samples.clamp(min=1)
-    return LossWithMetrics(loss, nll, right.to(nll.dtype), samples)
+        right = (watch.right & counted).sum().to(nll.dtype) / samples.clamp(min=1)
+    return LossWithMetrics(loss, nll, right, samples)

@@ -170,7 +170,7 @@ def _check_normalizer(normalizer: object, validate: bool | None) -> None:
                 '`normalizer` must be "token", "sequence", "sequence_mean", a number or a tensor, '
                 f"got {normalizer!r}"
             )
-    elif isinstance(normalizer, Tensor | float | int):
+    elif isinstance(normalizer, Tensor) or checks.is_number(normalizer):
         check_reduction("mean", normalizer, validate)
     else:
         raise TypeError(

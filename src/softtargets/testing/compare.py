@@ -86,6 +86,34 @@ def random_labels(shape: tuple[int, ...], num_classes: int, seed: int) -> Tensor
     return labels
 
 
+def random_alive(labels: Tensor, num_classes: int, seed: int) -> Tensor:
+    """Return `(*batch, K)` bool, False for four classes in ten, True for every label.
+
+    Args:
+        labels: `(*batch)`, negative where ignored.
+        num_classes: K.
+        seed: of a generator of its own.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    alive = torch.rand(*labels.shape, num_classes, generator=generator) >= 0.4
+    return alive.scatter(-1, labels.clamp(min=0).unsqueeze(-1), True)
+
+
+def poisoned(values: Tensor, rows: Tensor, emptied: bool = False) -> Tensor:
+    """Return a copy whose chosen rows hold NaN and infinities, or `-inf` alone.
+
+    Args:
+        values: `(*batch, K)` floating point.
+        rows: `(*batch)` bool.
+        emptied: whether rows hold `-inf` alone, like rows without a living class.
+    """
+    filling = torch.full_like(values, -torch.inf)
+    if not emptied:
+        filling[..., ::2] = torch.nan
+        filling[..., 1::4] = torch.inf
+    return torch.where(rows.unsqueeze(-1), filling, values)
+
+
 @contextmanager
 def block_elements(count: int) -> Iterator[None]:
     """Let the eager engine work in blocks of another size for a while.
