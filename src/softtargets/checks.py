@@ -274,16 +274,23 @@ def check_matrix(matrix: Tensor, num_classes: int, name: str) -> None:
 
 
 def check_distribution_rows(matrix: Tensor, name: str) -> None:
-    """Raise, naming the first bad row, unless every row is >= 0 and sums to 1 but for rounding."""
+    """Raise, naming the first bad row, unless each is finite, >= 0 and sums to 1 to rounding."""
     rows = matrix.detach().double().reshape(-1, matrix.shape[-1])
+    unfinished = ~rows.isfinite().all(-1)
+    if bool(unfinished.any()):
+        raise ValueError(
+            f"`{name}` must be finite, got NaN or infinity in row "
+            f"{int(unfinished.nonzero()[0])}; counts that are all 0 have no shares: leave such a "
+            "class out, or fill in its row"
+        )
     tolerance = 1e-4 if matrix.dtype in (torch.float32, torch.float64) else 2e-2
     wrong = ~(((rows.sum(-1) - 1).abs() <= tolerance) & (rows >= 0).all(-1))
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise ValueError(
-            f"`{name}` must hold distributions (entries >= 0, rows summing to 1), row {row} sums "
-            f"to {float(rows[row].sum()):.6g} with minimum {float(rows[row].min()):.6g}; divide "
-            "counts by their sum first"
+            f"`{name}` must hold distributions (entries >= 0, rows summing to 1 within "
+            f"{tolerance:g}), row {row} sums to {float(rows[row].sum()):.6g} with minimum "
+            f"{float(rows[row].min()):.6g}; divide counts by their sum first"
         )
 
 

@@ -18,9 +18,9 @@ def confident_joint(probs, labels):
                   for j in range(k)]  # fmt: skip
     joint = np.zeros((k, k))
     for p, y in zip(probs, labels, strict=True):
-        confident = [j for j in range(k) if p[j] >= thresholds[j] - 1e-9]
+        confident = [j for j in range(k) if p[j] >= thresholds[j] - 1e-6]
         if confident:
-            joint[y, max(confident, key=lambda j: p[j])] += 1
+            joint[y, confident[0] if len(confident) == 1 else np.argmax(p)] += 1
     return joint
 
 

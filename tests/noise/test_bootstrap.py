@@ -117,10 +117,14 @@ def test_the_warning_names_twenty_classes():
 def test_a_quantile_that_reaches_past_the_class_has_no_support():
     probs, labels = problem(10, 400)
     with pytest.warns(UserWarning, match=r"0 \(0\), 1 \(0\)"):
-        known = st.noise.bootstrap_transition(
-            probs, labels, quantile=0.8, draws=40, generator=generator()
-        )
+        known = st.noise.bootstrap_transition(probs, quantile=0.8, draws=40, generator=generator())
     assert known.support.tolist() == [0] * 10
+    with pytest.warns(UserWarning, match=r"fewer than 1 .*0 \(0\), 1 \(0\)") as told:
+        estimate = st.noise.estimate_transition(probs, quantile=0.8)
+    assert torch.equal(estimate, known.transition)
+    assert told[0].filename == __file__
+    with pytest.raises(ValueError, match=r"at least 81 of every class .*; the anchor is the 81\. "):
+        st.noise.estimate_transition(probs, labels, "dual", quantile=0.8)
 
 
 @pytest.mark.filterwarnings("ignore:fewer than 10")

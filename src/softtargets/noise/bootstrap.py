@@ -1,6 +1,5 @@
 """How far a transition matrix is known: intervals by resampling, and support by class."""
 
-import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from softtargets import checks
-from softtargets.noise.estimators import estimator, everyone
+from softtargets.noise.estimators import estimator, everyone, warn_of_few
 from softtargets.noise.transition_checks import (
     Method,
     check_draws,
@@ -40,8 +39,8 @@ class TransitionEstimate(NamedTuple):
 def bootstrap_transition(
     probs: Tensor,
     labels: Tensor | None = None,
-    *,
     method: Method = "anchor",
+    *,
     quantile: float | None = None,
     draws: int = 1000,
     level: float = 0.95,
@@ -113,7 +112,7 @@ def bootstrap_transition(
     low, high = _interval(drawn, (draws - 1) * (1 - level) / 2, draws)
     support = rows.support()
     too_few = support < FEWEST
-    _warn(support, too_few)
+    warn_of_few(support, FEWEST)
     return TransitionEstimate(rows.of(everyone(evidence.probs))[0], low, high, support, too_few)
 
 
@@ -145,18 +144,3 @@ def _interval(blocks: Iterator[Tensor], position: float, draws: int) -> tuple[Te
 def _smallest(values: Tensor, count: int) -> Tensor:
     """The `count` smallest of each entry in ascending order, all if there are fewer."""
     return values.topk(min(count, len(values)), dim=0, largest=False).values
-
-
-def _warn(support: Tensor, too_few: Tensor) -> None:
-    if not bool(too_few.any()):
-        return
-    classes = too_few.nonzero().flatten().tolist()
-    shown = ", ".join(f"{i} ({int(support[i])})" for i in classes[:20])
-    more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
-    warnings.warn(
-        f"fewer than {FEWEST} samples support the rows of classes {shown}{more}, too few to "
-        "rely on these rows and their intervals; predict more samples, take another `quantile` or "
-        "`method`, or shrink the estimate",
-        UserWarning,
-        stacklevel=3,
-    )

@@ -4,15 +4,15 @@ import torch
 from torch import Tensor
 
 from softtargets import checks
-from softtargets.noise.estimators import estimator, everyone
+from softtargets.noise.estimators import estimator, everyone, warn_of_few
 from softtargets.noise.transition_checks import Method, check_evidence
 
 
 def estimate_transition(
     probs: Tensor,
     labels: Tensor | None = None,
-    *,
     method: Method = "anchor",
+    *,
     quantile: float | None = None,
     shrinkage: float = 0.0,
     ignore_index: int = -100,
@@ -20,8 +20,8 @@ def estimate_transition(
     r"""Estimate T[i, j] = P(noisy label = j | clean label = i) without any clean label.
 
         anchor      T[i] = p(x^i),   x^i = argmax_x p(noisy = i | x), or the sample at a quantile
-        confident   C[j, i] = |{x labelled j: i = argmax_k p_k(x) over the k with p_k(x) >= t_k}|
-                    t_k = mean of p_k over the samples labelled k
+        confident   C[j, i] = |{x labelled j: i is the one class with p_i(x) >= t_i, or of several
+                            argmax_k p_k(x)}|    t_i = mean of p_i over the samples labelled i
                     Q[j, i] = n_j C[j, i] / sum_i C[j, i],   T[i, j] = Q[j, i] / sum_j Q[j, i]
         dual        T = A B,   A[i] = p(x^i),   B[l, j] = share of label j among argmax p(x) = l
         all         T <- (1 - shrinkage) T + shrinkage I
@@ -53,7 +53,12 @@ def estimate_transition(
     Raises:
         TypeError: a wrong dtype.
         ValueError: no distributions, labels out of range, a class without labels or without
-            support for its row, fewer samples than classes, or an option out of range.
+            support for its row, a class with too few labels for the quantile, fewer samples than
+            classes, or an option out of range.
+
+    Warns:
+        UserWarning: anchors that the model takes for another class, whose rows are that class's;
+            `bootstrap_transition` counts how many samples support each row.
 
     Example:
         >>> import torch, softtargets as st
@@ -74,6 +79,8 @@ def estimate_transition(
     """
     shrinkage = checks.check_fraction(shrinkage, "shrinkage")
     evidence = check_evidence(probs, labels, method, quantile, ignore_index)
-    estimate = estimator(evidence).of(everyone(evidence.probs))[0]
+    rows = estimator(evidence)
+    estimate = rows.of(everyone(evidence.probs))[0]
+    warn_of_few(rows.support(), 1)
     identity = torch.eye(len(estimate), dtype=estimate.dtype, device=estimate.device)
     return torch.lerp(estimate, identity, shrinkage)

@@ -4,18 +4,18 @@ A resample is a row of sample numbers, `picked` `(B, N)`; the samples as they ar
 0 .. N - 1. So the estimate and its bootstrap are one computation.
 """
 
-import math
+import warnings
 from abc import ABC, abstractmethod
 from typing import final
 
 import torch
 from torch import Tensor
 
-from softtargets.noise.transition_checks import Evidence
+from softtargets.noise.transition_checks import Evidence, anchor_place
 
 NEAR = 0.9  # a near anchor of class i has at least this share of the anchor's p(noisy = i | x)
-# Equal probabilities must not fall below their own mean by rounding.
-_THRESHOLD_SLACK = 1e-9
+# Equal probabilities must not fall below their own mean by rounding; cleanlab's slack.
+_THRESHOLD_SLACK = 1e-6
 
 
 class AbstractRows(ABC):
@@ -54,7 +54,8 @@ class Anchors(AbstractRows):
         self._order = probs.argsort(stable=True, dim=0)
         self._rank = self._order.argsort(0)
         self._last = len(probs) - 1
-        self._place = min(math.floor(quantile * self._last + 1e-9), self._last)
+        self._place = anchor_place(quantile, len(probs))
+        self._check()
 
     def of(self, picked: Tensor) -> Tensor:
         rows: Tensor = self.probs[self._numbers(picked)]
@@ -68,6 +69,17 @@ class Anchors(AbstractRows):
         near = self.probs >= NEAR * self.probs[anchor, own]
         near &= predicted.unsqueeze(-1) == own
         return torch.where(predicted[anchor] == own, near.sum(0), 0)
+
+    def _check(self) -> None:
+        """Raise, naming the first one, where no probability of a class is above 0 at its anchor."""
+        anchor = self._numbers(everyone(self.probs))
+        nowhere = (self.probs.gather(0, anchor)[0] == 0).nonzero()
+        if len(nowhere):
+            raise ValueError(
+                f"`probs` must hold an anchor of every class, that of class {int(nowhere[0])} has "
+                "the probability 0; take a larger `quantile` or a better model, or leave the class "
+                "out"
+            )
 
     def _numbers(self, picked: Tensor) -> Tensor:
         """`(B, K)`: which samples are the anchors, an order statistic of each resample."""
@@ -120,9 +132,11 @@ class ConfidentJoint(AbstractRows):
         sums = own.new_zeros(len(picked), num_classes).scatter_add_(1, labels, own)
         # A class that a resample lacks has the threshold 0 / 0, which no probability reaches.
         thresholds = sums / label_counts(labels, num_classes) - _THRESHOLD_SLACK
-        reaching = torch.where(probs >= thresholds.unsqueeze(1), probs, -1.0)
-        highest, confident_class = reaching.max(-1)
-        return tally(labels * num_classes + confident_class, num_classes, highest >= 0)
+        reaching = probs >= thresholds.unsqueeze(1)
+        number = reaching.sum(-1)
+        # Where several classes are reached cleanlab takes the most probable one of all.
+        guess = torch.where(number > 1, probs.argmax(-1), reaching.long().argmax(-1))
+        return tally(labels * num_classes + guess, num_classes, number > 0)
 
     @staticmethod
     def _calibrated(joint: Tensor, labels: Tensor) -> Tensor:
@@ -172,3 +186,18 @@ def normalised(table: Tensor, whole: Tensor | None, how: str = "") -> Tensor:
             'its row is unknown; use method="anchor", a better model, or leave the class out'
         )
     return rows
+
+
+def warn_of_few(support: Tensor, fewest: int) -> None:
+    """Warn once, naming them, of the rows that fewer samples support; for public functions."""
+    classes = (support < fewest).nonzero().flatten().tolist()
+    if not classes:
+        return
+    shown = ", ".join(f"{i} ({int(support[i])})" for i in classes[:20])
+    more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
+    warnings.warn(
+        f"fewer than {fewest} samples support the rows of classes {shown}{more}, too few to rely "
+        "on these rows; predict more samples, take another `quantile` or `method`, or shrink the "
+        "estimate",
+        stacklevel=3,
+    )

@@ -62,9 +62,18 @@ def check_evidence(
     if labels is not None:
         checks.check_labels_in_range(labels, num_classes)
         check_class_counts(labels, num_classes, 1, "leave the class out of `probs`")
+        if quantile is not None:
+            least = num_samples - anchor_place(checked, num_samples)
+            way_out = f"the anchor is the {least}. largest probability, take a larger `quantile`"
+            check_class_counts(labels, num_classes, least, way_out)
     return Evidence(
         probs=distributions(probs, "probs"), labels=labels, method=method, quantile=checked
     )
+
+
+def anchor_place(quantile: float, num_samples: int) -> int:
+    """Return which of the ascending probabilities of a class, from 0 on, is that of its anchor."""
+    return min(math.floor(quantile * (num_samples - 1) + 1e-9), num_samples - 1)
 
 
 def distributions(probs: Tensor, name: str) -> Tensor:
