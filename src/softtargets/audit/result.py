@@ -1,0 +1,134 @@
+"""What an audit finds: frozen numbers, with what is needed to draw them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from softtargets.audit.naming import Kind
+from softtargets.calibration import Estimate, ReliabilityCurve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """Numbers of one set of predictions, each with its 95 % interval.
+
+    Args:
+        num_samples: N.
+        accuracy: share of right predictions.
+        confidence: mean probability of the predicted class.
+        gap: confidence minus accuracy: above 0 over-confident, below under-confident.
+        expected_calibration_error: top-label, debiased and floored at 0.
+        expected_calibration_error_plain: the same as others compute it, biased upwards.
+        classwise_calibration_error: mean over classes, debiased and floored at 0; no interval.
+        negative_log_likelihood: natural logarithm; inf where a label has probability 0.
+        brier_score: summed over classes.
+        area_under_risk_coverage: mean error over all shares of surest predictions.
+        excess_area: the same minus that of an ideal order of the same predictions.
+    """
+
+    num_samples: int
+    accuracy: Estimate
+    confidence: Estimate
+    gap: Estimate
+    expected_calibration_error: Estimate
+    expected_calibration_error_plain: float
+    classwise_calibration_error: Estimate
+    negative_log_likelihood: Estimate
+    brier_score: Estimate
+    area_under_risk_coverage: Estimate
+    excess_area: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassMeasures:
+    """One class, where it is the prediction.
+
+    Args:
+        index: of the class.
+        labels: samples of it.
+        predictions: how often it is predicted.
+        confidence: mean confidence then, NaN without predictions.
+        precision: share of them that is right.
+        gap: confidence minus precision; the interval holds for all classes at once (95 %).
+    """
+
+    index: int
+    labels: int
+    predictions: int
+    confidence: float
+    precision: float
+    gap: Estimate
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return not self.gap.low <= 0 <= self.gap.high and self.predictions > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RiskCoverage:
+    """Errors among the surest predictions.
+
+    Args:
+        coverage: `(M,)`, ascending to 1: share of predictions kept, the surest first.
+        risk: `(M,)`: share of errors among them.
+    """
+
+    coverage: Tensor
+    risk: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scaling:
+    """What dividing logits by a temperature does, on rows it was not fitted on.
+
+    Args:
+        temperature: T to use, 1 if no other lowers the NLL.
+        at_bound: whether the data do not determine T.
+        improves: whether the NLL falls.
+        rows: rows judged on.
+        source: where T was fitted: the name of a file, "" for halves of the same one.
+        before: the rows as they are.
+        after: the same rows scaled.
+        curve: their reliability, scaled.
+    """
+
+    temperature: float
+    at_bound: bool
+    improves: bool
+    rows: int
+    source: str
+    before: Measures
+    after: Measures
+    curve: ReliabilityCurve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Audit:
+    """The audit of one file.
+
+    Args:
+        where: file and array.
+        kind: what the file declares.
+        note: what was special about reading it, or "".
+        num_samples: N.
+        num_classes: K.
+        measures: of all rows.
+        curve: reliability of all rows, 15 bins of equal width.
+        risk_coverage: of all rows.
+        classes: one per class, the clearest and largest gap first.
+        scaling: what temperature scaling would do, None if it was not tried.
+        not_scaled: why it was not, or "".
+    """
+
+    where: str
+    kind: Kind
+    note: str
+    num_samples: int
+    num_classes: int
+    measures: Measures
+    curve: ReliabilityCurve
+    risk_coverage: RiskCoverage
+    classes: list[ClassMeasures]
+    scaling: Scaling | None
+    not_scaled: str

@@ -1,0 +1,92 @@
+"""The audit of a file: read once, sampled on the way, measured."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from softtargets.audit.checks import Checked
+from softtargets.audit.measure import by_class, measure, risk_coverage
+from softtargets.audit.predictions import Block, Predictions
+from softtargets.audit.result import Audit, Scaling
+from softtargets.audit.sample import Sample
+from softtargets.audit.scaling import NotScaled, cross_fitted, fitted_on
+from softtargets.audit.tally import Tally, tally
+from softtargets.calibration import ReliabilityCurve
+
+Progress = Callable[[int], None]
+
+
+class Reading(NamedTuple):
+    """A file that was read: what is kept of all its rows, and some of them as they are."""
+
+    predictions: Predictions
+    tally: Tally
+    sample: Sample
+
+
+def read(predictions: Predictions, *, seed: int = 0, progress: Progress | None = None) -> Reading:
+    """Go once through a file.
+
+    Args:
+        predictions: see `open_predictions`.
+        seed: of the sample.
+        progress: told how many rows are done.
+
+    Raises:
+        AuditError: something in it is wrong.
+    """
+    sample = Sample(predictions.num_classes, seed=seed)
+    blocks = sample.watched(_counted(Checked(predictions), progress))
+    return Reading(predictions, tally(blocks, predictions.kind, predictions.num_classes), sample)
+
+
+def audit(reading: Reading, calibration: Reading | None = None, *, seed: int = 0) -> Audit:
+    """Measure what was read.
+
+    Args:
+        reading: of the file.
+        calibration: of a file to fit the temperature on; None: halves of the same rows in turn.
+        seed: of all draws.
+    """
+    predictions, kept, sample = reading
+    if calibration is None:
+        tried, source = cross_fitted(sample, predictions.kind, seed=seed), ""
+    else:
+        fitted = calibration.predictions
+        tried = fitted_on(calibration.sample, fitted.kind, sample, predictions.kind)
+        source = fitted.where
+    scaling, refusal = None, ""
+    if isinstance(tried, NotScaled):
+        refusal = tried.reason
+    else:
+        scaling = Scaling(
+            temperature=tried.temperature,
+            at_bound=tried.at_bound,
+            improves=tried.improves,
+            rows=len(tried.before),
+            source=source,
+            before=measure(tried.before, seed=seed),
+            after=measure(tried.after, seed=seed),
+            curve=ReliabilityCurve.from_statistics(tried.after.top_label),
+        )
+    return Audit(
+        where=predictions.where,
+        kind=predictions.kind,
+        note=predictions.note,
+        num_samples=len(kept),
+        num_classes=predictions.num_classes,
+        measures=measure(kept, seed=seed),
+        curve=ReliabilityCurve.from_statistics(kept.top_label),
+        risk_coverage=risk_coverage(kept),
+        classes=by_class(kept),
+        scaling=scaling,
+        not_scaled=refusal,
+    )
+
+
+def _counted(blocks: Checked, progress: Progress | None) -> Iterator[Block]:
+    done = 0
+    for scores, labels in blocks:
+        yield scores, labels
+        done += len(scores)
+        if progress is not None:
+            progress(done)

@@ -1,0 +1,128 @@
+"""What temperature scaling would do, judged on rows it was not fitted on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from softtargets.audit.naming import Kind
+from softtargets.audit.predictions import Block, block_rows
+from softtargets.audit.sample import Sample
+from softtargets.audit.tally import Tally, joined, tally
+from softtargets.calibration import TemperatureScaling
+
+_FEWEST_ROWS = 20  # below, a half has too few rows to fit anything on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scaled:
+    """Temperature scaling tried.
+
+    Args:
+        temperature: T fitted on all rows that may be fitted on; what to divide logits by.
+        at_bound: whether one of the fits ended at a bound of its search, so that the rows do not
+            determine T.
+        improves: whether the NLL of the rows judged on falls. If not, T stays 1.
+        before: the rows judged on, as they are.
+        after: the same rows, each after a T fitted without it.
+    """
+
+    temperature: float
+    at_bound: bool
+    improves: bool
+    before: Tally
+    after: Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotScaled:
+    """Why temperature scaling was not tried."""
+
+    reason: str
+
+
+def cross_fitted(sample: Sample, kind: Kind, *, seed: int) -> Scaled | NotScaled:
+    """Fit T on each half of the rows and judge it on the other.
+
+    Args:
+        sample: rows of the file.
+        kind: what their scores are.
+        seed: of the halves.
+    """
+    refusal = _refusal(sample, kind)
+    if refusal is not None:
+        return refusal
+    order = torch.randperm(len(sample), generator=torch.Generator().manual_seed(seed))
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    fits = [_fit(sample, half, kind) for half in halves]
+    before = [_measure(sample, half, kind, 1.0) for half in halves]
+    after = [
+        _measure(sample, half, kind, fit.temperature)
+        for half, fit in zip(halves, reversed(fits), strict=True)
+    ]
+    fits.append(_fit(sample, order, kind))
+    return _judged(fits, joined(*before), joined(*after))
+
+
+def fitted_on(
+    calibration: Sample, fitted_kind: Kind, sample: Sample, kind: Kind
+) -> Scaled | NotScaled:
+    """Fit T on rows of another file and judge it on those of this one.
+
+    Args:
+        calibration: rows to fit on.
+        fitted_kind: what their scores are.
+        sample: rows to judge on.
+        kind: what theirs are.
+    """
+    refusal = _refusal(calibration, fitted_kind)
+    if refusal is not None:
+        return refusal
+    fit = _fit(calibration, torch.arange(len(calibration)), fitted_kind)
+    rows = torch.arange(len(sample))
+    return _judged(
+        [fit], _measure(sample, rows, kind, 1.0), _measure(sample, rows, kind, fit.temperature)
+    )
+
+
+def _judged(fits: list[TemperatureScaling], before: Tally, after: Tally) -> Scaled:
+    """The last fit is the one to use."""
+    losses = [float(each.negative_log_likelihood.mean()) for each in (before, after)]
+    improves = losses[1] < losses[0]
+    return Scaled(
+        temperature=fits[-1].temperature if improves else 1.0,
+        at_bound=any(fit.at_bound for fit in fits),
+        improves=improves,
+        before=before,
+        after=after if improves else before,
+    )
+
+
+def _refusal(sample: Sample, kind: Kind) -> NotScaled | None:
+    if len(sample) < _FEWEST_ROWS:
+        return NotScaled(reason=f"{len(sample)} rows are too few to fit a temperature on")
+    at_label = sample.scores.gather(1, sample.labels.unsqueeze(1))
+    lost = int((at_label == (0 if kind == "probs" else -torch.inf)).sum())
+    if lost:
+        return NotScaled(
+            reason=f"{lost:,} of {len(sample):,} rows give the true class the probability 0, which "
+            "no temperature mends"
+            + ("; save logits, or probabilities in a wider type" if kind == "probs" else "")
+        )
+    return None
+
+
+def _fit(sample: Sample, rows: Tensor, kind: Kind) -> TemperatureScaling:
+    logits = sample.scores[rows]
+    if kind == "probs":
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_()
+    return TemperatureScaling().fit(logits, sample.labels[rows])
+
+
+def _measure(sample: Sample, rows: Tensor, kind: Kind, temperature: float) -> Tally:
+    def read() -> Iterator[Block]:
+        for part in rows.split(block_rows(sample.scores.shape[1])):
+            yield sample.scores[part], sample.labels[part]
+
+    return tally(read(), kind, sample.scores.shape[1], temperature=temperature)

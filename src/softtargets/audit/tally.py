@@ -1,0 +1,154 @@
+"""One pass over predictions: five numbers per sample, and bins per class."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from softtargets.audit.naming import Kind
+from softtargets.calibration import BinStatistics
+
+BINS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tally:
+    """What is kept of predictions; nothing of it has N x K numbers.
+
+    Args:
+        confidence: `(N,)`, float64: probability of the predicted class.
+        right: `(N,)`, bool: whether that class is the label.
+        predicted: `(N,)`, int32.
+        labels: `(N,)`, int32.
+        negative_log_likelihood: `(N,)`, float64.
+        brier_score: `(N,)`, float64.
+        by_class: bins of each class's probability in all samples, `(K, bins)`.
+    """
+
+    confidence: Tensor
+    right: Tensor
+    predicted: Tensor
+    labels: Tensor
+    negative_log_likelihood: Tensor
+    brier_score: Tensor
+    by_class: BinStatistics
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.by_class.counts)
+
+    @property
+    def top_label(self) -> BinStatistics:
+        """Bins of the confidence; the outcome is "the prediction is right"."""
+        return BinStatistics.from_scores(self.confidence, self.right, bins=BINS)
+
+
+def tally(
+    blocks: Iterable[tuple[Tensor, Tensor]],
+    kind: Kind,
+    num_classes: int,
+    *,
+    temperature: float = 1.0,
+) -> Tally:
+    """Go once through checked blocks of scores `(b, K)` and labels `(b,)`; at least one block.
+
+    Args:
+        blocks: see above.
+        kind: what the scores are.
+        num_classes: K.
+        temperature: by which logits, or the logarithms of probabilities, are divided.
+    """
+    columns: list[tuple[Tensor, ...]] = []
+    by_class = _ClassBins(num_classes)
+    for scores, labels in blocks:
+        probs, losses = _probs_and_losses(scores, labels, kind, temperature)
+        confidence, predicted = probs.max(-1)
+        at_label = probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        brier = torch.linalg.vecdot(probs, probs) - 2 * at_label + 1
+        by_class.update(probs, labels)
+        columns.append(
+            (confidence, predicted == labels, predicted.int(), labels.int(), losses, brier)
+        )
+    confidence, right, predicted, labels, losses, brier = (
+        torch.cat(parts) for parts in zip(*columns, strict=True)
+    )
+    return Tally(
+        confidence=confidence,
+        right=right,
+        predicted=predicted,
+        labels=labels,
+        negative_log_likelihood=losses,
+        brier_score=brier.clamp_min(0),
+        by_class=by_class.statistics(),
+    )
+
+
+def joined(one: Tally, other: Tally) -> Tally:
+    """Return the tally of both sets of samples, in this order."""
+    columns = {
+        field.name: torch.cat([getattr(one, field.name), getattr(other, field.name)])
+        for field in fields(Tally)
+        if field.name != "by_class"
+    }
+    return Tally(**columns, by_class=one.by_class + other.by_class)
+
+
+def _probs_and_losses(
+    scores: Tensor, labels: Tensor, kind: Kind, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Probabilities `(b, K)` and minus the logarithm of the label's, float64."""
+    values = scores.double()
+    if kind == "probs":
+        if temperature == 1:
+            probs = values.clamp_max(1)  # a row may exceed 1 by the rounding of its type
+            return probs, -probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1).log()
+        values = values.log()
+    values = (values - values.amax(-1, keepdim=True)) / temperature
+    at_label = values.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    exponentials = values.exp_()
+    total = exponentials.sum(-1, keepdim=True)
+    return exponentials.div_(total), total.squeeze(-1).log() - at_label
+
+
+class _ClassBins:
+    """Sums per class and bin. Most probabilities of many classes are in the first bin: the others,
+    fewer than one bin's inverse width per row, are counted, and the first bin is what is left.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._edges = torch.arange(BINS + 1).double() / BINS
+        size = num_classes * BINS
+        self._counts = torch.zeros(size, dtype=torch.int64)
+        self._scores = torch.zeros(size, dtype=torch.float64)
+        self._outcomes = torch.zeros(size, dtype=torch.float64)
+        self._totals = torch.zeros(num_classes, dtype=torch.float64)
+        self._labels = torch.zeros(num_classes, dtype=torch.float64)
+        self._rows = 0
+
+    def update(self, probs: Tensor, labels: Tensor) -> None:
+        self._rows += len(labels)
+        self._totals += probs.sum(0)
+        self._labels += torch.bincount(labels, minlength=len(self._labels))
+        rows, classes = (probs > self._edges[1]).nonzero(as_tuple=True)
+        scores = probs[rows, classes]
+        place = classes * BINS + torch.searchsorted(self._edges[1:-1], scores)
+        self._counts += torch.bincount(place, minlength=len(self._counts))
+        self._scores += torch.bincount(place, scores, minlength=len(self._counts))
+        hits = (labels[rows] == classes).double()
+        self._outcomes += torch.bincount(place, hits, minlength=len(self._counts))
+
+    def statistics(self) -> BinStatistics:
+        counts, scores, outcomes = (
+            sums.view(-1, BINS).clone() for sums in (self._counts, self._scores, self._outcomes)
+        )
+        counts[:, 0] = self._rows - counts.sum(-1)
+        scores[:, 0] = (self._totals - scores.sum(-1)).clamp_min(0)
+        outcomes[:, 0] = self._labels - outcomes.sum(-1)
+        return BinStatistics(
+            edges=self._edges, counts=counts, confidence_sums=scores, outcome_sums=outcomes
+        )
