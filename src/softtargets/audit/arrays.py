@@ -16,7 +16,7 @@ from softtargets.audit.errors import AuditError
 from softtargets.audit.naming import Kind
 from softtargets.audit.predictions import Block, Predictions, block_rows
 
-LARGEST_WHOLE = 2**29  # bytes of an array that has to be read at once: stored column by column
+LARGEST_WHOLE = 2**28  # bytes of an array that has to be read at once: stored column by column
 BFLOAT16 = "bfloat16"  # numpy has no such type; read as 16-bit integers and reinterpreted
 # What streams raise, those of damaged or encrypted archives too.
 DAMAGE = (
@@ -174,10 +174,11 @@ def open_npy(path: Path) -> StoredArray:
     )
 
 
-def paired(scores: StoredArray, labels: StoredArray, kind: Kind) -> Predictions:
+def paired(path: Path, scores: StoredArray, labels: StoredArray, kind: Kind) -> Predictions:
     """Return predictions of two arrays.
 
     Args:
+        path: of the scores' file.
         scores: `(N, K)`.
         labels: `(N,)`.
         kind: what the scores are.
@@ -205,7 +206,7 @@ def paired(scores: StoredArray, labels: StoredArray, kind: Kind) -> Predictions:
         return zip(scores.blocks(rows), labels.blocks(rows), strict=True)
 
     return Predictions(
-        where=scores.where,
+        path=path,
         key=scores.name,
         kind=kind,
         num_classes=scores.shape[1],

@@ -52,7 +52,7 @@ def _open_arrays(path: Path, keys: Keys) -> Predictions:
         raise AuditError(f"{where} holds no labels; name their file with --labels LABELS.npy")
     else:
         labels = arrays[choose_labels(where, names, keys, name)]()
-    return paired(arrays[name](), labels, kind)
+    return paired(path, arrays[name](), labels, kind)
 
 
 def _arrays(path: Path) -> dict[str, Callable[[], StoredArray]]:

@@ -45,7 +45,7 @@ def open_parquet(path: Path, keys: Keys) -> Predictions:
         )
     num_classes = file.list_length(columns) if lists else len(columns.scores)
     return Predictions(
-        where=where,
+        path=path,
         key=columns.name,
         kind=columns.kind,
         num_classes=num_classes,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
@@ -17,7 +18,7 @@ class Predictions:
     """What a file holds, as declared; nothing of it is checked before it is read.
 
     Args:
-        where: file and array, for messages: `run.npz: test_logits`.
+        path: of the file.
         key: name of the array.
         kind: logits or probs.
         num_classes: K.
@@ -26,13 +27,23 @@ class Predictions:
         read: called, gives blocks of scores `(b, K)` and labels `(b,)` as they are stored.
     """
 
-    where: str
+    path: Path
     key: str
     kind: Kind
     num_classes: int
     num_rows: int | None
     note: str
     read: Callable[[], Iterator[Block]]
+
+    @property
+    def where(self) -> str:
+        """File and array, for messages: `runs/one.npz: test_logits`."""
+        return place(self.path, self.key)
+
+
+def place(path: Path, key: str) -> str:
+    """Return the name of an array in a file; an .npy file's own array has no other name."""
+    return str(path) if key == path.stem else f"{path}: {key}"
 
 
 def block_rows(num_classes: int) -> int:

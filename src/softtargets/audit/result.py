@@ -1,10 +1,12 @@
 """What an audit finds: frozen numbers, with what is needed to draw them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
 from softtargets.audit.naming import Kind
+from softtargets.audit.predictions import place
 from softtargets.calibration import Estimate, ReliabilityCurve
 
 
@@ -108,7 +110,8 @@ class Audit:
     """The audit of one file.
 
     Args:
-        where: file and array.
+        path: of the file, as given.
+        key: name of the array in it.
         kind: what the file declares.
         note: what was special about reading it, or "".
         num_samples: N.
@@ -121,7 +124,8 @@ class Audit:
         not_scaled: why it was not, or "".
     """
 
-    where: str
+    path: Path
+    key: str
     kind: Kind
     note: str
     num_samples: int
@@ -132,3 +136,8 @@ class Audit:
     classes: list[ClassMeasures]
     scaling: Scaling | None
     not_scaled: str
+
+    @property
+    def title(self) -> str:
+        """The file's name without its folder, and the array."""
+        return place(Path(self.path.name), self.key)

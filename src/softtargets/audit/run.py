@@ -16,7 +16,7 @@ Progress = Callable[[int], None]
 
 
 class Reading(NamedTuple):
-    """A file that was read: what is kept of all its rows, and some of them as they are."""
+    """A file that was read: what is kept of all its rows, and logits of some of them."""
 
     predictions: Predictions
     tally: Tally
@@ -36,7 +36,10 @@ def read(predictions: Predictions, *, seed: int = 0, progress: Progress | None =
     """
     sample = Sample(predictions.num_classes, seed=seed)
     blocks = sample.watched(_counted(Checked(predictions), progress))
-    return Reading(predictions, tally(blocks, predictions.kind, predictions.num_classes), sample)
+    kept = tally(blocks, predictions.kind, predictions.num_classes)
+    if predictions.kind == "probs":
+        sample.turn_into_logits()
+    return Reading(predictions, kept, sample)
 
 
 def audit(reading: Reading, calibration: Reading | None = None, *, seed: int = 0) -> Audit:
@@ -49,11 +52,9 @@ def audit(reading: Reading, calibration: Reading | None = None, *, seed: int = 0
     """
     predictions, kept, sample = reading
     if calibration is None:
-        tried, source = cross_fitted(sample, predictions.kind, seed=seed), ""
+        tried, source = cross_fitted(sample, seed=seed), ""
     else:
-        fitted = calibration.predictions
-        tried = fitted_on(calibration.sample, fitted.kind, sample, predictions.kind)
-        source = fitted.where
+        tried, source = fitted_on(calibration.sample, sample), calibration.predictions.where
     scaling, refusal = None, ""
     if isinstance(tried, NotScaled):
         refusal = tried.reason
@@ -69,7 +70,8 @@ def audit(reading: Reading, calibration: Reading | None = None, *, seed: int = 0
             curve=ReliabilityCurve.from_statistics(tried.after.top_label),
         )
     return Audit(
-        where=predictions.where,
+        path=predictions.path,
+        key=predictions.key,
         kind=predictions.kind,
         note=predictions.note,
         num_samples=len(kept),

@@ -65,6 +65,13 @@ class Sample:
             self._take(scores, labels)
             yield scores, labels
 
+    def turn_into_logits(self) -> None:
+        """Take the logarithm of the scores, which must be probabilities, in their own memory."""
+        assert self._scores is not None, "nothing was read yet"
+        if self._scores.dtype.itemsize < 4:
+            self._scores = self._scores.float()
+        self._scores.log_()
+
     def _take(self, scores: Tensor, labels: Tensor) -> None:
         if self._scores is None:  # memory is taken when it is first written
             self._scores = torch.empty(self._size, scores.shape[1], dtype=scores.dtype)

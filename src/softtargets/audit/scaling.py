@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from softtargets.audit.naming import Kind
 from softtargets.audit.predictions import Block, block_rows
 from softtargets.audit.sample import Sample
 from softtargets.audit.tally import Tally, joined, tally
@@ -42,48 +41,41 @@ class NotScaled:
     reason: str
 
 
-def cross_fitted(sample: Sample, kind: Kind, *, seed: int) -> Scaled | NotScaled:
+def cross_fitted(sample: Sample, *, seed: int) -> Scaled | NotScaled:
     """Fit T on each half of the rows and judge it on the other.
 
     Args:
-        sample: rows of the file.
-        kind: what their scores are.
+        sample: rows of the file, as logits.
         seed: of the halves.
     """
-    refusal = _refusal(sample, kind)
+    refusal = _refusal(sample)
     if refusal is not None:
         return refusal
     order = torch.randperm(len(sample), generator=torch.Generator().manual_seed(seed))
     halves = order[: len(order) // 2], order[len(order) // 2 :]
-    fits = [_fit(sample, half, kind) for half in halves]
-    before = [_measure(sample, half, kind, 1.0) for half in halves]
+    fits = [TemperatureScaling().fit(sample.scores[half], sample.labels[half]) for half in halves]
+    before = [_measure(sample, half, 1.0) for half in halves]
     after = [
-        _measure(sample, half, kind, fit.temperature)
+        _measure(sample, half, fit.temperature)
         for half, fit in zip(halves, reversed(fits), strict=True)
     ]
-    fits.append(_fit(sample, order, kind))
+    fits.append(TemperatureScaling().fit(sample.scores, sample.labels))
     return _judged(fits, joined(*before), joined(*after))
 
 
-def fitted_on(
-    calibration: Sample, fitted_kind: Kind, sample: Sample, kind: Kind
-) -> Scaled | NotScaled:
+def fitted_on(calibration: Sample, sample: Sample) -> Scaled | NotScaled:
     """Fit T on rows of another file and judge it on those of this one.
 
     Args:
-        calibration: rows to fit on.
-        fitted_kind: what their scores are.
-        sample: rows to judge on.
-        kind: what theirs are.
+        calibration: rows to fit on, as logits.
+        sample: rows to judge on, as logits.
     """
-    refusal = _refusal(calibration, fitted_kind)
+    refusal = _refusal(calibration)
     if refusal is not None:
         return refusal
-    fit = _fit(calibration, torch.arange(len(calibration)), fitted_kind)
+    fit = TemperatureScaling().fit(calibration.scores, calibration.labels)
     rows = torch.arange(len(sample))
-    return _judged(
-        [fit], _measure(sample, rows, kind, 1.0), _measure(sample, rows, kind, fit.temperature)
-    )
+    return _judged([fit], _measure(sample, rows, 1.0), _measure(sample, rows, fit.temperature))
 
 
 def _judged(fits: list[TemperatureScaling], before: Tally, after: Tally) -> Scaled:
@@ -99,30 +91,22 @@ def _judged(fits: list[TemperatureScaling], before: Tally, after: Tally) -> Scal
     )
 
 
-def _refusal(sample: Sample, kind: Kind) -> NotScaled | None:
+def _refusal(sample: Sample) -> NotScaled | None:
     if len(sample) < _FEWEST_ROWS:
         return NotScaled(reason=f"{len(sample)} rows are too few to fit a temperature on")
     at_label = sample.scores.gather(1, sample.labels.unsqueeze(1))
-    lost = int((at_label == (0 if kind == "probs" else -torch.inf)).sum())
+    lost = int((at_label == -torch.inf).sum())
     if lost:
         return NotScaled(
             reason=f"{lost:,} of {len(sample):,} rows give the true class the probability 0, which "
-            "no temperature mends"
-            + ("; save logits, or probabilities in a wider type" if kind == "probs" else "")
+            "no temperature mends; if that is rounding, save logits, or a wider type"
         )
     return None
 
 
-def _fit(sample: Sample, rows: Tensor, kind: Kind) -> TemperatureScaling:
-    logits = sample.scores[rows]
-    if kind == "probs":
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_()
-    return TemperatureScaling().fit(logits, sample.labels[rows])
-
-
-def _measure(sample: Sample, rows: Tensor, kind: Kind, temperature: float) -> Tally:
+def _measure(sample: Sample, rows: Tensor, temperature: float) -> Tally:
     def read() -> Iterator[Block]:
         for part in rows.split(block_rows(sample.scores.shape[1])):
             yield sample.scores[part], sample.labels[part]
 
-    return tally(read(), kind, sample.scores.shape[1], temperature=temperature)
+    return tally(read(), "logits", sample.scores.shape[1], temperature=temperature)

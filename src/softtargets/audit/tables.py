@@ -100,7 +100,7 @@ def open_csv(path: Path, keys: Keys) -> Predictions:
             yield values[:, :-1], values[:, -1]
 
     return Predictions(
-        where=f"{path}: {columns.name}",
+        path=path,
         key=columns.name,
         kind=columns.kind,
         num_classes=len(columns.scores),

@@ -63,7 +63,7 @@ def tally(
         num_classes: K.
         temperature: by which logits, or the logarithms of probabilities, are divided.
     """
-    columns: list[tuple[Tensor, ...]] = []
+    kept = _Columns()
     by_class = _ClassBins(num_classes)
     for scores, labels in blocks:
         probs, losses = _probs_and_losses(scores, labels, kind, temperature)
@@ -71,21 +71,15 @@ def tally(
         at_label = probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
         brier = torch.linalg.vecdot(probs, probs) - 2 * at_label + 1
         by_class.update(probs, labels)
-        columns.append(
-            (confidence, predicted == labels, predicted.int(), labels.int(), losses, brier)
+        kept.append(
+            confidence=confidence,
+            right=predicted == labels,
+            predicted=predicted.int(),
+            labels=labels.int(),
+            negative_log_likelihood=losses,
+            brier_score=brier.clamp_min(0),
         )
-    confidence, right, predicted, labels, losses, brier = (
-        torch.cat(parts) for parts in zip(*columns, strict=True)
-    )
-    return Tally(
-        confidence=confidence,
-        right=right,
-        predicted=predicted,
-        labels=labels,
-        negative_log_likelihood=losses,
-        brier_score=brier.clamp_min(0),
-        by_class=by_class.statistics(),
-    )
+    return Tally(**kept.columns(), by_class=by_class.statistics())
 
 
 def joined(one: Tally, other: Tally) -> Tally:
@@ -102,17 +96,43 @@ def _probs_and_losses(
     scores: Tensor, labels: Tensor, kind: Kind, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """Probabilities `(b, K)` and minus the logarithm of the label's, float64."""
-    values = scores.double()
+    label = labels.unsqueeze(-1)
+    values = scores.to(torch.float64, copy=True)
     if kind == "probs":
         if temperature == 1:
-            probs = values.clamp_max(1)  # a row may exceed 1 by the rounding of its type
-            return probs, -probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1).log()
-        values = values.log()
-    values = (values - values.amax(-1, keepdim=True)) / temperature
-    at_label = values.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    exponentials = values.exp_()
-    total = exponentials.sum(-1, keepdim=True)
-    return exponentials.div_(total), total.squeeze(-1).log() - at_label
+            probs = values.clamp_max_(1)  # a row may exceed 1 by the rounding of its type
+            return probs, -probs.gather(-1, label).squeeze(-1).log()
+        values.log_()
+    values.sub_(values.amax(-1, keepdim=True))
+    if temperature != 1:
+        values.div_(temperature)
+    at_label = values.gather(-1, label).squeeze(-1)
+    total = values.exp_().sum(-1, keepdim=True)
+    return values.div_(total), total.squeeze(-1).log() - at_label
+
+
+class _Columns:
+    """Columns that grow in few large pieces: small ones that stay would scatter between the blocks
+    that are freed, and keep the allocator from using their place again.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, Tensor] = {}
+        self._used = 0
+
+    def append(self, **parts: Tensor) -> None:
+        count = len(next(iter(parts.values())))
+        for name, part in parts.items():
+            column = self._columns.get(name, part.new_empty(0))
+            if self._used + count > len(column):
+                room = max(2**16, 2 * len(column), self._used + count)
+                column = torch.cat([column, column.new_empty(room - len(column))])
+                self._columns[name] = column
+            column[self._used : self._used + count] = part
+        self._used += count
+
+    def columns(self) -> dict[str, Tensor]:
+        return {name: column[: self._used] for name, column in self._columns.items()}
 
 
 class _ClassBins:

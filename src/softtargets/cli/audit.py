@@ -1,0 +1,123 @@
+"""`softtargets audit`."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from softtargets.audit.naming import Keys
+from softtargets.cli.parameters import Count
+
+if TYPE_CHECKING:
+    from softtargets.audit.run import Progress, Reading
+
+_BAR_ELEMENTS = 50_000_000  # numbers from which on a file takes long enough for a bar
+
+
+def audit(
+    file: Path,
+    /,
+    *,
+    keys: Annotated[Keys, Parameter(name="*")] = Keys(),
+    against: Path | None = None,
+    against_keys: Annotated[Keys, Parameter(name="--against")] = Keys(),
+    calibration: Path | None = None,
+    calibration_keys: Annotated[Keys, Parameter(name="--calibration")] = Keys(),
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    json: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    threads: Count = 1,
+) -> None:
+    """Find out whether a model's confidences can be trusted, and what would help.
+
+    Prints a verdict and the numbers behind it, and writes them with pictures to one HTML file.
+    FILE is an .npz, .npy, .parquet, .csv, .tsv or .safetensors file that holds logits or
+    probabilities (N, K) and labels (N,). Which of the two is declared by the name of the array,
+    such as logits, probs or test_logits, or by an option; it is never guessed from the values.
+
+    Args:
+        file: predictions and labels.
+        against: predictions of another model for the same samples, to be compared; keys are those
+            of FILE unless given.
+        calibration: predictions to fit the temperature on; without, it is fitted on one half of
+            FILE and judged on the other, in turn.
+        out: the HTML file; NAME-audit.html in the current folder if not given.
+        json: a file for all numbers, or - to print them and nothing else; the HTML file is then
+            written only if --out is given.
+        threads: threads torch computes with.
+    """
+    from rich.console import Console
+
+    from softtargets.audit.run import audit as measured
+    from softtargets.lab.compare import use_threads
+    from softtargets.report.audit.page import render_page
+    from softtargets.report.audit.record import as_json
+    from softtargets.report.audit.terminal import print_audit
+
+    use_threads(threads)
+    page = out or (None if json == "-" else Path(f"{file.stem}-audit.html"))
+    numbers = None if json in (None, "-") else Path(json)
+    _check_outputs([page, numbers], [file, against, calibration])
+    found = measured(
+        _read(file, keys),
+        None if calibration is None else _read(calibration, calibration_keys.or_else(keys)),
+    )
+    content = {} if page is None else {page: render_page(found)}
+    if numbers is not None:
+        content[numbers] = as_json(found)
+    _write(content)
+    if json == "-":
+        print(as_json(found))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = 100
+    print_audit(console, found)
+    console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _check_outputs(outputs: list[Path | None], inputs: list[Path | None]) -> None:
+    """Raise, before anything is read, if an output cannot be written or would replace an input."""
+    from softtargets.lab.errors import LabError
+
+    for output in filter(None, outputs):
+        if any(given is not None and output.resolve() == given.resolve() for given in inputs):
+            raise LabError(f"{output} is read, so it cannot be written; choose another file")
+        if output.is_dir():
+            raise LabError(f"cannot write {output}, it is a folder; name a file in it")
+        if not os.access(output.resolve().parent, os.W_OK):
+            raise LabError(f"cannot write {output}: its folder is missing or not writable")
+
+
+def _read(path: Path, keys: Keys) -> "Reading":
+    from softtargets.audit.files import open_predictions
+    from softtargets.audit.run import read
+
+    predictions = open_predictions(path, keys)
+    size = (predictions.num_rows or 0) * predictions.num_classes
+    with _bar(predictions.num_rows if size >= _BAR_ELEMENTS else None, path.name) as progress:
+        return read(predictions, progress=progress)
+
+
+@contextmanager
+def _bar(rows: int | None, name: str) -> Iterator["Progress | None"]:
+    """A bar on a terminal's standard error, if there is enough to wait for."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if rows is None or not console.is_terminal:
+        yield None
+        return
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task(f"reading {name}", total=rows)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _write(content: dict[Path, str]) -> None:
+    from softtargets.lab.records import write_atomically
+
+    for path, text in content.items():
+        write_atomically(path, text.encode())

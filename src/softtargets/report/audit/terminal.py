@@ -1,0 +1,76 @@
+"""The audit in a terminal: two tables and a few sentences."""
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from softtargets.audit.result import Audit
+from softtargets.report.audit.sheets import CLASS_COLUMNS, class_row, number_rows, state_titles
+from softtargets.report.audit.words import classes_answer, headline, selection_answer, summary
+from softtargets.report.notation import PERCENT
+
+_SHOWN_CLASSES = 5
+
+
+def print_audit(console: Console, audit: Audit) -> None:
+    """Print the verdict, the numbers and the worst classes.
+
+    Args:
+        console: where to.
+        audit: what was found.
+    """
+    told = [headline(audit), *summary(audit), classes_answer(audit), selection_answer(audit)]
+    console.print()
+    for place, text in enumerate(told):
+        style = "bold" if place == 0 else ""
+        console.print(Padding(_plain(text), (0, 0, 1, 0)), style=style, highlight=False)
+    console.print(_number_table(audit))
+    console.print(_class_table(audit))
+
+
+def _number_table(audit: Audit) -> Table:
+    caption = "in brackets: 95 % intervals"
+    if audit.scaling is not None:
+        rows = f"{audit.scaling.rows:,} rows"
+        drawn = " drawn at random" if audit.scaling.rows < audit.num_samples else ""
+        how = f"T fitted on {audit.scaling.source}" if audit.scaling.source else "cross-fitted"
+        caption += f"; after scaling: {rows}{drawn}, {how}"
+    title = f"{audit.num_samples:,} samples, {audit.num_classes:,} classes"
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("")
+    for head in state_titles(audit):
+        table.add_column(head, justify="right")
+        table.add_column("", style="dim")
+    for name, cells in number_rows(audit):
+        texts = (
+            text
+            for cell in cells
+            for text in (cell.value, f"[{cell.interval}]" if cell.interval else "")
+        )
+        table.add_row(name, *(_plain(text).replace("[", r"\[") for text in texts))
+    return table
+
+
+def _class_table(audit: Audit) -> Table:
+    table = Table(
+        title="Worst classes, where predicted",
+        caption="* more than chance allows; intervals for all classes at once",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+    )
+    table.add_column("class")
+    for head in CLASS_COLUMNS:
+        table.add_column(head, justify="right")
+    for row in audit.classes[:_SHOWN_CLASSES]:
+        cells = [
+            f"{cell.value} \\[{cell.interval}]" if cell.interval else cell.value
+            for cell in class_row(row)
+        ]
+        cells[-1] += "*" if row.clear else " "
+        table.add_row(str(row.index), *map(_plain, cells))
+    return table
+
+
+def _plain(text: str) -> str:
+    return text.replace(PERCENT[0], " ")
