@@ -29,7 +29,7 @@ ROOMS = [
     {"losses"},
     {"noise", "calibration", "distillation"},
     {"testing"},
-    {"lab"},
+    {"lab", "audit"},
     {"report", "bench"},
     {"cli"},
 ]

@@ -57,7 +57,7 @@ class Checked:
         # NaN fails the first comparison, infinity the second.
         if bool((probs.amin(-1) >= 0).all()) and bool(((total - 1).abs() <= tolerance).all()):
             return
-        way_out = "; if these are logits, say --logits" if self._of.kind == "probs" else ""
+        way_out = f"; if these are logits, say --logits {self._of.key}"
         outside = ~((probs >= 0) & probs.isfinite())
         if bool(outside.any()):
             row = _first(outside.any(-1))

@@ -15,7 +15,7 @@ from softtargets.report.svg import styled
 WIDTH = 3.5  # inches; all panels are equally wide, so that text is equally large in all
 FIRST, SECOND = look("ls"), look("ols")
 _FEW_PREDICTIONS = 5  # a bin with fewer is drawn hollow
-_MOST_CLASSES = 12
+MOST_CLASSES = 12
 
 
 @styled()
@@ -30,29 +30,23 @@ def reliability_diagram(curve: ReliabilityCurve, title: str, style: Look = FIRST
     figure = Figure(figsize=(WIDTH, 3.9))
     axes = figure.add_axes((0.15, 0.31, 0.785, 0.62))
     axes.set_title(title)
-    axes.set_title(
-        "share that is right, by confidence",
-        loc="right",
-        fontsize=7.5,
-        fontweight="normal",
-        color=MUTED,
-    )
+    _subtitle(axes, "share right, by confidence")
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     _band(axes, curve, style)
     axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     axes.tick_params(labelbottom=False)
     below = figure.add_axes((0.15, 0.105, 0.785, 0.17), sharex=axes)
-    edges = curve.edges.numpy()
+    edges, place = curve.edges.numpy(), curve.bin.numpy()
     below.bar(
-        edges[curve.bin],
-        curve.count,
-        0.92 * np.diff(edges)[curve.bin],
+        edges[place],
+        curve.count.numpy(),
+        0.92 * np.diff(edges)[place],
         align="edge",
         color=style.light,
         alpha=0.55,
     )
     _log_counts(below, float(curve.count.sum()))
-    below.set_xlabel("confidence; below: number of predictions")
+    below.set_xlabel("confidence; bars: number of predictions")
     for each in (axes, below):
         each.xaxis.set_major_formatter(_percent())
         each.grid(axis="both" if each is axes else "x")
@@ -71,17 +65,24 @@ def risk_coverage_plot(curves: Mapping[str, RiskCoverage], accuracies: Sequence[
     """
     figure = Figure(figsize=(WIDTH, 2.9))
     axes = figure.add_axes((0.15, 0.155, 0.8, 0.755))
-    axes.set_title("Errors among those kept")
+    axes.set_title("Errors")
+    _subtitle(axes, "share of those kept; dotted: best possible")
     shares = np.linspace(0.005, 1, 200)
     for (name, curve), accuracy, style in zip(
         curves.items(), accuracies, (FIRST, SECOND), strict=False
     ):
-        axes.plot(curve.coverage, curve.risk, color=style.light, linestyle=style.dash, label=name)
+        axes.plot(
+            curve.coverage.numpy(),
+            curve.risk.numpy(),
+            color=style.light,
+            linestyle=style.dash,
+            label=name,
+        )
         ideal = np.maximum(0, 1 - accuracy / shares)
         axes.plot(shares, ideal, color=style.light, linewidth=0.9, linestyle=(0, (1, 1.5)))
     if len(curves) > 1:
         axes.legend(loc="upper left", fontsize=7.5)
-    axes.set(xlim=(0, 1), xlabel="share of predictions kept, the surest first")
+    axes.set(xlim=(0, 1), xlabel="predictions kept, the surest first")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(_percent())
     axes.yaxis.set_major_formatter(_percent(decimals=None))
@@ -98,18 +99,12 @@ def class_gaps(classes: Sequence[ClassMeasures], style: Look = FIRST) -> Figure:
         classes: the worst first.
         style: colour and marker.
     """
-    shown = [row for row in classes if row.predictions][:_MOST_CLASSES]
+    shown = [row for row in classes if row.predictions][:MOST_CLASSES]
     height = 0.75 + 0.22 * len(shown)
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0.15, 0.42 / height, 0.8, 1 - 0.7 / height))
     axes.set_title("Worst classes" if len(shown) < len(classes) else "Classes")
-    axes.set_title(
-        "95 % intervals, all classes at once",
-        loc="right",
-        fontsize=7.5,
-        fontweight="normal",
-        color=MUTED,
-    )
+    _subtitle(axes, "95 % intervals, all classes at once")
     axes.axvline(0, color=INK, linewidth=1)
     for place, row in enumerate(shown):
         gap = row.gap
@@ -129,7 +124,7 @@ def class_gaps(classes: Sequence[ClassMeasures], style: Look = FIRST) -> Figure:
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_formatter(_percent(decimals=None, symbol=""))
     axes.margins(x=0.08)
-    axes.set_xlabel("← too unsure     points     too sure →")
+    axes.set_xlabel("← too unsure · points · too sure →")
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     return figure
@@ -146,7 +141,8 @@ def class_scatter(classes: Sequence[ClassMeasures], style: Look = FIRST) -> Figu
     shown = [row for row in classes if row.predictions]
     figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.add_axes((0.15, 0.13, 0.785, 0.785))
-    axes.set_title("Each class, where predicted")
+    axes.set_title("All classes")
+    _subtitle(axes, "share right, by confidence")
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     for clear in (False, True):
         rows = [row for row in shown if row.clear == clear]
@@ -160,7 +156,9 @@ def class_scatter(classes: Sequence[ClassMeasures], style: Look = FIRST) -> Figu
             markerfacecolor=style.light if clear else PAPER,
             alpha=0.8,
         )
-    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="mean confidence", ylabel="share that is right")
+    lowest = min(min(row.confidence, row.precision) for row in shown)
+    low = max(-0.02, 0.1 * int(10 * lowest) - 0.02)
+    axes.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel="mean confidence where predicted")
     axes.xaxis.set_major_formatter(_percent())
     axes.yaxis.set_major_formatter(_percent())
     axes.grid()
@@ -191,6 +189,10 @@ def _band(axes: Axes, curve: ReliabilityCurve, style: Look) -> None:
             alpha=1 if line == "-" else 0.5,
             clip_on=False,
         )
+
+
+def _subtitle(axes: Axes, text: str) -> None:
+    axes.set_title(text, loc="right", fontsize=7.5, fontweight="normal", color=MUTED)
 
 
 def _percent(decimals: int | None = 0, symbol: str = " %") -> PercentFormatter:

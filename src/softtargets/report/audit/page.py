@@ -13,6 +13,7 @@ from softtargets.audit.result import Audit
 from softtargets.audit.tally import BINS
 from softtargets.report import palette
 from softtargets.report.audit.figures import (
+    MOST_CLASSES,
     class_gaps,
     class_scatter,
     reliability_diagram,
@@ -24,7 +25,7 @@ from softtargets.report.notation import counted, decimal, percentage
 from softtargets.report.svg import inline
 
 _FOLDER = Path(__file__).parent
-_MOST_CLASSES = 200
+_MOST_LISTED = 200
 
 
 def render_page(audit: Audit) -> str:
@@ -44,7 +45,7 @@ def render_page(audit: Audit) -> str:
             states=state_titles(audit),
             rows=number_rows(audit),
             class_columns=CLASS_COLUMNS,
-            classes=[(row, class_row(row)) for row in audit.classes[:_MOST_CLASSES]],
+            classes=[(row, class_row(row)) for row in audit.classes[:_MOST_LISTED]],
             figures=_figures(audit),
             facts=_facts(audit),
         )
@@ -89,19 +90,24 @@ def _figures(audit: Audit) -> dict[str, list[Markup]]:
                 "Errors among the predictions kept, by the share kept",
             )
         ],
-        "classes": [
-            _svg(
-                class_gaps(audit.classes),
-                "class-gaps",
-                "Confidence minus precision of the worst classes, with intervals",
-            ),
-            _svg(
-                class_scatter(audit.classes),
-                "class-scatter",
-                "Share that is right against mean confidence, one dot per class",
-            ),
-        ],
+        "classes": _class_figures(audit),
     }
+
+
+def _class_figures(audit: Audit) -> list[Markup]:
+    gaps = _svg(
+        class_gaps(audit.classes),
+        "class-gaps",
+        "Confidence minus precision of the worst classes, with intervals",
+    )
+    if audit.num_classes <= MOST_CLASSES:
+        return [gaps]
+    scatter = _svg(
+        class_scatter(audit.classes),
+        "class-scatter",
+        "Share that is right against mean confidence, one mark per class",
+    )
+    return [gaps, scatter]
 
 
 def _svg(figure: Figure, name: str, label: str) -> Markup:

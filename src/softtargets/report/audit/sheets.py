@@ -37,14 +37,14 @@ QUANTITIES = (
     ),
     Quantity(
         key="expected_calibration_error",
-        title="calibration error (ECE, debiased)",
+        title="calibration error, debiased",
         scale=100,
         digits=2,
     ),
-    Quantity(key="expected_calibration_error_plain", title="ECE, plain", scale=100, digits=2),
+    Quantity(key="expected_calibration_error_plain", title="calibration error, plain", scale=100, digits=2),
     Quantity(
         key="classwise_calibration_error",
-        title="class-wise ECE, debiased",
+        title="class-wise error, debiased",
         scale=100,
         digits=2,
     ),

@@ -2,7 +2,6 @@
 
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 
 from softtargets.audit.result import Audit
@@ -20,11 +19,14 @@ def print_audit(console: Console, audit: Audit) -> None:
         console: where to.
         audit: what was found.
     """
-    told = [headline(audit), *summary(audit), classes_answer(audit), selection_answer(audit)]
+    told = [*summary(audit), classes_answer(audit), selection_answer(audit)]
     console.print()
-    for place, text in enumerate(told):
-        style = "bold" if place == 0 else ""
-        console.print(Padding(_plain(text), (0, 0, 1, 0)), style=style, highlight=False)
+    console.print(_plain(headline(audit)), style="bold", highlight=False)
+    for text in told:
+        bullet = Table.grid(padding=(0, 1))
+        bullet.add_row("•", _plain(text))
+        console.print(bullet, highlight=False)
+    console.print()
     console.print(_number_table(audit))
     console.print(_class_table(audit))
 
@@ -38,7 +40,7 @@ def _number_table(audit: Audit) -> Table:
         caption += f"; after scaling: {rows}{drawn}, {how}"
     title = f"{audit.num_samples:,} samples, {audit.num_classes:,} classes"
     table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for head in state_titles(audit):
         table.add_column(head, justify="right")
         table.add_column("", style="dim")
