@@ -207,8 +207,9 @@ def test_a_safetensors_header_that_lies_is_refused(tmp_path):
         (b'{"logits": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}', "type F8_E4M3"),
         (b'{"logits": {"dtype": "F32", "shape": [9], "data_offsets": [0, 2]}}', "fit its shape"),
     ]:
-        header = header.replace(b"}}", b'}, "labels": {"dtype": "U8", "shape": [2], '
-                                b'"data_offsets": [0, 2]}}')
+        header = header.replace(
+            b"}}", b'}, "labels": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}'
+        )
         path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
         refused(path, message)
 
@@ -231,7 +232,9 @@ def test_shapes_and_types_are_checked(tmp_path, drawn):
 def test_columns_first_needs_memory_and_says_how_much(tmp_path, drawn, monkeypatch):
     monkeypatch.setattr(arrays, "LARGEST_WHOLE", 1000)
     path, _ = save_columns_first(tmp_path, *drawn)
-    refused(path, r"column by column, which needs 0.0 GiB .* numpy.ascontiguous", logits="z", labels="y")
+    refused(
+        path, r"column by column, which needs 0.0 GiB .* numpy.ascontiguous", logits="z", labels="y"
+    )
 
 
 def test_csv_cells_are_named(tmp_path, drawn):

@@ -62,7 +62,8 @@ class StoredArray:
         stored = np.dtype("<i2" if self.dtype == BFLOAT16 else self.dtype)
         width = int(np.prod(self.shape[1:], dtype=np.int64))
         if self.by_columns and width > 1:
-            yield from self._whole(stored).split(rows)
+            whole = self._whole(stored)
+            yield from (whole[start : start + rows] for start in range(0, len(whole), rows))
             return
         with self.open() as stream:
             for start in range(0, self.shape[0], rows):
@@ -169,9 +170,7 @@ def reason(error: Exception) -> str:
 
 def open_npy(path: Path) -> StoredArray:
     """Return the array of an npy file; its key is the file's name without the ending."""
-    return from_header(
-        str(path), path.stem, lambda: path.open("rb"), path.stat().st_size
-    )
+    return from_header(str(path), path.stem, lambda: path.open("rb"), path.stat().st_size)
 
 
 def paired(path: Path, scores: StoredArray, labels: StoredArray, kind: Kind) -> Predictions:

@@ -48,7 +48,7 @@ class Checked:
         whole = self._whole_labels(labels)
         self._row += len(scores)
         if len(self._classes_seen) < 2:
-            self._classes_seen |= set(whole.unique().tolist())
+            self._classes_seen |= {int(whole.min()), int(whole.max())}
         return scores, whole
 
     def _check_probs(self, probs: Tensor) -> None:
@@ -76,7 +76,9 @@ class Checked:
             row = _first(bad)
             value = float(highest[row])
             if value == -torch.inf:
-                raise self._error(f"has nothing but -inf in row {self._row + row}; drop that sample")
+                raise self._error(
+                    f"has nothing but -inf in row {self._row + row}; drop that sample"
+                )
             raise self._error(f"has {value:g} in row {self._row + row}; drop or mend that sample")
         if self._like_probs:
             total = logits.sum(-1, dtype=torch.float64)

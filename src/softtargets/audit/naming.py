@@ -73,13 +73,13 @@ def choose_scores(where: str, names: Sequence[str], keys: Keys) -> tuple[str, Ki
     Raises:
         AuditError: the one asked for is not there, or none or several are declared.
     """
-    for kind, name in (("logits", keys.logits), ("probs", keys.probs)):
-        if name is None:
-            continue
-        if name not in names:
-            raise AuditError(f"{where} has no {name!r}; it has {listing(names)}")
-        return name, "logits" if kind == "logits" else "probs"
-    found = [(name, kind) for name in names if (kind := declared_kind(name)) is not None]
+    asked: list[tuple[str | None, Kind]] = [(keys.logits, "logits"), (keys.probs, "probs")]
+    for name, kind in asked:
+        if name is not None:
+            if name not in names:
+                raise AuditError(f"{where} has no {name!r}; it has {listing(names)}")
+            return name, kind
+    found = [(name, declared) for name in names if (declared := declared_kind(name))]
     if not found:
         raise AuditError(
             f"{where} does not say what it holds: no name is `logits` or `probs`, or ends in "

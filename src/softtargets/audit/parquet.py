@@ -119,7 +119,9 @@ class _File:
         double = any(str(self.schema.field(name).type) == "double" for name in columns.scores)
         for group in range(self._file.num_row_groups):
             rows = self._file.metadata.row_group(group).num_rows
-            with Tiles(rows, len(columns.scores), torch.float64 if double else torch.float32) as tiles:
+            with Tiles(
+                rows, len(columns.scores), torch.float64 if double else torch.float32
+            ) as tiles:
                 for start in range(0, len(columns.scores), _COLUMNS_AT_ONCE):
                     names = columns.scores[start : start + _COLUMNS_AT_ONCE]
                     row = 0

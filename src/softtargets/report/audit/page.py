@@ -136,7 +136,9 @@ def _temperature(audit: Audit) -> str:
     if scaling.rows < audit.num_samples:
         rows += " drawn at random (seeded)"
     if scaling.source:
-        return f"T = {decimal(scaling.temperature, 4)}, fitted on {scaling.source}, judged on {rows}"
+        return (
+            f"T = {decimal(scaling.temperature, 4)}, fitted on {scaling.source}, judged on {rows}"
+        )
     return (
         f"T = {decimal(scaling.temperature, 4)}, fitted on {rows}; the numbers after scaling come "
         "from fitting on each half and judging on the other"

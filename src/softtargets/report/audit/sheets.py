@@ -41,7 +41,12 @@ QUANTITIES = (
         scale=100,
         digits=2,
     ),
-    Quantity(key="expected_calibration_error_plain", title="calibration error, plain", scale=100, digits=2),
+    Quantity(
+        key="expected_calibration_error_plain",
+        title="calibration error, plain",
+        scale=100,
+        digits=2,
+    ),
     Quantity(
         key="classwise_calibration_error",
         title="class-wise error, debiased",

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from softtargets.audit.result import Audit, ClassMeasures, Scaling
 from softtargets.calibration import Estimate
-from softtargets.report.audit.lean import NOTABLE, Lean, excludes_zero, lean
-from softtargets.report.notation import PERCENT, counted, decimal, opened, percentage, points
+from softtargets.report.audit.lean import NOTABLE, Lean, lean
+from softtargets.report.notation import PERCENT, counted, decimal, percentage, points
 
 _NAMED = 3  # worst classes in a sentence
 _KEPT = 0.8  # coverage at which the errors are told
