@@ -194,7 +194,7 @@ def test_a_damaged_archive_is_refused(tmp_path, drawn):
         bent = bytearray(path.read_bytes())
         bent[3000:3010] = bytes(10)
         path.write_bytes(bent)
-        with pytest.raises(AuditError, match="a.npz: .*logits is damaged"):
+        with pytest.raises(AuditError, match=r"a.npz: .*logits is damaged"):
             content(path, keys)
 
 
@@ -216,7 +216,7 @@ def test_a_safetensors_header_that_lies_is_refused(tmp_path):
 
 def test_shapes_and_types_are_checked(tmp_path, drawn):
     logits, labels = drawn
-    for arrays, message in [
+    for stored, message in [
         ({"logits": logits, "labels": labels[1:]}, r"labels must have shape \(400,\), .* \(399,\)"),
         ({"logits": logits, "labels": np.eye(5)[labels]}, r"labels must have shape \(400,\)"),
         ({"logits": logits[:, 0], "labels": labels}, r"must have shape \(N, K\), got \(400,\)"),
@@ -225,7 +225,7 @@ def test_shapes_and_types_are_checked(tmp_path, drawn):
         ({"logits": logits[:, :1], "labels": labels * 0}, "must have at least 2 classes, got 1"),
         ({"logits": logits[:0], "labels": labels[:0]}, "holds no rows"),
     ]:
-        np.savez(tmp_path / "a.npz", **arrays)
+        np.savez(tmp_path / "a.npz", **stored)
         refused(tmp_path / "a.npz", message)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from softtargets.audit.arrays import reason
 from softtargets.audit.errors import AuditError
@@ -114,31 +115,34 @@ class _File:
             first += batch.num_rows
 
     def columns(self, columns: Columns) -> Iterator[Block]:
-        """Blocks of a column per class, turned into rows a row group at a time."""
+        """Blocks of a column per class, turned into rows one row group after the other."""
         first = 0
-        double = any(str(self.schema.field(name).type) == "double" for name in columns.scores)
+        types = {str(self.schema.field(name).type) for name in columns.scores}
+        dtype = torch.float64 if "double" in types else torch.float32
         for group in range(self._file.num_row_groups):
             rows = self._file.metadata.row_group(group).num_rows
-            with Tiles(
-                rows, len(columns.scores), torch.float64 if double else torch.float32
-            ) as tiles:
+            labels = [
+                _tensor(self._without_nulls(batch.column(0), columns.labels, first))
+                for batch in self._batches(max(1, rows), [columns.labels], group)
+            ]
+            with Tiles(rows, len(columns.scores), dtype) as tiles:
                 for start in range(0, len(columns.scores), _COLUMNS_AT_ONCE):
-                    names = columns.scores[start : start + _COLUMNS_AT_ONCE]
-                    row = 0
-                    for batch in self._batches(tiles.rows_per_tile, names, group):
-                        for place, name in enumerate(names, start):
-                            values = self._without_nulls(batch.column(name), name, first + row)
-                            tiles.write(row, place, _tensor(values))
-                        row += batch.num_rows
-                labels = torch.cat(
-                    [
-                        _tensor(self._without_nulls(batch.column(0), columns.labels, first))
-                        for batch in self._batches(rows, [columns.labels], group)
-                    ]
-                )
+                    self._write_columns(tiles, columns, start, group, first)
                 for start, block in tiles.blocks():
-                    yield block, labels[start : start + len(block)]
+                    yield block, torch.cat(labels)[start : start + len(block)]
             first += rows
+
+    def _write_columns(
+        self, tiles: Tiles, columns: Columns, start: int, group: int, first: int
+    ) -> None:
+        """Write some columns of a row group."""
+        names = columns.scores[start : start + _COLUMNS_AT_ONCE]
+        row = 0
+        for batch in self._batches(tiles.rows_per_tile, names, group):
+            for place, name in enumerate(names, start):
+                values = self._without_nulls(batch.column(name), name, first + row)
+                tiles.write(row, place, _tensor(values))
+            row += batch.num_rows
 
     def _batches(self, rows: int, names: list[str], group: int | None = None) -> Iterator[Any]:
         groups = None if group is None else [group]
@@ -158,7 +162,7 @@ class _File:
         return values
 
 
-def _tensor(values: Any) -> Any:
+def _tensor(values: Any) -> Tensor:
     array = values.to_numpy(zero_copy_only=False)
     if array.dtype.kind == "u":
         array = array.astype("i8")

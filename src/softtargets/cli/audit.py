@@ -12,20 +12,20 @@ from softtargets.audit.naming import Keys
 from softtargets.cli.parameters import Count
 
 if TYPE_CHECKING:
+    from softtargets.audit.result import Audit
     from softtargets.audit.run import Progress, Reading
 
 _BAR_ELEMENTS = 50_000_000  # numbers from which on a file takes long enough for a bar
+_AS_NAMED = Keys()
 
 
 def audit(
     file: Path,
     /,
     *,
-    keys: Annotated[Keys, Parameter(name="*")] = Keys(),
-    against: Path | None = None,
-    against_keys: Annotated[Keys, Parameter(name="--against")] = Keys(),
+    keys: Annotated[Keys, Parameter(name="*")] = _AS_NAMED,
     calibration: Path | None = None,
-    calibration_keys: Annotated[Keys, Parameter(name="--calibration")] = Keys(),
+    calibration_keys: Annotated[Keys, Parameter(name="--calibration")] = _AS_NAMED,
     out: Annotated[Path | None, Parameter(name="--out")] = None,
     json: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     threads: Count = 1,
@@ -39,43 +39,50 @@ def audit(
 
     Args:
         file: predictions and labels.
-        against: predictions of another model for the same samples, to be compared; keys are those
-            of FILE unless given.
+        keys: what the arrays or columns of FILE are called.
         calibration: predictions to fit the temperature on; without, it is fitted on one half of
             FILE and judged on the other, in turn.
+        calibration_keys: what is called otherwise than in FILE.
         out: the HTML file; NAME-audit.html in the current folder if not given.
         json: a file for all numbers, or - to print them and nothing else; the HTML file is then
             written only if --out is given.
         threads: threads torch computes with.
     """
-    from rich.console import Console
-
     from softtargets.audit.run import audit as measured
     from softtargets.lab.compare import use_threads
-    from softtargets.report.audit.page import render_page
-    from softtargets.report.audit.record import as_json
-    from softtargets.report.audit.terminal import print_audit
 
     use_threads(threads)
     page = out or (None if json == "-" else Path(f"{file.stem}-audit.html"))
-    numbers = None if json in (None, "-") else Path(json)
-    _check_outputs([page, numbers], [file, against, calibration])
-    found = measured(
-        _read(file, keys),
-        None if calibration is None else _read(calibration, calibration_keys.or_else(keys)),
-    )
-    content = {} if page is None else {page: render_page(found)}
+    numbers = None if json in (None, "-") else Path(str(json))
+    _check_outputs([page, numbers], [file, calibration])
+    fitted = None if calibration is None else _read(calibration, calibration_keys.or_else(keys))
+    _show(measured(_read(file, keys), fitted), page, numbers, as_json=json == "-")
+
+
+def _show(found: "Audit", page: Path | None, numbers: Path | None, *, as_json: bool) -> None:
+    """Write what is asked for, all of it after all of it is made, and print the rest."""
+    from rich.console import Console
+
+    from softtargets.lab.records import write_atomically
+    from softtargets.report.audit.page import render_page
+    from softtargets.report.audit.record import json_text
+    from softtargets.report.audit.terminal import print_audit
+
+    text = json_text(found)
+    rendered = None if page is None else render_page(found)
     if numbers is not None:
-        content[numbers] = as_json(found)
-    _write(content)
-    if json == "-":
-        print(as_json(found))
+        write_atomically(numbers, text.encode())
+    if page is not None and rendered is not None:
+        write_atomically(page, rendered.encode())
+    if as_json:
+        print(text)
         return
     console = Console()
     if not console.is_terminal:
         console.width = 100
     print_audit(console, found)
-    console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
+    if page is not None:
+        console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
 
 
 def _check_outputs(outputs: list[Path | None], inputs: list[Path | None]) -> None:
@@ -114,10 +121,3 @@ def _bar(rows: int | None, name: str) -> Iterator["Progress | None"]:
     with Bar(console=console, transient=True) as bar:
         task = bar.add_task(f"reading {name}", total=rows)
         yield lambda done: bar.update(task, completed=done)
-
-
-def _write(content: dict[Path, str]) -> None:
-    from softtargets.lab.records import write_atomically
-
-    for path, text in content.items():
-        write_atomically(path, text.encode())

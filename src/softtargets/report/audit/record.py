@@ -37,7 +37,7 @@ def record(audit: Audit) -> dict[str, Any]:
     }
 
 
-def as_json(audit: Audit) -> str:
+def json_text(audit: Audit) -> str:
     """Return the record as text."""
     return json.dumps(record(audit), indent=1, allow_nan=False)
 
