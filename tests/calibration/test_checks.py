@@ -4,17 +4,15 @@ import pytest
 import torch
 
 from softtargets import calibration
+from tests.calibration import metrics
 
-OF_PROBS = [
-    calibration.expected_calibration_error,
-    calibration.classwise_calibration_error,
-    calibration.brier_score,
-    calibration.reliability_curve,
-]
+OF_PROBS = list(metrics.OF_PROBS.values())
+# These take rows alone.
+OF_ROWS = [calibration.TemperatureScaling().fit, calibration.evaluate]
 OF_LOGITS = [
     calibration.negative_log_likelihood,
-    calibration.TemperatureScaling().fit,
-    calibration.evaluate,
+    calibration.LogitNormScore().fit,
+    *OF_ROWS,
 ]
 HALF = torch.full((2, 2), 0.5)
 LABELS = torch.tensor([0, 1])
@@ -36,7 +34,7 @@ def with_row(*row):
         (with_row(1.2, -0.2), r"`probs` must have entries in \[0, 1\], got -0\.2 in row 1"),
         (with_row(torch.nan, 0.5), "got nan in row 1.*softmax"),
         (with_row(torch.inf, 0.5), "got inf in row 1"),
-        (torch.full((2,), 0.5), r"`probs` must have shape \(N, K\), got \(2,\)"),
+        (torch.full((2,), 0.5), r"`probs` must have shape \(N, K\), .*, got \(2,\)"),
         (torch.zeros(0, 2), "`probs` must hold at least one sample"),
         (torch.zeros(2, 0), "at least one sample and one class"),
     ],
@@ -53,7 +51,8 @@ def test_bad_probs(function, probs, message):
         (with_row(torch.nan, 0.0), "`logits` must hold no NaN, got one in row 1"),
         (with_row(torch.inf, 0.0), "`logits` must be finite or -inf, got inf in row 1"),
         (with_row(-torch.inf, -torch.inf), "row 1 is all -inf"),
-        (torch.zeros(2, 2, 3), r"`logits` must have shape \(N, K\), got \(2, 2, 3\)"),
+        (torch.zeros(2), r"`logits` must have shape \(N, K\).* got \(2,\)"),
+        (HALF, "`logits` must be logits, but every row is a distribution"),
         (torch.zeros(0, 2), "`logits` must hold at least one sample"),
     ],
 )
@@ -62,12 +61,20 @@ def test_bad_logits(function, logits, message):
         function(logits, LABELS)
 
 
+@pytest.mark.parametrize("function", OF_ROWS)
+def test_rows_alone(function):
+    with pytest.raises(ValueError, match=r"`logits` must have shape \(N, K\), got \(2, 2, 3\)"):
+        function(torch.zeros(2, 2, 3), LABELS)
+    with pytest.raises(ValueError, match="got -100 at 0; drop samples without a label"):
+        function(HALF, torch.tensor([-100, 0]))
+
+
 @pytest.mark.parametrize("function", [*OF_PROBS, *OF_LOGITS, calibration.accuracy])
 def test_bad_labels_and_dtypes(function):
     with pytest.raises(ValueError, match=r"`labels` must be in 0 \.\. 1, got 2 at 1"):
         function(HALF, torch.tensor([0, 2]))
-    with pytest.raises(ValueError, match="got -100 at 0; drop samples without a label"):
-        function(HALF, torch.tensor([-100, 0]))
+    with pytest.raises(ValueError, match=r"got -1 at 0; (drop samples without|mark what has no) "):
+        function(HALF, torch.tensor([-1, 0]))
     with pytest.raises(ValueError, match=r"`labels` must have shape \(2,\).*got \(3,\)"):
         function(HALF, torch.tensor([0, 1, 1]))
     with pytest.raises(TypeError, match=r"`labels` must hold integers, got torch\.float32"):
@@ -80,7 +87,17 @@ def test_bad_labels_and_dtypes(function):
         function(HALF.tolist(), LABELS)
 
 
-@pytest.mark.parametrize("function", [*OF_PROBS[:2], calibration.reliability_curve])
+BINNED = [
+    calibration.expected_calibration_error,
+    calibration.overconfidence_error,
+    calibration.underconfidence_error,
+    calibration.classwise_calibration_error,
+    calibration.brier_decomposition,
+    calibration.reliability_curve,
+]
+
+
+@pytest.mark.parametrize("function", BINNED)
 def test_bad_bins(function):
     with pytest.raises(ValueError, match="`bins` must be at least 1, got 0"):
         function(HALF, LABELS, bins=0)

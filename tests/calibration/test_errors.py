@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from softtargets import calibration
@@ -106,6 +108,76 @@ def test_class_wise_equals_loop(make_predictions, binning, debiased):
     assert float(value) == pytest.approx(sum(per_class) / 5, abs=1e-12)
 
 
+@pytest.mark.parametrize("debiased", [False, True])
+def test_class_wise_norms(make_predictions, debiased):
+    logits, labels = make_predictions(300, 5, sharpness=1.3)
+    probs = logits.softmax(-1)
+    each = [(probs[:, k].tolist(), (labels == k).long().tolist()) for k in range(5)]
+    squares = [loop_error(*one, norm="l2", debiased=debiased) for one in each]
+    mean = sum(abs(x) * x for x in squares) / 5
+    value = calibration.classwise_calibration_error(probs, labels, norm="l2", debiased=debiased)
+    assert float(value) == pytest.approx(math.copysign(abs(mean) ** 0.5, mean), abs=1e-12)
+    if not debiased:
+        value = calibration.classwise_calibration_error(probs, labels, norm="max")
+        largest = max(loop_error(*one, norm="max") for one in each)
+        assert float(value) == pytest.approx(largest, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("bins", [1, 2, 15, 16, 300])
+def test_class_wise_reads_every_dtype_exactly(make_predictions, dtype, bins):
+    """Also probabilities beside an edge, which its neighbours in a narrow dtype surround."""
+    logits, labels = make_predictions(100, 4)
+    rows = [[k / bins, 1 - k / bins, 0, 0] for k in range(bins + 1)][:100]
+    probs = logits.softmax(-1)
+    probs[: len(rows)] = torch.tensor(rows, dtype=torch.float64)
+    probs = probs.to(dtype)
+    per_class = [
+        loop_error(probs.double()[:, k].tolist(), (labels == k).long().tolist(), bins=bins)
+        for k in range(4)
+    ]
+    value = calibration.classwise_calibration_error(probs, labels, bins=bins)
+    assert float(value) == pytest.approx(sum(per_class) / 4, abs=1e-12)
+
+
+@given(
+    st.integers(1, 60),
+    st.integers(1, 5),
+    st.integers(1, 20),
+    st.sampled_from(["width", "mass"]),
+    st.integers(0, 2**31),
+)
+def test_signed_parts(num_samples, num_classes, bins, binning, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(-3, 4, (num_samples, num_classes), generator=generator).double()
+    labels = torch.randint(num_classes, (num_samples,), generator=generator)
+    probs = logits.softmax(-1)
+    options = {"bins": bins, "binning": binning}
+    over = float(calibration.overconfidence_error(probs, labels, **options))
+    under = float(calibration.underconfidence_error(probs, labels, **options))
+    filled = loop_bins(*top_label(probs, labels), bins, binning)
+    assert over == pytest.approx(
+        sum(n * max(0, c - a) for n, c, a in filled) / num_samples, abs=1e-13
+    )
+    error = float(calibration.expected_calibration_error(probs, labels, **options))
+    assert over + under == pytest.approx(error, abs=1e-13)
+    confidence, accuracy = probs.amax(-1).mean(), calibration.accuracy(probs, labels)
+    assert over - under == pytest.approx(float(confidence - accuracy), abs=1e-13)
+
+
+def test_signed_parts_of_sure_models():
+    sure, right, wrong = torch.eye(3), torch.arange(3), torch.tensor([1, 2, 0])
+    uniform = torch.full((3, 3), 1 / 3, dtype=torch.float64)
+    for probs, labels, over, under in (
+        (sure, right, 0, 0),
+        (sure, wrong, 1, 0),
+        (uniform, torch.zeros(3).long(), 0, 2 / 3),  # the first class is predicted, and right
+        (uniform, torch.tensor([0, 1, 2]), 0, 0),
+    ):
+        assert float(calibration.overconfidence_error(probs, labels)) == pytest.approx(over)
+        assert float(calibration.underconfidence_error(probs, labels)) == pytest.approx(under)
+
+
 def test_class_wise_in_blocks(make_predictions, monkeypatch):
     logits, labels = make_predictions(50, 7)
     probs = logits.softmax(-1)
@@ -114,9 +186,10 @@ def test_class_wise_in_blocks(make_predictions, monkeypatch):
         for binning in ("width", "mass")
     ]
     monkeypatch.setattr("softtargets.calibration.binning._BLOCK_ELEMENTS", 100)
+    monkeypatch.setattr("softtargets.calibration.samples._BLOCK_ELEMENTS", 100)
     for value, binning in zip(at_once, ("width", "mass"), strict=True):
         blocked = calibration.classwise_calibration_error(probs, labels, binning=binning)
-        assert torch.equal(value, blocked)
+        torch.testing.assert_close(value, blocked, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2", "max"])

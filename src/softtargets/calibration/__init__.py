@@ -1,19 +1,44 @@
 """Are the predicted probabilities right? Errors, scores, curves, scaling and one report.
 
 Start with `evaluate`. Functions of probabilities take `probs` and functions of logits take
-`logits`; which of the two an array holds is never guessed from its values.
+`logits`; which of the two an array holds is never guessed from its values. Plain names are those
+of classes that exclude each other; `binary_` and `multilabel_` ones are of events.
 """
 
+from softtargets.calibration.binary import (
+    binary_brier_score,
+    binary_calibration_error,
+    binary_negative_log_likelihood,
+    binary_smooth_calibration_error,
+    multilabel_calibration_error,
+    multilabel_smooth_calibration_error,
+)
 from softtargets.calibration.binning import BinStatistics
 from softtargets.calibration.cross_fitting import CrossFitted, cross_fitted
+from softtargets.calibration.decomposition import (
+    BrierDecomposition,
+    binary_brier_decomposition,
+    brier_decomposition,
+)
 from softtargets.calibration.errors import (
     classwise_calibration_error,
     expected_calibration_error,
+    overconfidence_error,
+    underconfidence_error,
 )
 from softtargets.calibration.evaluation import evaluate
+from softtargets.calibration.logit_norm import LogitNormScore, logit_norm_score
 from softtargets.calibration.reliability import ReliabilityCurve, reliability_curve
 from softtargets.calibration.scaling import AbstractScaling
 from softtargets.calibration.scores import accuracy, brier_score, negative_log_likelihood
+from softtargets.calibration.selective import (
+    RiskCoverageCurve,
+    area_under_risk_coverage,
+    excess_area_under_risk_coverage,
+    risk_at_coverage,
+    risk_coverage_curve,
+)
+from softtargets.calibration.smooth import smooth_calibration_error
 from softtargets.calibration.summary import CalibrationReport, Estimate
 from softtargets.calibration.temperature import TemperatureScaling
 from softtargets.calibration.vector import ClasswiseTemperatureScaling, VectorScaling
@@ -21,19 +46,38 @@ from softtargets.calibration.vector import ClasswiseTemperatureScaling, VectorSc
 __all__ = [
     "AbstractScaling",
     "BinStatistics",
+    "BrierDecomposition",
     "CalibrationReport",
     "ClasswiseTemperatureScaling",
     "CrossFitted",
     "Estimate",
+    "LogitNormScore",
     "ReliabilityCurve",
+    "RiskCoverageCurve",
     "TemperatureScaling",
     "VectorScaling",
     "accuracy",
+    "area_under_risk_coverage",
+    "binary_brier_decomposition",
+    "binary_brier_score",
+    "binary_calibration_error",
+    "binary_negative_log_likelihood",
+    "binary_smooth_calibration_error",
+    "brier_decomposition",
     "brier_score",
     "classwise_calibration_error",
     "cross_fitted",
     "evaluate",
+    "excess_area_under_risk_coverage",
     "expected_calibration_error",
+    "logit_norm_score",
+    "multilabel_calibration_error",
+    "multilabel_smooth_calibration_error",
     "negative_log_likelihood",
+    "overconfidence_error",
     "reliability_curve",
+    "risk_at_coverage",
+    "risk_coverage_curve",
+    "smooth_calibration_error",
+    "underconfidence_error",
 ]

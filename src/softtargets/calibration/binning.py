@@ -8,7 +8,9 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from softtargets.calibration.checks import check_bins, check_probs
+from softtargets.calibration.checks import check_bins
+from softtargets.calibration.samples import Samples
+from softtargets.calibration.samples import top_label_scores as top_label_scores
 
 Binning = Literal["width", "mass"]
 Norm = Literal["l1", "l2", "max"]
@@ -91,49 +93,68 @@ class BinStatistics:
         bins: int = 15,
         binning: Binning = "width",
         edges: Tensor | None = None,
+        class_dim: int = 1,
+        ignore_index: int = -100,
     ) -> Self:
         """Bin the probability of the predicted class; the outcome is "the prediction is right".
 
         Args:
-            probs: `(N, K)`, floating point, rows are distributions.
-            labels: `(N,)`, integers in 0 .. K - 1.
+            probs: `(N, K)`, or more dimensions, floating point, distributions over the classes.
+            labels: `(N,)`, the shape without the classes, integers in 0 .. K - 1.
             bins: number of bins, at least 1.
             binning: see `from_scores`.
             edges: see `from_scores`.
+            class_dim: where the classes are; -1 for `(batch, tokens, K)`.
+            ignore_index: the label of positions to leave out.
 
         Raises:
             ValueError: `probs` or `labels` break a rule above.
         """
         check_bins(bins, binning)
-        check_probs(probs, labels)
-        scores, outcomes = top_label_scores(probs, labels)
+        samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
+        scores, outcomes = samples.top_label()
         if edges is None:
             edges = bin_edges(scores, bins, binning)
         return cls._counted(scores, outcomes, _checked_edges(edges))
 
     @classmethod
     def class_wise(
-        cls, probs: Tensor, labels: Tensor, *, bins: int = 15, binning: Binning = "width"
+        cls,
+        probs: Tensor,
+        labels: Tensor,
+        *,
+        bins: int = 15,
+        binning: Binning = "width",
+        class_dim: int = 1,
+        ignore_index: int = -100,
     ) -> Self:
         """Bin, for each class, its probability in all samples; counts are `(K, bins)`.
 
         Args:
-            probs: `(N, K)`, floating point, rows are distributions.
-            labels: `(N,)`, integers in 0 .. K - 1; the outcome of class k is "the label is k".
+            probs: `(N, K)`, or more dimensions, floating point, distributions over the classes.
+            labels: `(N,)`, the shape without the classes, integers in 0 .. K - 1; the outcome of
+                class k is "the label is k".
             bins: number of bins, at least 1.
             binning: see `from_scores`; "mass" has edges of its own for each class.
+            class_dim: where the classes are; -1 for `(batch, tokens, K)`.
+            ignore_index: the label of positions to leave out.
 
         Raises:
             ValueError: `probs` or `labels` break a rule above.
         """
         check_bins(bins, binning)
-        check_probs(probs, labels)
-        blocks = []
-        for scores, outcomes in class_blocks(probs, labels):
-            blocks.append(cls._counted(scores, outcomes, bin_edges(scores, bins, binning)))
-        edges = blocks[0].edges
+        samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
+        if binning == "width":
+            return cls._classes_counted(samples, bins)
+        samples.check_values()
+        blocks = [
+            cls._counted(scores, outcomes, bin_edges(scores, bins, binning))
+            for scores, outcomes in class_blocks(
+                samples.scores, samples.labels, ignored=samples.ignored
+            )
+        ]
         return cls(
-            edges=edges if edges.ndim == 1 else torch.cat([b.edges for b in blocks]),
+            edges=torch.cat([b.edges for b in blocks]),
             counts=torch.cat([b.counts for b in blocks]),
             confidence_sums=torch.cat([b.confidence_sums for b in blocks]),
             outcome_sums=torch.cat([b.outcome_sums for b in blocks]),
@@ -148,6 +169,42 @@ class BinStatistics:
             counts=zeros.long().scatter_add_(-1, index, torch.ones_like(index)),
             confidence_sums=zeros.scatter_add(-1, index, scores.detach().double()),
             outcome_sums=zeros.scatter_add(-1, index, outcomes.double()),
+        )
+
+    @classmethod
+    def _classes_counted(cls, samples: Samples, bins: int) -> Self:
+        """Count every class into bins of equal width, in one pass over blocks of rows.
+
+        Of a row at most `bins` entries exceed 1 / bins, for it sums to 1: only those are sought
+        one by one, and all the rest of a class goes into its first bin as a sum.
+        """
+        num_classes, device = samples.num_classes, samples.scores.device
+        edges = torch.arange(bins + 1, device=device).double() / bins
+        counts = torch.zeros(num_classes * bins, dtype=torch.int64, device=device)
+        confidence_sums = torch.zeros(num_classes * bins, dtype=torch.float64, device=device)
+        outcome_sums = torch.zeros_like(confidence_sums)
+        first_sums = torch.zeros(num_classes, dtype=torch.float64, device=device)
+        # Below the first edge whatever the rounding of a narrow dtype.
+        surely_first = 0.98 / bins if bins > 1 else math.inf
+        for rows, labels in samples.row_blocks():
+            above = rows > surely_first
+            first_sums += rows.masked_fill(above, 0).sum(0, dtype=torch.float64)
+            sample, label = above.nonzero(as_tuple=True)
+            scores = rows[sample, label].double().clamp_max(1)
+            index = label * bins + bin_index(scores, edges)
+            counts.index_add_(0, index, torch.ones_like(index))
+            confidence_sums.index_add_(0, index, scores)
+            at_label = rows.gather(1, labels.unsqueeze(1)).squeeze(1)
+            index = labels * bins + bin_index(at_label.double(), edges)
+            outcome_sums.index_add_(0, index, torch.ones_like(at_label, dtype=torch.float64))
+        counts, confidence_sums = counts.view(-1, bins), confidence_sums.view(-1, bins)
+        counts[:, 0] += samples.num_samples - counts.sum(-1)
+        confidence_sums[:, 0] += first_sums
+        return cls(
+            edges=edges,
+            counts=counts,
+            confidence_sums=confidence_sums,
+            outcome_sums=outcome_sums.view(-1, bins),
         )
 
     def merge(self, other: "BinStatistics") -> "BinStatistics":
@@ -174,13 +231,18 @@ class BinStatistics:
 
     @property
     def num_samples(self) -> int:
-        """Samples counted (per group, where there are groups)."""
-        return int(self.counts.sum()) // math.prod(self.counts.shape[:-1])
+        """Samples counted (of the largest group, where there are groups)."""
+        return int(self.counts.sum(-1).max())
 
     @property
     def signed_gaps(self) -> Tensor:
         """`(*groups, bins)`: (sum of outcomes - sum of scores) / N, 0 for an empty bin."""
-        return (self.outcome_sums - self.confidence_sums) / self.num_samples
+        return (self.outcome_sums - self.confidence_sums) / self._totals
+
+    @property
+    def _totals(self) -> Tensor:
+        """`(*groups, 1)`: samples in each group, at least 1."""
+        return self.counts.sum(-1, keepdim=True).clamp_min(1)
 
     def calibration_error(
         self, *, norm: Norm = "l1", debiased: bool = False, floor: bool = True
@@ -208,8 +270,7 @@ class BinStatistics:
         if norm == "max":
             if debiased:
                 raise ValueError('`debiased=True` needs norm "l1" or "l2", got "max"')
-            gaps = self.signed_gaps.abs() * self.num_samples / self.counts.clamp_min(1)
-            return gaps.amax(-1)
+            return self._shares_and_gaps()[1].amax(-1)
         if norm == "l1":
             error = self.signed_gaps.abs().sum(-1)
             if not debiased:
@@ -226,7 +287,7 @@ class BinStatistics:
     def _shares_and_gaps(self) -> tuple[Tensor, Tensor]:
         counts = self.counts.clamp_min(1)
         gaps = (self.outcome_sums - self.confidence_sums).abs() / counts
-        return self.counts.double() / self.num_samples, gaps
+        return self.counts.double() / self._totals, gaps
 
     def _accuracy_variances(self) -> Tensor:
         counts = self.counts.clamp_min(1)
@@ -263,21 +324,17 @@ def bin_index(scores: Tensor, edges: Tensor) -> Tensor:
     return torch.searchsorted(inner, scores.detach().double().contiguous())
 
 
-def top_label_scores(probs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """`(N,)` probability of the predicted class, and `(N,)` whether it is the label."""
-    predicted = probs.argmax(-1)
-    # A row may exceed 1 by the rounding of its dtype.
-    scores = probs.gather(-1, predicted.unsqueeze(-1)).squeeze(-1).double().clamp_max(1)
-    return scores, predicted == labels
-
-
-def class_blocks(probs: Tensor, labels: Tensor, width: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+def class_blocks(
+    probs: Tensor, labels: Tensor, width: int = 1, ignored: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Blocks of `(classes, N)` scores and outcomes, of bounded size when widened `width` times."""
-    size = max(1, _BLOCK_ELEMENTS // (probs.shape[0] * width))
-    for start in range(0, probs.shape[1], size):
-        scores = probs[:, start : start + size].T.double().clamp_max(1)
-        classes = torch.arange(start, start + scores.shape[0], device=probs.device)
-        yield scores, labels == classes.unsqueeze(-1)
+    labels = labels.flatten() if ignored is None else labels[~ignored]
+    size = max(1, _BLOCK_ELEMENTS // (len(labels) * width))
+    for start in range(0, probs.shape[-1], size):
+        columns = probs[..., start : start + size]
+        columns = columns.flatten(0, -2) if ignored is None else columns[~ignored]
+        classes = torch.arange(start, start + columns.shape[-1], device=probs.device)
+        yield columns.T.double().clamp_max(1), labels == classes.unsqueeze(-1)
 
 
 def _checked_edges(edges: Tensor) -> Tensor:

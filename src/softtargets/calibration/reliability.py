@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from softtargets.calibration.binning import Binning, BinStatistics
-from softtargets.calibration.checks import check_probs
+from softtargets.calibration.checks import check_bins
+from softtargets.calibration.samples import Samples
 
 _NORMAL_QUANTILE = 1.959963984540054  # of 0.975: intervals hold 95 %
 
@@ -66,16 +67,20 @@ def reliability_curve(
     bins: int = 15,
     binning: Binning = "width",
     class_index: int | None = None,
+    class_dim: int = 1,
+    ignore_index: int = -100,
 ) -> ReliabilityCurve:
     """Accuracy by confidence, per bin, with an interval; empty bins are left out.
 
     Args:
-        probs: `(N, K)`, floating point, rows are distributions.
-        labels: `(N,)`, integers in 0 .. K - 1.
+        probs: `(N, K)`, or more dimensions, floating point, distributions over the classes.
+        labels: `(N,)`, the shape without the classes, integers in 0 .. K - 1.
         bins: number of bins, at least 1.
         binning: "width", or "mass" for bins of equally many samples.
         class_index: None: confidence is the probability of the predicted class and accuracy its
             share of hits. k: confidence is P(k) in all samples and accuracy the frequency of k.
+        class_dim: where the classes are; -1 for `(batch, tokens, K)`.
+        ignore_index: the label of positions to leave out.
 
     Returns:
         A `ReliabilityCurve`.
@@ -94,18 +99,20 @@ def reliability_curve(
     References:
         Wilson, Probable inference, the law of succession, and statistical inference, 1927.
     """
+    check_bins(bins, binning)
+    samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
     if class_index is None:
-        statistics = BinStatistics.top_label(probs, labels, bins=bins, binning=binning)
-        return ReliabilityCurve.from_statistics(statistics)
-    check_probs(probs, labels)
-    if not 0 <= class_index < probs.shape[1]:
-        raise ValueError(
-            f"`class_index` must be in 0 .. {probs.shape[1] - 1}, got {class_index}; None is the "
-            "predicted class"
-        )
-    statistics = BinStatistics.from_scores(
-        probs[:, class_index].clamp_max(1), labels == class_index, bins=bins, binning=binning
-    )
+        scores, outcomes = samples.top_label()
+    else:
+        if not 0 <= class_index < samples.num_classes:
+            raise ValueError(
+                f"`class_index` must be in 0 .. {samples.num_classes - 1}, got {class_index}; None "
+                "is the predicted class"
+            )
+        samples.check_values()
+        scores = samples.select(samples.scores[..., class_index]).clamp_max(1)
+        outcomes = samples.select(samples.labels) == class_index
+    statistics = BinStatistics.from_scores(scores, outcomes, bins=bins, binning=binning)
     return ReliabilityCurve.from_statistics(statistics)
 
 

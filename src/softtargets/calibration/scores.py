@@ -1,17 +1,24 @@
 """Proper scores and accuracy. The per-sample forms are shared with the bootstrap."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from softtargets.calibration.checks import check_logits, check_probs, check_scores
+from softtargets.calibration.samples import Samples
 
 
-def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
+def accuracy(
+    scores: Tensor, labels: Tensor, *, class_dim: int = 1, ignore_index: int = -100
+) -> Tensor:
     """Share of samples whose highest score is at the label; of equal scores the first counts.
 
     Args:
-        scores: `(N, K)`, floating point without NaN: logits or probabilities, the order is used.
-        labels: `(N,)`, integers in 0 .. K - 1.
+        scores: `(N, K)`, or more dimensions, floating point without NaN: logits or
+            probabilities, the order is used.
+        labels: `(N,)`, the shape without the classes, integers in 0 .. K - 1.
+        class_dim: where the classes are; -1 for `(batch, tokens, K)`.
+        ignore_index: the label of positions to leave out.
 
     Returns:
         0-dim, float64, in [0, 1].
@@ -25,18 +32,22 @@ def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
         >>> accuracy(torch.tensor([[2.0, 1.0], [3.0, 0.0]]), torch.tensor([0, 1]))
         tensor(0.5000, dtype=torch.float64)
     """
-    check_scores(scores, labels)
-    return hits(scores, labels).mean()
+    samples = Samples.of(scores, labels, "scores", class_dim=class_dim, ignore_index=ignore_index)
+    return _mean(hits, samples)
 
 
-def negative_log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
+def negative_log_likelihood(
+    logits: Tensor, labels: Tensor, *, class_dim: int = 1, ignore_index: int = -100
+) -> Tensor:
     """Mean of -log softmax(logits)[label], natural logarithm, in float64.
 
     Log-probabilities are logits too: pass `probs.log()` where only probabilities are at hand.
 
     Args:
-        logits: `(N, K)`, floating point; -inf masks a class.
-        labels: `(N,)`, integers in 0 .. K - 1.
+        logits: `(N, K)`, or more dimensions, floating point; -inf masks a class.
+        labels: `(N,)`, the shape without the classes, integers in 0 .. K - 1.
+        class_dim: where the classes are; -1 for `(batch, tokens, K)`.
+        ignore_index: the label of positions to leave out.
 
     Returns:
         0-dim, float64, in [0, inf]; inf where a label is masked.
@@ -50,18 +61,23 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
         >>> negative_log_likelihood(torch.zeros(3, 4), torch.tensor([0, 1, 3]))
         tensor(1.3863, dtype=torch.float64)
     """
-    check_logits(logits, labels)
-    return log_losses(logits, labels).mean()
+    samples = Samples.of(logits, labels, "logits", class_dim=class_dim, ignore_index=ignore_index)
+    return _mean(log_losses, samples)
 
 
-def brier_score(probs: Tensor, labels: Tensor) -> Tensor:
+def brier_score(
+    probs: Tensor, labels: Tensor, *, class_dim: int = 1, ignore_index: int = -100
+) -> Tensor:
     """Mean over samples of sum_k (P(k) - [label is k])^2, summed over classes.
 
-    The range is [0, 2]. For two classes this is twice the score that looks at P(class 1) alone.
+    The range is [0, 2]. For two classes this is twice `binary_brier_score`, which looks at
+    P(y = 1) alone.
 
     Args:
-        probs: `(N, K)`, floating point, rows are distributions.
-        labels: `(N,)`, integers in 0 .. K - 1.
+        probs: `(N, K)`, or more dimensions, floating point, distributions over the classes.
+        labels: `(N,)`, the shape without the classes, integers in 0 .. K - 1.
+        class_dim: where the classes are; -1 for `(batch, tokens, K)`.
+        ignore_index: the label of positions to leave out.
 
     Returns:
         0-dim, float64, in [0, 2].
@@ -78,8 +94,8 @@ def brier_score(probs: Tensor, labels: Tensor) -> Tensor:
     References:
         Brier, Verification of forecasts expressed in terms of probability, 1950.
     """
-    check_probs(probs, labels)
-    return squared_errors(probs, labels).mean()
+    samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
+    return _mean(squared_errors, samples)
 
 
 def hits(scores: Tensor, labels: Tensor) -> Tensor:
@@ -97,6 +113,13 @@ def squared_errors(probs: Tensor, labels: Tensor) -> Tensor:
     errors = probs.detach().double().clone()
     errors[torch.arange(len(labels), device=labels.device), labels.long()] -= 1
     return errors.square().sum(-1)
+
+
+def _mean(per_sample: Callable[[Tensor, Tensor], Tensor], samples: Samples) -> Tensor:
+    total = torch.zeros((), dtype=torch.float64, device=samples.scores.device)
+    for rows, labels in samples.row_blocks():
+        total += per_sample(rows, labels).sum()
+    return total / samples.num_samples
 
 
 def _at(values: Tensor, labels: Tensor) -> Tensor:
