@@ -27,6 +27,12 @@ def readable(tensor: Tensor) -> bool:
     return tensor.is_cpu
 
 
+def check_validate(validate: object) -> None:
+    """Raise unless `validate` is None, True or False."""
+    if not (validate is None or isinstance(validate, bool)):
+        raise TypeError(f"`validate` must be None or a bool, got {validate!r}")
+
+
 def should_validate(validate: bool | None, tensor: Tensor) -> bool:
     """Resolve the three-valued `validate` switch: None means where it is free."""
     return readable(tensor) if validate is None else validate

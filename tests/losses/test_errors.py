@@ -46,6 +46,25 @@ class TestErrors:  # 5.7
         with pytest.raises(TypeError, match="`smoothing` must be None, a rate"):
             st.CrossEntropyLoss(True)
 
+    def test_5_7_schedules_go_into_a_policy(self):
+        logits, labels = batch()
+        schedule = st.Schedule.linear(0.0, 0.1, 5)
+        calls = [
+            lambda: st.CrossEntropyLoss(schedule),
+            lambda: st.cross_entropy(logits, labels, smoothing=schedule),
+            lambda: st.cross_entropy_with_metrics(logits, labels, smoothing=schedule),
+            lambda: st.LinearCrossEntropyLoss(schedule),
+            lambda: st.FocalLoss(smoothing=schedule),
+            lambda: st.focal_loss(logits, labels, smoothing=schedule),
+            lambda: st.DiceLoss(schedule),
+            lambda: st.dice_loss(logits, labels, smoothing=schedule, per="batch"),
+            lambda: st.SequenceCrossEntropyLoss(schedule),
+            lambda: st.DistillationLoss(smoothing=schedule),
+        ]
+        for call in calls:
+            with pytest.raises(TypeError, match=r"got a Schedule; .* `LabelSmoothing\(schedule\)`"):
+                call()
+
     def test_5_7_torchs_arguments(self):
         with pytest.raises(TypeError, match=r"`label_smoothing`; .*`CrossEntropyLoss\(0\.1\)`"):
             st.CrossEntropyLoss(label_smoothing=0.1)

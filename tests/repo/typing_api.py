@@ -83,6 +83,8 @@ def heads(logits: Tensor, labels: Tensor, teacher: Tensor) -> None:
     assert_type(cache[labels], Tensor)
     assert_type(cache.target(labels, 2.0), st.Target)
     loss: Tensor = st.DistillationLoss(2.0)(logits, labels, teacher_logits=teacher)
+    loss = st.DistillationLoss(2.0, teacher=cache, validate=True)(logits, labels, index=labels)
+    st.DiceLoss(st.Schedule.linear(0.1, 0.0, 5), activation="sigmoid")
     assert_type(loss, Tensor)
 
 

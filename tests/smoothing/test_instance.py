@@ -323,9 +323,7 @@ class TestLookup:
         labels = torch.tensor([0, 1])
         policy = st.InstanceLabelSmoothing(0.1, "teacher", teacher=Rows(torch.zeros(9, K)))
         for keywords in ({}, {"inputs": torch.zeros(2, 3)}):
-            with pytest.raises(
-                TypeError, match=r"needs `index` .* give `CrossEntropyLoss` `index="
-            ):
+            with pytest.raises(TypeError, match=r"needs `index` .* give the loss `index="):
                 policy(target_of(labels), **keywords)
         with pytest.raises(ValueError, match=r"shape \(2,\), got \(1,\)"):
             policy(target_of(labels), index=torch.tensor([3]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, TypeGuard, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from softtargets import checks
 from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
+from softtargets.smoothing.teacher import Lookup, looked_up, looks_up, sound_logits
 from softtargets.target import Target
 from softtargets.terms import AbstractTerm, DenseRows, Uniform
 
@@ -47,17 +48,6 @@ class QuadraticRate:
     def __call__(self, label_probs: Tensor) -> Tensor:
         """Return the rates for the teacher's probabilities of the annotated classes."""
         return (self.p2 * (label_probs - self.p1).square()).clamp(max=self.max_rate)
-
-
-class Lookup(Protocol):
-    """A teacher's logits by sample number: `TeacherCache`, or whatever works like it."""
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-
-    def __getitem__(self, index: Tensor, /) -> Tensor:
-        """Return `(*index.shape, K)` logits."""
 
 
 @final
@@ -124,7 +114,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         if not isinstance(rate, QuadraticRate):
             rate = check_scheduled(rate, checks.check_rate)
         self.rate: float | QuadraticRate | Schedule = rate
-        if teacher is not None and not callable(teacher) and not _looks_up(teacher):
+        if teacher is not None and not callable(teacher) and not looks_up(teacher):
             raise TypeError(
                 "`teacher` must be callable, or look logits up as a `TeacherCache` does, got "
                 f"{type(teacher).__name__}; give `CrossEntropyLoss` `teacher_logits=` instead"
@@ -213,28 +203,23 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         self, target: Target, given: Tensor | None, inputs: Any, index: Tensor | None
     ) -> Tensor:
         """Return checked `(*batch, K)` teacher logits, 0 at ignored positions."""
+        expected = torch.Size((*target.batch_shape, target.num_classes))
         if given is not None and inputs is not None:
             raise ValueError("`teacher_logits` and `inputs` were both given; pass one of them")
         if given is not None:
             checks.check_floating(given, "teacher_logits", "; take them out of what it returned")
-        elif self.teacher is not None and _looks_up(self.teacher):
-            given = _looked_up(self.teacher, target, index)
+        elif self.teacher is not None and looks_up(self.teacher):
+            given = looked_up(self.teacher, index, expected, "InstanceLabelSmoothing")
         else:
             given = self._run_teacher(inputs)
-        expected = (*target.batch_shape, target.num_classes)
         if given.shape != expected:
             raise ValueError(
-                f"the teacher's logits must have shape {expected} (classes last), got "
+                f"the teacher's logits must have shape {tuple(expected)} (classes last), got "
                 f"{tuple(given.shape)}; check `class_dim` and the teacher's number of classes"
             )
         given = given.detach().to(target.device, target.dtype)
         given = torch.where(target.entries.used().unsqueeze(-1), given, 0)
-        if checks.readable(given) and not bool(given.logsumexp(-1).isfinite().all()):
-            raise ValueError(
-                "the teacher's logits must hold no NaN or inf and no row of -inf alone; check the "
-                "teacher on this batch before training with it"
-            )
-        return given
+        return sound_logits(given, "the teacher's logits")
 
     def _run_teacher(self, inputs: Any) -> Tensor:
         if inputs is None or not callable(self.teacher):
@@ -268,33 +253,3 @@ class InstanceLabelSmoothing(AbstractSmoothing):
 
 def _constant(rate: float | Schedule, target: Target) -> Tensor:
     return torch.ones_like(target.entries.weights) * current(rate, target.entries.weights)
-
-
-def _looks_up(teacher: object) -> TypeGuard[Lookup]:
-    """Whether it is asked about sample numbers and not called."""
-    return (
-        not callable(teacher)
-        and hasattr(teacher, "num_classes")
-        and hasattr(teacher, "__getitem__")
-    )
-
-
-def _looked_up(teacher: Lookup, target: Target, index: Tensor | None) -> Tensor:
-    if index is None:
-        raise TypeError(
-            "InstanceLabelSmoothing needs `index` to ask its teacher's cache: give "
-            "`CrossEntropyLoss` `index=`, the numbers of the batch's samples in the data set, "
-            "which the data set returns beside inputs and labels"
-        )
-    if teacher.num_classes != target.num_classes:
-        raise ValueError(
-            f"`teacher` must hold {target.num_classes} classes like the logits, got a cache of "
-            f"{teacher.num_classes}; build one from a teacher of the student's classes"
-        )
-    checks.check_labels_dtype(index, "index")
-    if index.shape != target.batch_shape:
-        raise ValueError(
-            f"`index` must number every label, shape {tuple(target.batch_shape)}, got "
-            f"{tuple(index.shape)}; a cache holds one row of logits per number"
-        )
-    return teacher[index]
