@@ -58,10 +58,15 @@ def npz_array(path: Path, name: str, member: zipfile.ZipInfo) -> StoredArray:
         member: as `open_npz` returns it.
     """
     compressed = member.compress_type != zipfile.ZIP_STORED
+
+    def content() -> IO[bytes]:
+        with zipfile.ZipFile(path) as archive:  # the file stays open until the stream is closed
+            return archive.open(member)
+
     return from_header(
         f"{path}: {name}",
         name,
-        lambda: zipfile.ZipFile(path).open(member),
+        content,
         member.file_size,
         "compressed, so it is unpacked while it is read" if compressed else "",
     )

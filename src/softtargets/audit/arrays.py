@@ -3,7 +3,8 @@
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -57,7 +58,7 @@ class StoredArray:
         """Whether it holds floating point numbers."""
         return bool(self.dtype == BFLOAT16 or np.dtype(self.dtype).kind == "f")
 
-    def blocks(self, rows: int) -> Iterator[Tensor]:
+    def blocks(self, rows: int) -> Generator[Tensor]:
         """Yield blocks of that many rows, the last one shorter."""
         stored = np.dtype("<i2" if self.dtype == BFLOAT16 else self.dtype)
         width = int(np.prod(self.shape[1:], dtype=np.int64))
@@ -201,8 +202,9 @@ def paired(path: Path, scores: StoredArray, labels: StoredArray, kind: Kind) -> 
         )
     rows = block_rows(scores.shape[1])
 
-    def read() -> Iterator[Block]:
-        return zip(scores.blocks(rows), labels.blocks(rows), strict=True)
+    def read() -> Generator[Block]:
+        with closing(scores.blocks(rows)) as one, closing(labels.blocks(rows)) as other:
+            yield from zip(one, other, strict=True)
 
     return Predictions(
         path=path,

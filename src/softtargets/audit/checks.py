@@ -1,10 +1,13 @@
 """Checks of what is read, block by block; the first bad row is named."""
 
-import torch
+from collections.abc import Iterator
+from contextlib import closing
+
 from torch import Tensor
 
 from softtargets.audit.errors import AuditError
 from softtargets.audit.predictions import Block, Predictions
+from softtargets.calibration.checks import are_distributions, first, flaw_of
 
 
 class Checked:
@@ -31,59 +34,27 @@ class Checked:
                 "two classes need both columns"
             )
 
-    def __iter__(self) -> "Checked":
-        self._blocks = self._of.read()
-        return self
+    def __iter__(self) -> Iterator[Block]:
+        with closing(self._of.read()) as blocks:
+            for scores, labels in blocks:
+                self._check_scores(scores)
+                whole = self._whole_labels(labels)
+                self._row += len(scores)
+                if len(self._classes_seen) < 2:
+                    self._classes_seen |= {int(whole.min()), int(whole.max())}
+                yield scores, whole
+        self._check_end()
 
-    def __next__(self) -> Block:
-        try:
-            scores, labels = next(self._blocks)
-        except StopIteration:
-            self._check_end()
-            raise
-        if self._of.kind == "probs":
-            self._check_probs(scores)
-        else:
-            self._check_logits(scores)
-        whole = self._whole_labels(labels)
-        self._row += len(scores)
-        if len(self._classes_seen) < 2:
-            self._classes_seen |= {int(whole.min()), int(whole.max())}
-        return scores, whole
-
-    def _check_probs(self, probs: Tensor) -> None:
-        tolerance = sum_tolerance(probs.dtype)
-        total = probs.sum(-1, dtype=torch.float64)
-        # NaN fails the first comparison, infinity the second.
-        if bool((probs.amin(-1) >= 0).all()) and bool(((total - 1).abs() <= tolerance).all()):
-            return
-        way_out = f"; if these are logits, say --logits {self._of.key}"
-        outside = ~((probs >= 0) & probs.isfinite())
-        if bool(outside.any()):
-            row = _first(outside.any(-1))
-            value = float(probs[row][outside[row]][0])
-            raise self._error(f"has {value:g} in row {self._row + row}, not in [0, 1]{way_out}")
-        row = _first((total - 1).abs() > tolerance)
-        raise self._error(
-            f"must have rows that sum to 1 (within {tolerance:.2g}), row {self._row + row} sums to "
-            f"{float(total[row]):.6g}{way_out}"
-        )
-
-    def _check_logits(self, logits: Tensor) -> None:
-        highest = logits.amax(-1)  # NaN where there is one
-        bad = ~highest.isfinite()
-        if bool(bad.any()):
-            row = _first(bad)
-            value = float(highest[row])
-            if value == -torch.inf:
-                raise self._error(
-                    f"has nothing but -inf in row {self._row + row}; drop that sample"
-                )
-            raise self._error(f"has {value:g} in row {self._row + row}; drop or mend that sample")
-        if self._like_probs:
-            total = logits.sum(-1, dtype=torch.float64)
-            near = (total - 1).abs() <= sum_tolerance(logits.dtype)
-            self._like_probs = bool(near.all() and (logits.amin(-1) >= 0).all())
+    def _check_scores(self, scores: Tensor) -> None:
+        kind = self._of.kind
+        flaw = flaw_of(kind, scores)
+        if flaw is not None:
+            rule = flaw.text.format(place=f"row {self._row + flaw.row}").split("; ")[0]
+            way_out = f"if these are logits, say --logits {self._of.key}"
+            if kind == "logits":
+                way_out = "mend or drop that sample"
+            raise self._error(f"{rule.removeprefix(f'`{kind}` ')}; {way_out}")
+        self._like_probs = self._like_probs and kind == "logits" and are_distributions(scores)
 
     def _whole_labels(self, labels: Tensor) -> Tensor:
         num_classes = self._of.num_classes
@@ -92,7 +63,7 @@ class Checked:
             wrong |= labels != labels.floor()
         if not bool(wrong.any()):
             return labels.long()
-        row = _first(wrong)
+        row = first(wrong)
         value = labels[row].item()
         raise AuditError(
             f"{self._of.where}: labels must be whole numbers in 0 .. {num_classes - 1}, got "
@@ -107,7 +78,7 @@ class Checked:
                 f"has one class only: every label is {next(iter(self._classes_seen))}; calibration "
                 "needs samples of several classes"
             )
-        if self._of.kind == "logits" and self._like_probs:
+        if self._like_probs:
             raise self._error(
                 "is declared as logits, but every row is a distribution (entries in [0, 1], sum 1);"
                 f" say --probs {self._of.key}"
@@ -115,12 +86,3 @@ class Checked:
 
     def _error(self, text: str) -> AuditError:
         return AuditError(f"{self._of.where} {text}")
-
-
-def sum_tolerance(dtype: torch.dtype) -> float:
-    """Return how far from 1 a row of probabilities may sum."""
-    return max(1e-4, 2 * torch.finfo(dtype).eps)
-
-
-def _first(wrong: Tensor) -> int:
-    return int(wrong.nonzero()[0])

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from softtargets.audit.result import ClassMeasures, Measures, RiskCoverage
 from softtargets.audit.tally import BINS, Tally
-from softtargets.calibration import Estimate
+from softtargets.calibration import Estimate, selective
 from softtargets.calibration.binning import bin_edges, bin_index
 from softtargets.calibration.bootstrap import absolute_gap_interval
 from softtargets.calibration.reliability import wilson_interval
+from softtargets.calibration.smooth import smooth_error
 
 _LEVEL = 0.95
 _DRAWS = 2000
@@ -28,9 +29,10 @@ def measure(tally: Tally, *, seed: int = 0) -> Measures:
     right = tally.right.double()
     low, high = wilson_interval(right.mean(), torch.tensor(len(tally)))
     error, plain = _calibration_error(tally, seed)
+    gaps = tally.top_label.signed_gaps
     classwise = tally.by_class.calibration_error(debiased=True, floor=False).mean()
-    curve = _risk_by_rank(tally)
-    area = float(curve.mean())
+    area = float(selective.area(tally.confidence, ~tally.right))
+    best = float(selective.area(right, ~tally.right))
     return Measures(
         num_samples=len(tally),
         accuracy=Estimate(value=float(right.mean()), low=float(low), high=float(high)),
@@ -38,13 +40,16 @@ def measure(tally: Tally, *, seed: int = 0) -> Measures:
         gap=_mean(tally.confidence - right),
         expected_calibration_error=error,
         expected_calibration_error_plain=plain,
+        overconfidence_error=float((-gaps).clamp_min(0).sum()),
+        underconfidence_error=float(gaps.clamp_min(0).sum()),
+        smooth_calibration_error=float(smooth_error(tally.confidence, right)),
         classwise_calibration_error=Estimate(
             value=max(0.0, float(classwise)), low=math.nan, high=math.nan
         ),
         negative_log_likelihood=_mean(tally.negative_log_likelihood),
         brier_score=_mean(tally.brier_score),
         area_under_risk_coverage=Estimate(value=area, low=math.nan, high=math.nan),
-        excess_area=area - _ideal_area(right),
+        excess_area=max(0.0, area - best),
     )
 
 
@@ -83,9 +88,10 @@ def by_class(tally: Tally) -> list[ClassMeasures]:
 
 def risk_coverage(tally: Tally) -> RiskCoverage:
     """Return the errors among the surest predictions, at up to some hundred shares of them."""
-    risk = _risk_by_rank(tally)
+    risk = selective.risks(tally.confidence, ~tally.right)
     count = len(risk)
-    ranks = torch.linspace(1, count, min(count, _MOST_POINTS)).round().long().unique()
+    step = max(1, count // _MOST_POINTS)
+    ranks = count - step * torch.arange((count - 1) // step, -1, -1)
     return RiskCoverage(coverage=ranks.double() / count, risk=risk[ranks - 1])
 
 
@@ -123,21 +129,3 @@ def _calibration_error(tally: Tally, seed: int) -> tuple[Estimate, float]:
     low, high = absolute_gap_interval(gaps, draws)
     value = float(statistics.calibration_error(debiased=True))
     return Estimate(value=value, low=low, high=high), float(statistics.calibration_error())
-
-
-def _risk_by_rank(tally: Tally) -> Tensor:
-    """`(N,)`: share of errors among the n surest predictions; equal confidences share theirs."""
-    order = tally.confidence.argsort(descending=True, stable=True)
-    errors = (~tally.right[order]).double()
-    _, group, sizes = tally.confidence[order].unique_consecutive(
-        return_inverse=True, return_counts=True
-    )
-    shared = torch.bincount(group, errors) / sizes
-    return shared[group].cumsum(0) / torch.arange(1, len(errors) + 1)
-
-
-def _ideal_area(right: Tensor) -> float:
-    """The area under the curve if all right predictions came first."""
-    count, hits = len(right), int(right.sum())
-    ranks = torch.arange(hits + 1, count + 1, dtype=torch.float64)
-    return float(((ranks - hits) / ranks).sum()) / count

@@ -1,6 +1,6 @@
 """Parquet files, read in batches of rows with pyarrow."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ class _File:
             return len(self._without_nulls(batch.column(0), columns.scores[0], 0)[0])
         return 0
 
-    def lists(self, columns: Columns, num_classes: int) -> Iterator[Block]:
+    def lists(self, columns: Columns, num_classes: int) -> Generator[Block]:
         """Blocks of a column of lists."""
         first = 0
         name = columns.scores[0]
@@ -114,7 +114,7 @@ class _File:
             yield _tensor(values).view(-1, num_classes), _tensor(labels)
             first += batch.num_rows
 
-    def columns(self, columns: Columns) -> Iterator[Block]:
+    def columns(self, columns: Columns) -> Generator[Block]:
         """Blocks of a column per class, turned into rows one row group after the other."""
         first = 0
         types = {str(self.schema.field(name).type) for name in columns.scores}

@@ -1,6 +1,6 @@
 """Predictions with their labels, to be read in blocks of rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Predictions:
     num_classes: int
     num_rows: int | None
     note: str
-    read: Callable[[], Iterator[Block]]
+    read: Callable[[], Generator[Block]]
 
     @property
     def where(self) -> str:

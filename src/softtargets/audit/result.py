@@ -21,6 +21,9 @@ class Measures:
         gap: confidence minus accuracy: above 0 over-confident, below under-confident.
         expected_calibration_error: top-label, debiased and floored at 0.
         expected_calibration_error_plain: the same as others compute it, biased upwards.
+        overconfidence_error: the part of the plain one from bins that are too sure.
+        underconfidence_error: the other part.
+        smooth_calibration_error: top-label, with a kernel instead of bins.
         classwise_calibration_error: mean over classes, debiased and floored at 0; no interval.
         negative_log_likelihood: natural logarithm; inf where a label has probability 0.
         brier_score: summed over classes.
@@ -34,6 +37,9 @@ class Measures:
     gap: Estimate
     expected_calibration_error: Estimate
     expected_calibration_error_plain: float
+    overconfidence_error: float
+    underconfidence_error: float
+    smooth_calibration_error: float
     classwise_calibration_error: Estimate
     negative_log_likelihood: Estimate
     brier_score: Estimate

@@ -36,7 +36,7 @@ def read(predictions: Predictions, *, seed: int = 0, progress: Progress | None =
     """
     sample = Sample(predictions.num_classes, seed=seed)
     blocks = sample.watched(_counted(Checked(predictions), progress))
-    kept = tally(blocks, predictions.kind, predictions.num_classes)
+    kept = tally(blocks, predictions.kind)
     if predictions.kind == "probs":
         sample.turn_into_logits()
     return Reading(predictions, kept, sample)

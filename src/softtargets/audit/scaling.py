@@ -10,6 +10,7 @@ from softtargets.audit.predictions import Block, block_rows
 from softtargets.audit.sample import Sample
 from softtargets.audit.tally import Tally, joined, tally
 from softtargets.calibration import TemperatureScaling
+from softtargets.calibration.cross_fitting import fold_numbers
 
 _FEWEST_ROWS = 20  # below, a half has too few rows to fit anything on
 
@@ -51,8 +52,8 @@ def cross_fitted(sample: Sample, *, seed: int) -> Scaled | NotScaled:
     refusal = _refusal(sample)
     if refusal is not None:
         return refusal
-    order = torch.randperm(len(sample), generator=torch.Generator().manual_seed(seed))
-    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    fold = fold_numbers(len(sample), 2, torch.Generator().manual_seed(seed))
+    halves = [(fold == number).nonzero().squeeze(-1) for number in range(2)]
     fits = [TemperatureScaling().fit(sample.scores[half], sample.labels[half]) for half in halves]
     before = [_measure(sample, half, 1.0) for half in halves]
     after = [
@@ -106,7 +107,9 @@ def _refusal(sample: Sample) -> NotScaled | None:
 
 def _measure(sample: Sample, rows: Tensor, temperature: float) -> Tally:
     def read() -> Iterator[Block]:
-        for part in rows.split(block_rows(sample.scores.shape[1])):
+        step = block_rows(sample.scores.shape[1])
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
             yield sample.scores[part], sample.labels[part]
 
-    return tally(read(), "logits", sample.scores.shape[1], temperature=temperature)
+    return tally(read(), "logits", temperature=temperature)

@@ -2,7 +2,8 @@
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,7 +82,8 @@ def open_csv(path: Path, keys: Keys) -> Predictions:
     Raises:
         AuditError: see `choose_columns`.
     """
-    header = next(_lines(path), None)
+    with closing(_lines(path)) as lines:
+        header = next(lines, None)
     if header is None:
         raise AuditError(f"{path} is empty; a header with the columns' names comes first")
     columns = choose_columns(str(path), header[1], keys)
@@ -92,12 +94,12 @@ def open_csv(path: Path, keys: Keys) -> Predictions:
         )
     places = [header[1].index(name) for name in (*columns.scores, columns.labels)]
 
-    def read() -> Iterator[Block]:
-        lines = _lines(path)
-        next(lines)
-        while rows := list(islice(lines, block_rows(len(places)))):
-            values = torch.from_numpy(_numbers(path, header[1], places, rows))
-            yield values[:, :-1], values[:, -1]
+    def read() -> Generator[Block]:
+        with closing(_lines(path)) as lines:
+            next(lines)
+            while rows := list(islice(lines, block_rows(len(places)))):
+                values = torch.from_numpy(_numbers(path, header[1], places, rows))
+                yield values[:, :-1], values[:, -1]
 
     return Predictions(
         path=path,
@@ -110,7 +112,7 @@ def open_csv(path: Path, keys: Keys) -> Predictions:
     )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Path) -> Generator[tuple[int, list[str]]]:
     """The rows that are not blank, with the number of the line each ends in."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)

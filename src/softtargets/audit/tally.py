@@ -51,7 +51,6 @@ class Tally:
 def tally(
     blocks: Iterable[tuple[Tensor, Tensor]],
     kind: Kind,
-    num_classes: int,
     *,
     temperature: float = 1.0,
 ) -> Tally:
@@ -60,17 +59,17 @@ def tally(
     Args:
         blocks: see above.
         kind: what the scores are.
-        num_classes: K.
         temperature: by which logits, or the logarithms of probabilities, are divided.
     """
     kept = _Columns()
-    by_class = _ClassBins(num_classes)
+    by_class = None
     for scores, labels in blocks:
         probs, losses = _probs_and_losses(scores, labels, kind, temperature)
         confidence, predicted = probs.max(-1)
         at_label = probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
         brier = torch.linalg.vecdot(probs, probs) - 2 * at_label + 1
-        by_class.update(probs, labels)
+        counted = BinStatistics.class_wise(probs, labels, bins=BINS)
+        by_class = counted if by_class is None else by_class + counted
         kept.append(
             confidence=confidence,
             right=predicted == labels,
@@ -79,7 +78,8 @@ def tally(
             negative_log_likelihood=losses,
             brier_score=brier.clamp_min(0),
         )
-    return Tally(**kept.columns(), by_class=by_class.statistics())
+    assert by_class is not None, "at least one block is read"
+    return Tally(**kept.columns(), by_class=by_class)
 
 
 def joined(one: Tally, other: Tally) -> Tally:
@@ -135,44 +135,3 @@ class _Columns:
 
     def columns(self) -> dict[str, Tensor]:
         return {name: column[: self._used] for name, column in self._columns.items()}
-
-
-class _ClassBins:
-    """Sums per class and bin.
-
-    Most probabilities of many classes are in the first bin: the others, fewer than one bin's
-    inverse width per row, are counted, and the first bin is what is left.
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        self._edges = torch.arange(BINS + 1).double() / BINS
-        size = num_classes * BINS
-        self._counts = torch.zeros(size, dtype=torch.int64)
-        self._scores = torch.zeros(size, dtype=torch.float64)
-        self._outcomes = torch.zeros(size, dtype=torch.float64)
-        self._totals = torch.zeros(num_classes, dtype=torch.float64)
-        self._labels = torch.zeros(num_classes, dtype=torch.float64)
-        self._rows = 0
-
-    def update(self, probs: Tensor, labels: Tensor) -> None:
-        self._rows += len(labels)
-        self._totals += probs.sum(0)
-        self._labels += torch.bincount(labels, minlength=len(self._labels))
-        rows, classes = (probs > self._edges[1]).nonzero(as_tuple=True)
-        scores = probs[rows, classes]
-        place = classes * BINS + torch.searchsorted(self._edges[1:-1], scores)
-        self._counts += torch.bincount(place, minlength=len(self._counts))
-        self._scores += torch.bincount(place, scores, minlength=len(self._counts))
-        hits = (labels[rows] == classes).double()
-        self._outcomes += torch.bincount(place, hits, minlength=len(self._counts))
-
-    def statistics(self) -> BinStatistics:
-        counts, scores, outcomes = (
-            sums.view(-1, BINS).clone() for sums in (self._counts, self._scores, self._outcomes)
-        )
-        counts[:, 0] = self._rows - counts.sum(-1)
-        scores[:, 0] = (self._totals - scores.sum(-1)).clamp_min(0)
-        outcomes[:, 0] = self._labels - outcomes.sum(-1)
-        return BinStatistics(
-            edges=self._edges, counts=counts, confidence_sums=scores, outcome_sums=outcomes
-        )
