@@ -87,12 +87,27 @@ PROBS = softmax(LOGITS)
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"logits": changed(LOGITS, 321, 2, np.nan)}, "a.npz: logits must hold no NaN, got one in row 321; mend"),
-        ({"logits": changed(LOGITS, 321, 2, np.inf)}, "must be finite or -inf, got inf in row 321; mend or drop that sample"),
+        (
+            {"logits": changed(LOGITS, 321, 2, np.nan)},
+            "a.npz: logits must hold no NaN, got one in row 321; mend",
+        ),
+        (
+            {"logits": changed(LOGITS, 321, 2, np.inf)},
+            "must be finite or -inf, got inf in row 321; mend or drop that sample",
+        ),
         ({"logits": changed(LOGITS, 321, slice(None), -np.inf)}, "row 321 is all -inf;"),
-        ({"probs": changed(PROBS, 321, 2, np.nan)}, "must have entries in [0, 1], got nan in row 321; if these"),
-        ({"probs": changed(PROBS, 321, 2, -0.1)}, "must have entries in [0, 1], got -0.1 in row 321;"),
-        ({"probs": changed(PROBS, 321, 2, np.inf)}, "must have entries in [0, 1], got inf in row 321;"),
+        (
+            {"probs": changed(PROBS, 321, 2, np.nan)},
+            "must have entries in [0, 1], got nan in row 321; if these",
+        ),
+        (
+            {"probs": changed(PROBS, 321, 2, -0.1)},
+            "must have entries in [0, 1], got -0.1 in row 321;",
+        ),
+        (
+            {"probs": changed(PROBS, 321, 2, np.inf)},
+            "must have entries in [0, 1], got inf in row 321;",
+        ),
         ({"probs": changed(PROBS, 321, slice(None), 0.3)}, "row 321 sums to 1.5"),
         ({"probs": LOGITS}, "in row 0; if these are logits, say --logits probs"),
         ({"logits": PROBS}, "every row is a distribution (entries in [0, 1], sum 1); say --probs"),

@@ -24,7 +24,7 @@ class Measures:
         overconfidence_error: the part of the plain one from bins that are too sure.
         underconfidence_error: the other part.
         smooth_calibration_error: top-label, with a kernel instead of bins.
-        classwise_calibration_error: mean over classes, debiased and floored at 0; no interval.
+        classwise_calibration_error: mean over classes, debiased and floored at 0.
         negative_log_likelihood: natural logarithm; inf where a label has probability 0.
         brier_score: summed over classes.
         area_under_risk_coverage: mean error over all shares of surest predictions.
@@ -40,7 +40,7 @@ class Measures:
     overconfidence_error: float
     underconfidence_error: float
     smooth_calibration_error: float
-    classwise_calibration_error: Estimate
+    classwise_calibration_error: float
     negative_log_likelihood: Estimate
     brier_score: Estimate
     area_under_risk_coverage: Estimate
@@ -111,6 +111,25 @@ class Scaling:
     curve: ReliabilityCurve
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """The second model minus the first, paired by sample, each with its 95 % interval.
+
+    Args:
+        accuracy: above 0 the second is more often right.
+        expected_calibration_error: debiased; below 0 the second is better calibrated.
+        negative_log_likelihood: below 0 the second is better.
+        brier_score: below 0 the second is better.
+        area_under_risk_coverage: below 0 the second is better.
+    """
+
+    accuracy: Estimate
+    expected_calibration_error: Estimate
+    negative_log_likelihood: Estimate
+    brier_score: Estimate
+    area_under_risk_coverage: Estimate
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Audit:
     """The audit of one file.
@@ -147,3 +166,21 @@ class Audit:
     def title(self) -> str:
         """The file's name without its folder, and the array."""
         return place(Path(self.path.name), self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Comparison:
+    """Two audits of the same samples.
+
+    Args:
+        first: the file asked about.
+        second: the other.
+        differences: second minus first, all rows.
+        scaled: the same after temperature scaling of each, on the rows that was judged on; None if
+            it was not tried for both.
+    """
+
+    first: Audit
+    second: Audit
+    differences: Differences
+    scaled: Differences | None

@@ -8,7 +8,7 @@ from softtargets.audit.measure import by_class, measure, risk_coverage
 from softtargets.audit.predictions import Block, Predictions
 from softtargets.audit.result import Audit, Scaling
 from softtargets.audit.sample import Sample
-from softtargets.audit.scaling import NotScaled, cross_fitted, fitted_on
+from softtargets.audit.scaling import NotScaled, Scaled, cross_fitted, fitted_on
 from softtargets.audit.tally import Tally, tally
 from softtargets.calibration import ReliabilityCurve
 
@@ -50,15 +50,24 @@ def audit(reading: Reading, calibration: Reading | None = None, *, seed: int = 0
         calibration: of a file to fit the temperature on; None: halves of the same rows in turn.
         seed: of all draws.
     """
-    predictions, kept, sample = reading
     if calibration is None:
-        tried, source = cross_fitted(sample, seed=seed), ""
-    else:
-        tried, source = fitted_on(calibration.sample, sample), calibration.predictions.where
-    scaling, refusal = None, ""
-    if isinstance(tried, NotScaled):
-        refusal = tried.reason
-    else:
+        return assembled(reading, cross_fitted(reading.sample, seed=seed), "", seed)
+    tried = fitted_on(calibration.sample, reading.sample)
+    return assembled(reading, tried, calibration.predictions.where, seed)
+
+
+def assembled(reading: Reading, tried: Scaled | NotScaled, source: str, seed: int) -> Audit:
+    """Return the audit of a file whose scaling was tried.
+
+    Args:
+        reading: of the file.
+        tried: its scaling.
+        source: see `Scaling`.
+        seed: of the draws behind intervals.
+    """
+    predictions, kept, _ = reading
+    scaling = None
+    if isinstance(tried, Scaled):
         scaling = Scaling(
             temperature=tried.temperature,
             at_bound=tried.at_bound,
@@ -81,7 +90,7 @@ def audit(reading: Reading, calibration: Reading | None = None, *, seed: int = 0
         risk_coverage=risk_coverage(kept),
         classes=by_class(kept),
         scaling=scaling,
-        not_scaled=refusal,
+        not_scaled=tried.reason if isinstance(tried, NotScaled) else "",
     )
 
 

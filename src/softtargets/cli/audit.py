@@ -1,18 +1,21 @@
 """`softtargets audit`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from cyclopts import Parameter
 
+from softtargets.audit.errors import AuditError
 from softtargets.audit.naming import Keys
 from softtargets.cli.parameters import Count
 
 if TYPE_CHECKING:
-    from softtargets.audit.result import Audit
+    from rich.console import Console
+
     from softtargets.audit.run import Progress, Reading
 
 _BAR_ELEMENTS = 50_000_000  # numbers from which on a file takes long enough for a bar
@@ -24,6 +27,8 @@ def audit(
     /,
     *,
     keys: Annotated[Keys, Parameter(name="*")] = _AS_NAMED,
+    against: Path | None = None,
+    against_keys: Annotated[Keys, Parameter(name="--against")] = _AS_NAMED,
     calibration: Path | None = None,
     calibration_keys: Annotated[Keys, Parameter(name="--calibration")] = _AS_NAMED,
     out: Annotated[Path | None, Parameter(name="--out")] = None,
@@ -40,6 +45,8 @@ def audit(
     Args:
         file: predictions and labels.
         keys: what the arrays or columns of FILE are called.
+        against: predictions of another model for the same samples, to be compared with FILE's.
+        against_keys: what is called otherwise than in FILE.
         calibration: predictions to fit the temperature on; without, it is fitted on one half of
             FILE and judged on the other, in turn.
         calibration_keys: what is called otherwise than in FILE.
@@ -48,39 +55,74 @@ def audit(
             written only if --out is given.
         threads: threads torch computes with.
     """
-    from softtargets.audit.run import audit as measured
     from softtargets.lab.compare import use_threads
 
     use_threads(threads)
     page = out or (None if json == "-" else Path(f"{file.stem}-audit.html"))
     numbers = None if json in (None, "-") else Path(str(json))
-    _check_outputs([page, numbers], [file, calibration])
-    fitted = None if calibration is None else _read(calibration, calibration_keys.or_else(keys))
-    _show(measured(_read(file, keys), fitted), page, numbers, as_json=json == "-")
+    _check_outputs([page, numbers], [file, against, calibration])
+    if against is not None and calibration is not None:
+        raise AuditError("--calibration serves one model; leave it out, or --against")
+    if against is None:
+        fitted = None if calibration is None else _read(calibration, calibration_keys.or_else(keys))
+        output = _audited(_read(file, keys), fitted)
+    else:
+        output = _compared(_read(file, keys), _read(against, against_keys.or_else(keys)))
+    _write(output, page, numbers, as_json=json == "-")
 
 
-def _show(found: "Audit", page: Path | None, numbers: Path | None, *, as_json: bool) -> None:
-    """Write what is asked for, all of it after all of it is made, and print the rest."""
+class _Output(NamedTuple):
+    """What can be shown: as JSON, as a page, in a terminal."""
+
+    text: str
+    render: Callable[[], str]
+    print: Callable[["Console"], None]
+
+
+def _audited(reading: "Reading", fitted: "Reading | None") -> _Output:
+    from softtargets.audit.run import audit as measured
+    from softtargets.report.audit.page import render_page
+    from softtargets.report.audit.record import json_text, record
+    from softtargets.report.audit.terminal import print_audit
+
+    found = measured(reading, fitted)
+    return _Output(
+        json_text(record(found)), partial(render_page, found), partial(print_audit, audit=found)
+    )
+
+
+def _compared(first: "Reading", second: "Reading") -> _Output:
+    from softtargets.audit.against import compare
+    from softtargets.report.audit.record import comparison_record, json_text
+    from softtargets.report.audit.terminal import print_comparison
+    from softtargets.report.audit.versus_page import render_comparison
+
+    found = compare(first, second)
+    return _Output(
+        json_text(comparison_record(found)),
+        partial(render_comparison, found),
+        partial(print_comparison, comparison=found),
+    )
+
+
+def _write(output: _Output, page: Path | None, numbers: Path | None, *, as_json: bool) -> None:
+    """Write what is asked for, after all of it is made, and print the rest."""
     from rich.console import Console
 
     from softtargets.lab.records import write_atomically
-    from softtargets.report.audit.page import render_page
-    from softtargets.report.audit.record import json_text
-    from softtargets.report.audit.terminal import print_audit
 
-    text = json_text(found)
-    rendered = None if page is None else render_page(found)
+    content = {} if page is None else {page: output.render()}
     if numbers is not None:
-        write_atomically(numbers, text.encode())
-    if page is not None and rendered is not None:
-        write_atomically(page, rendered.encode())
+        content[numbers] = output.text
+    for path, text in content.items():
+        write_atomically(path, text.encode())
     if as_json:
-        print(text)
+        print(output.text)
         return
     console = Console()
     if not console.is_terminal:
         console.width = 100
-    print_audit(console, found)
+    output.print(console)
     if page is not None:
         console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
 

@@ -30,7 +30,6 @@ def reliability_diagram(curve: ReliabilityCurve, title: str, style: Look = FIRST
     figure = Figure(figsize=(WIDTH, 3.9))
     axes = figure.add_axes((0.15, 0.31, 0.785, 0.62))
     axes.set_title(title)
-    _subtitle(axes, "share right, by confidence")
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     _band(axes, curve, style)
     axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 import softtargets
-from softtargets.audit.result import Audit
+from softtargets.audit.result import Audit, Comparison
+from softtargets.report.audit import versus
 from softtargets.report.audit.lean import lean
 from softtargets.report.audit.words import findings, headline
 
@@ -37,9 +38,29 @@ def record(audit: Audit) -> dict[str, Any]:
     }
 
 
-def json_text(audit: Audit) -> str:
-    """Return the record as text."""
-    return json.dumps(record(audit), indent=1, allow_nan=False)
+def comparison_record(comparison: Comparison) -> dict[str, Any]:
+    """Return both records and what differs, second minus first.
+
+    Args:
+        comparison: what was found.
+    """
+    return {
+        "format": FORMAT,
+        "softtargets": softtargets.__version__,
+        "verdict": {
+            "headline": _unbroken(versus.headline(comparison)),
+            "findings": [_unbroken(sentence) for sentence in versus.summary(comparison)],
+        },
+        "differences": plain(comparison.differences),
+        "differences_after_scaling": plain(comparison.scaled),
+        "first": record(comparison.first),
+        "second": record(comparison.second),
+    }
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """Return a record as text."""
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def plain(value: Any) -> Any:

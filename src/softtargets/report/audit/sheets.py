@@ -47,6 +47,11 @@ QUANTITIES = (
         scale=100,
         digits=2,
     ),
+    Quantity(key="overconfidence_error", title="of it too sure", scale=100, digits=2),
+    Quantity(key="underconfidence_error", title="of it too unsure", scale=100, digits=2),
+    Quantity(
+        key="smooth_calibration_error", title="calibration error, smooth", scale=100, digits=2
+    ),
     Quantity(
         key="classwise_calibration_error",
         title="class-wise error, debiased",
@@ -71,7 +76,7 @@ def shown(quantity: Quantity, measures: Measures) -> Shown:
     """Return a number as text."""
     found = getattr(measures, quantity.key)
     if isinstance(found, Estimate):
-        return _estimate(found, quantity.scale, quantity.digits, signed=quantity.signed)
+        return estimate_text(found, quantity.scale, quantity.digits, signed=quantity.signed)
     return Shown(value=_number(found, quantity.scale, quantity.digits))
 
 
@@ -103,16 +108,25 @@ def class_row(row: ClassMeasures) -> list[Shown]:
         *counts,
         Shown(value=_number(row.confidence, 100, 1)),
         Shown(value=_number(row.precision, 100, 1)),
-        _estimate(row.gap, 100, 1, signed=True, unit=""),
+        estimate_text(row.gap, 100, 1, signed=True, unit=""),
     ]
 
 
 CLASS_COLUMNS = ("samples", "predictions", "says", "is right", "difference, points")
 
 
-def _estimate(
+def estimate_text(
     estimate: Estimate, scale: float, digits: int, *, signed: bool = False, unit: str | None = None
 ) -> Shown:
+    """Return a value and its interval as text.
+
+    Args:
+        estimate: both.
+        scale: what they are multiplied by.
+        digits: after the point.
+        signed: whether a plus sign is written.
+        unit: after the value; None: per cent where the scale is 100 and there is no sign.
+    """
     value = _number(estimate.value, scale, digits, signed=signed, unit=unit)
     if math.isnan(estimate.low):
         return Shown(value=value)

@@ -4,7 +4,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from softtargets.audit.result import Audit
+from softtargets.audit.result import Audit, Comparison
+from softtargets.report.audit import versus
 from softtargets.report.audit.sheets import CLASS_COLUMNS, class_row, number_rows, state_titles
 from softtargets.report.audit.words import classes_answer, headline, selection_answer, summary
 from softtargets.report.notation import PERCENT
@@ -21,12 +22,7 @@ def print_audit(console: Console, audit: Audit) -> None:
     """
     told = [*summary(audit), classes_answer(audit), selection_answer(audit)]
     console.print()
-    console.print(_plain(headline(audit)), style="bold", highlight=False)
-    for text in told:
-        bullet = Table.grid(padding=(0, 1))
-        bullet.add_row("•", _plain(text))
-        console.print(bullet, highlight=False)
-    console.print()
+    _print_told(console, headline(audit), told)
     console.print(_number_table(audit))
     console.print(_class_table(audit))
 
@@ -76,3 +72,50 @@ def _class_table(audit: Audit) -> Table:
 
 def _plain(text: str) -> str:
     return text.replace(PERCENT[0], " ")
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Print which of two models is better, and the numbers.
+
+    Args:
+        console: where to.
+        comparison: what was found.
+    """
+    console.print()
+    _print_told(console, versus.headline(comparison), versus.summary(comparison))
+    for scaled in (False, True) if comparison.scaled is not None else (False,):
+        console.print(_difference_table(comparison, scaled=scaled))
+    for name, audit in zip(
+        versus.names(comparison), (comparison.first, comparison.second), strict=True
+    ):
+        console.print(f"{name}:", style="bold", highlight=False)
+        console.print(_plain(headline(audit)), highlight=False)
+
+
+def _difference_table(comparison: Comparison, *, scaled: bool) -> Table:
+    one, other = versus.names(comparison)
+    table = Table(
+        title="After temperature scaling of each" if scaled else "As given",
+        caption=f"difference: {other} minus {one}, paired by sample, 95 % interval",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+    )
+    table.add_column("", no_wrap=True)
+    for head in (one, other):
+        table.add_column(head, justify="right", overflow="fold")
+    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column(f"{other} is", overflow="fold", max_width=14)
+    for line in versus.lines(comparison, scaled=scaled):
+        difference = rf"{line.difference.value} \[{line.difference.interval}]"
+        cells = (line.first.value, line.second.value, difference, line.verdict)
+        table.add_row(line.name, *map(_plain, cells))
+    return table
+
+
+def _print_told(console: Console, first: str, others: list[str]) -> None:
+    console.print(_plain(first), style="bold", highlight=False)
+    for text in others:
+        bullet = Table.grid(padding=(0, 1))
+        bullet.add_row("•", _plain(text))
+        console.print(bullet, highlight=False)
+    console.print()
