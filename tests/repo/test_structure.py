@@ -28,7 +28,7 @@ ROOMS = [
     {"smoothing"},
     {"losses"},
     {"noise", "calibration", "distillation"},
-    {"testing"},
+    {"testing", "integrations"},
     {"lab"},
     {"report", "bench"},
     {"cli"},
