@@ -3,6 +3,7 @@
 Where a package means something else, what it means is computed from our parts and compared.
 """
 
+import itertools
 import json
 
 import numpy as np
@@ -109,7 +110,7 @@ def check_uncertainty_calibration(theirs, probs, labels, scores, outcomes):
     each = square(c.BinStatistics.class_wise(probs, labels)).clamp_min(0).mean().sqrt()
     assert float(each) == pytest.approx(theirs["class-wise RMSCE, debiased"], abs=1e-6)
     parts = np.array_split(np.sort(scores.numpy()), agreement.BINS)
-    middles = [(a[-1] + b[0]) / 2 for a, b in zip(parts[:-1], parts[1:], strict=True)]
+    middles = [(a[-1] + b[0]) / 2 for a, b in itertools.pairwise(parts)]
     value = binned_at([0, *middles, 1], scores, outcomes).calibration_error()
     assert float(value) == pytest.approx(theirs["ECE, equal mass"], abs=1e-6)
 
