@@ -28,7 +28,7 @@ ROOMS = [
     {"smoothing"},
     {"losses"},
     {"noise", "calibration", "distillation"},
-    {"testing"},
+    {"testing", "integrations"},
     {"lab", "audit"},
     {"report", "bench"},
     {"cli"},

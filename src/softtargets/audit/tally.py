@@ -8,6 +8,7 @@ from torch import Tensor
 
 from softtargets.audit.naming import Kind
 from softtargets.calibration import BinStatistics
+from softtargets.calibration.class_counts import ClassCounts
 
 BINS = 15
 
@@ -68,8 +69,9 @@ def tally(
         confidence, predicted = probs.max(-1)
         at_label = probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
         brier = torch.linalg.vecdot(probs, probs) - 2 * at_label + 1
-        counted = BinStatistics.class_wise(probs, labels, bins=BINS)
-        by_class = counted if by_class is None else by_class + counted
+        if by_class is None:
+            by_class = ClassCounts(probs.shape[1], BINS, probs.device)
+        by_class.add(probs, labels)
         kept.append(
             confidence=confidence,
             right=predicted == labels,
@@ -79,7 +81,16 @@ def tally(
             brier_score=brier.clamp_min(0),
         )
     assert by_class is not None, "at least one block is read"
-    return Tally(**kept.columns(), by_class=by_class)
+    counts, confidence_sums, outcome_sums = by_class.result()
+    return Tally(
+        **kept.columns(),
+        by_class=BinStatistics(
+            edges=torch.arange(BINS + 1).double() / BINS,
+            counts=counts.long(),
+            confidence_sums=confidence_sums,
+            outcome_sums=outcome_sums,
+        ),
+    )
 
 
 def joined(one: Tally, other: Tally) -> Tally:

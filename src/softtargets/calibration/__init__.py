@@ -39,6 +39,7 @@ from softtargets.calibration.selective import (
     risk_coverage_curve,
 )
 from softtargets.calibration.smooth import smooth_calibration_error
+from softtargets.calibration.streaming import StreamedCalibration, StreamingCalibration
 from softtargets.calibration.summary import CalibrationReport, Estimate
 from softtargets.calibration.temperature import TemperatureScaling
 from softtargets.calibration.vector import ClasswiseTemperatureScaling, VectorScaling
@@ -54,6 +55,8 @@ __all__ = [
     "LogitNormScore",
     "ReliabilityCurve",
     "RiskCoverageCurve",
+    "StreamedCalibration",
+    "StreamingCalibration",
     "TemperatureScaling",
     "VectorScaling",
     "accuracy",
