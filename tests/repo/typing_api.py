@@ -88,6 +88,21 @@ def heads(logits: Tensor, labels: Tensor, teacher: Tensor) -> None:
     assert_type(loss, Tensor)
 
 
+def calibration(probs: Tensor, logits: Tensor, labels: Tensor) -> None:
+    measure = st.calibration
+    assert_type(measure.expected_calibration_error(probs, labels, norm="max"), Tensor)
+    assert_type(measure.smooth_calibration_error(probs, labels, class_dim=-1), Tensor)
+    assert_type(measure.binary_calibration_error(probs, labels, of="event"), Tensor)
+    measure.binary_calibration_error(probs, labels)  # type: ignore[call-arg]
+    terms = measure.brier_decomposition(probs, labels, of="top_label")
+    assert_type(terms.reliability, Tensor)
+    score = measure.LogitNormScore().fit(logits, labels)
+    assert_type(score.p, int)
+    curve = measure.risk_coverage_curve(probs, labels, scores=score(logits))
+    assert_type(curve.coverage, Tensor)
+    assert_type(measure.area_under_risk_coverage(probs, labels, ignore_index=255), Tensor)
+
+
 def noise(labels: Tensor) -> None:
     generator = torch.Generator()
     noisy = st.noise.symmetric(labels, 0.2, 10, generator=generator)

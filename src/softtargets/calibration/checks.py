@@ -34,12 +34,6 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
         refuse_distributions()
 
 
-def check_probs(probs: Tensor, labels: Tensor) -> None:
-    """Raise, naming the first bad row, unless rows are distributions and the labels fit."""
-    _check_matrix(probs, labels, "probs")
-    raise_flaw(flaw_of("probs", probs.detach()))
-
-
 def raise_flaw(flaw: Flaw | None, place: str | None = None) -> None:
     """Raise for a flaw, if there is one; `place` says where its row is in the user's tensor."""
     if flaw is not None:
