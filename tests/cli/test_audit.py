@@ -74,6 +74,24 @@ def test_the_temperature_is_fitted_on_another_file_if_there_is_one(folder, capsy
     assert 2.5 < scaling["temperature"] < 3.5
 
 
+def test_two_models_are_compared(folder, capsys):
+    logits, labels = draw(1000)
+    name = save(a_logits=logits, b_logits=3 * logits, labels=labels)
+    arguments = ["audit", name, "--logits", "a_logits", "--against", name]
+    assert run([*arguments, "--against.logits", "b_logits", "--json", "a.json"]) == 0
+    assert "b_logits is worse calibrated than a_logits" in capsys.readouterr().out
+    found = json.loads((folder / "a.json").read_text())
+    assert found["differences"]["expected_calibration_error"]["low"] > 0
+    page = (folder / "a-audit.html").read_text()
+    assert "b_logits against a_logits" in page
+    save("other.npz", logits=logits, labels=np.roll(labels, 1))
+    assert run([*arguments[:4], "--against", "other.npz", "--against.logits", "logits"]) == 2
+    error = capsys.readouterr().err
+    assert "other.npz: logits has the label" in error
+    assert error.count("\n") == 1
+    assert (folder / "a-audit.html").read_text() == page
+
+
 def changed(array, row, column, value):
     array = array.copy()
     array[row, column] = value
@@ -145,6 +163,8 @@ def test_bad_input_is_one_line_and_nothing_is_written(arrays, message, folder, c
         (["--labels", "nope"], "a.npz has no 'nope'; it has logits, labels"),
         (["--labels", "nope.npy"], "cannot read nope.npy (No such file or directory)"),
         (["--calibration", "nope.npz"], "cannot read nope.npz"),
+        (["--against", "nope.npz"], "cannot read nope.npz"),
+        (["--against", "a.npz", "--calibration", "a.npz"], "--calibration serves one model"),
         (["--out", "a.npz"], "a.npz is read, so it cannot be written"),
         (["--out", "."], "cannot write ., it is a folder"),
         (["--out", "no/such/a.html"], "its folder is missing or not writable"),
