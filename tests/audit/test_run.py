@@ -207,3 +207,11 @@ def test_tallies_join():
     torch.testing.assert_close(
         together.by_class.calibration_error(), whole.by_class.calibration_error()
     )
+
+
+def test_classes_that_are_always_right_have_intervals_with_their_value_in_them():
+    logits = 8 * torch.eye(3).repeat(7, 1)
+    labels = torch.arange(3).repeat(7)
+    for row in audit(read(of(logits, labels))).classes:
+        assert row.precision == 1
+        assert row.gap.low <= row.gap.value <= row.gap.high

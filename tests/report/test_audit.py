@@ -192,6 +192,13 @@ def test_records_are_json_and_hold_the_numbers(over, comparison):
 
 def test_the_comparison_says_which_is_better(comparison):
     assert names(comparison) == ("one.npz", "two.npz")
+    for path, key, expected in [
+        ("other/one.npz", "logits", ("runs", "other")),
+        ("runs/one.npz", "probs", ("logits", "probs")),
+        ("runs/one.npz", "logits", ("FILE", "OTHER")),
+    ]:
+        second = replace(comparison.second, path=Path(path), key=key)
+        assert names(replace(comparison, second=second)) == expected
     assert versus_headline(comparison).startswith("two.npz is worse calibrated than one.npz: ")
     given, scaled = summary(comparison)
     assert given.endswith("; not clearly different in accuracy.")

@@ -15,7 +15,7 @@ from softtargets.audit.tables import Columns, choose_columns
 from softtargets.audit.tiles import Tiles
 
 _BUFFER = 2**16  # bytes read ahead per column; without, whole columns of a row group are held
-_COLUMNS_AT_ONCE = 64  # each open column holds pages and a dictionary of a megabyte
+_COLUMNS_AT_ONCE = 32  # each open column holds pages and a dictionary of a megabyte
 
 
 def open_parquet(path: Path, keys: Keys) -> Predictions:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from softtargets.calibration.binning import Binning, BinStatistics
@@ -123,4 +124,6 @@ def wilson_interval(
     z2 = quantile**2
     centre = (share * count + z2 / 2) / (count + z2)
     half = (share * (1 - share) * count + z2 / 4).sqrt() * quantile / (count + z2)
-    return (centre - half).clamp_min(0), (centre + half).clamp_max(1)
+    # A share of 0 or 1 is an end of its interval, but for rounding.
+    low, high = torch.minimum(centre - half, share), torch.maximum(centre + half, share)
+    return low.clamp_min(0), high.clamp_max(1)

@@ -13,6 +13,7 @@ _COMPARED = {
 }
 _HIGHER_IS_BETTER = "accuracy"
 NOT_CLEAR = "not clear"
+_ROUNDING = 1e-6
 
 
 class Line(NamedTuple):
@@ -27,13 +28,13 @@ class Line(NamedTuple):
 
 
 def names(comparison: Comparison) -> tuple[str, str]:
-    """Return what tells the two apart: the files' names, or the arrays' in one file."""
+    """Return what tells the two apart: the files' names, or folders', or the arrays'."""
     first, second = comparison.first, comparison.second
-    if first.path.name != second.path.name:
-        return first.path.name, second.path.name
-    if first.key != second.key:
-        return first.key, second.key
-    return str(first.path), str(second.path)
+    parts = zip(reversed(first.path.parts), reversed(second.path.parts), strict=False)
+    for one, other in [*parts, (first.key, second.key)]:
+        if one != other:
+            return one, other
+    return "FILE", "OTHER"
 
 
 def headline(comparison: Comparison) -> str:
@@ -45,7 +46,7 @@ def headline(comparison: Comparison) -> str:
         for audit in (comparison.first, comparison.second)
     ]
     told = f"a calibration error of {errors[1]} against {errors[0]}"
-    if not excludes_zero(difference):
+    if not _real(difference):
         return (
             f"Which of the two is better calibrated cannot be told: {other} has {told} of {one} "
             f"({_interval(difference)})."
@@ -70,7 +71,7 @@ def summary(comparison: Comparison) -> list[str]:
     if comparison.scaled is not None:
         error = comparison.scaled.expected_calibration_error
         told = "no difference in calibration can be told"
-        if excludes_zero(error):
+        if _real(error):
             told = f"{other} is {'better' if error.value < 0 else 'worse'} calibrated"
         sentences.append(f"After temperature scaling of each, {told} ({_interval(error)}).")
     return sentences
@@ -94,7 +95,7 @@ def lines(comparison: Comparison, *, scaled: bool) -> list[Line]:
 
 def _line(quantity: Quantity, one: Measures, other: Measures, difference: Estimate) -> Line:
     verdict = NOT_CLEAR
-    if excludes_zero(difference):
+    if _real(difference):
         better = (difference.value > 0) == (quantity.key == _HIGHER_IS_BETTER)
         verdict = "better" if better else "worse"
     return Line(
@@ -105,6 +106,11 @@ def _line(quantity: Quantity, one: Measures, other: Measures, difference: Estima
         difference=estimate_text(difference, quantity.scale, quantity.digits, signed=True),
         verdict=verdict,
     )
+
+
+def _real(difference: Estimate) -> bool:
+    """Whether it is more than chance, and more than the rounding of what was saved."""
+    return excludes_zero(difference) and abs(difference.value) > _ROUNDING
 
 
 def _interval(difference: Estimate) -> str:
