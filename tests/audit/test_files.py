@@ -203,6 +203,8 @@ def test_a_safetensors_header_that_lies_is_refused(tmp_path):
     for header, message in [
         (b"[]", "has no header of safetensors"),
         (b'{"logits": 3}', "has no header"),
+        (b'{"logits": {"dtype": "U8", "shape": [-1, -2], "data_offsets": [0, 2]}}', "no header"),
+        (b'{"logits": {"dtype": "U8", "shape": [2], "data_offsets": [4, 2]}}', "no header"),
         (b'{"logits": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 99]}}', "is truncated"),
         (b'{"logits": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}', "type F8_E4M3"),
         (b'{"logits": {"dtype": "F32", "shape": [9], "data_offsets": [0, 2]}}', "fit its shape"),

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -201,3 +204,16 @@ def test_a_probability_of_zero_at_the_label_is_said(folder, capsys):
     assert "1 of 400 rows give the true class the probability 0" in found["not_scaled"]
     assert found["measures"]["negative_log_likelihood"]["value"] is None
     assert "Temperature scaling was not tried" in capsys.readouterr().out
+
+
+def test_an_encoding_without_the_signs_shows_plainer_ones(folder):
+    result = subprocess.run(
+        [sys.executable, "-m", "softtargets", "audit", save(logits=LOGITS, labels=LABELS)],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.isascii()
+    assert "?" not in result.stdout

@@ -91,7 +91,10 @@ def open_safetensors(path: Path) -> dict[str, dict[str, Any]]:
         header = json.loads(content)
         header.pop("__metadata__", None)
         for entry in header.values():
-            entry["start"], entry["end"] = (8 + length + place for place in entry["data_offsets"])
+            begin, end = entry["data_offsets"]
+            if not 0 <= begin <= end or min(entry["shape"], default=0) < 0:
+                raise ValueError("a tensor of negative size")
+            entry["start"], entry["end"] = 8 + length + begin, 8 + length + end
             if entry["end"] > size:
                 raise AuditError(f"{path} is truncated; save or copy it again")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -5,9 +5,9 @@ from statistics import NormalDist
 import torch
 
 from softtargets.audit.intervals import LEVEL, area_values, calibration_error, mean_estimate
-from softtargets.audit.result import ClassMeasures, Measures, RiskCoverage
+from softtargets.audit.result import ClassMeasures, Measures
 from softtargets.audit.tally import Tally
-from softtargets.calibration import Estimate, selective
+from softtargets.calibration import Estimate, RiskCoverageCurve, selective
 from softtargets.calibration.reliability import wilson_interval
 from softtargets.calibration.smooth import smooth_error
 
@@ -79,13 +79,17 @@ def by_class(tally: Tally) -> list[ClassMeasures]:
     return sorted(rows, key=_worst_first)
 
 
-def risk_coverage(tally: Tally) -> RiskCoverage:
+def risk_coverage(tally: Tally) -> RiskCoverageCurve:
     """Return the errors among the surest predictions, at up to some hundred shares of them."""
     risk = selective.risks(tally.confidence, ~tally.right)
     count = len(risk)
     step = max(1, count // _MOST_POINTS)
     ranks = count - step * torch.arange((count - 1) // step, -1, -1)
-    return RiskCoverage(coverage=ranks.double() / count, risk=risk[ranks - 1])
+    return RiskCoverageCurve(
+        coverage=ranks.double() / count,
+        risk=risk[ranks - 1],
+        threshold=tally.confidence.sort(descending=True).values[ranks - 1],
+    )
 
 
 def _worst_first(row: ClassMeasures) -> tuple[float, float, int]:

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from softtargets.audit.naming import Kind
 from softtargets.audit.predictions import place
-from softtargets.calibration import Estimate, ReliabilityCurve
+from softtargets.calibration import Estimate, ReliabilityCurve, RiskCoverageCurve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +72,6 @@ class ClassMeasures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RiskCoverage:
-    """Errors among the surest predictions.
-
-    Args:
-        coverage: `(M,)`, ascending to 1: share of predictions kept, the surest first.
-        risk: `(M,)`: share of errors among them.
-    """
-
-    coverage: Tensor
-    risk: Tensor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scaling:
     """What dividing logits by a temperature does, on rows it was not fitted on.
 
@@ -143,7 +128,7 @@ class Audit:
         num_classes: K.
         measures: of all rows.
         curve: reliability of all rows, 15 bins of equal width.
-        risk_coverage: of all rows.
+        risk_coverage: of all rows, at some hundred shares of them.
         classes: one per class, the clearest and largest gap first.
         scaling: what temperature scaling would do, None if it was not tried.
         not_scaled: why it was not, or "".
@@ -157,7 +142,7 @@ class Audit:
     num_classes: int
     measures: Measures
     curve: ReliabilityCurve
-    risk_coverage: RiskCoverage
+    risk_coverage: RiskCoverageCurve
     classes: list[ClassMeasures]
     scaling: Scaling | None
     not_scaled: str

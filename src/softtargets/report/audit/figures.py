@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
 
-from softtargets.audit.result import ClassMeasures, RiskCoverage
-from softtargets.calibration import ReliabilityCurve
+from softtargets.audit.result import ClassMeasures
+from softtargets.calibration import ReliabilityCurve, RiskCoverageCurve
 from softtargets.report.palette import INK, MUTED, PAPER, Look, look
 from softtargets.report.svg import styled
 
@@ -55,7 +55,9 @@ def reliability_diagram(curve: ReliabilityCurve, title: str, style: Look = FIRST
 
 
 @styled()
-def risk_coverage_plot(curves: Mapping[str, RiskCoverage], accuracies: Sequence[float]) -> Figure:
+def risk_coverage_plot(
+    curves: Mapping[str, RiskCoverageCurve], accuracies: Sequence[float]
+) -> Figure:
     """Errors among the surest predictions, by the share of predictions kept.
 
     Args:
