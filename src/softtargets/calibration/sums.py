@@ -125,10 +125,12 @@ def _per_sample(wide: Tensor, probs: Tensor, labels: Tensor, kind: str) -> Tenso
     else:
         confidence, label_probs = highest.double(), at_label.double()
         loss = -label_probs.log()
-    # The first of several equal maxima is the prediction. Above one half there is only one.
-    doubtful = (right & (confidence < 0.52)).nonzero().squeeze(-1)
-    if len(doubtful):
-        right[doubtful] = wide[doubtful].argmax(-1) == labels[doubtful]
     squares = torch.linalg.vector_norm(probs, dim=-1).double().square()
+    # The first of several equal maxima is the prediction. Two of them would make half the squares.
+    doubtful = (right & (squares > 1.999 * confidence.square())).nonzero().squeeze(-1)
+    if len(doubtful):
+        others = wide[doubtful].scatter_(-1, labels[doubtful].unsqueeze(-1), -torch.inf)
+        tied = doubtful[others.amax(-1) == highest[doubtful]]
+        right[tied] = wide[tied].argmax(-1) == labels[tied]
     squared = (squares - 2 * label_probs + 1).clamp_min(0)
     return torch.stack([confidence.clamp_max(1), right.double(), loss, squared])
