@@ -28,8 +28,8 @@ ROOMS = [
     {"smoothing"},
     {"losses"},
     {"noise", "calibration", "distillation"},
-    {"testing"},
-    {"lab"},
+    {"testing", "integrations"},
+    {"lab", "audit"},
     {"report", "bench"},
     {"cli"},
 ]

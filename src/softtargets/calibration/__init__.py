@@ -14,6 +14,7 @@ from softtargets.calibration.binary import (
     multilabel_smooth_calibration_error,
 )
 from softtargets.calibration.binning import BinStatistics
+from softtargets.calibration.cross_fitting import CrossFitted, cross_fitted
 from softtargets.calibration.decomposition import (
     BrierDecomposition,
     binary_brier_decomposition,
@@ -28,6 +29,7 @@ from softtargets.calibration.errors import (
 from softtargets.calibration.evaluation import evaluate
 from softtargets.calibration.logit_norm import LogitNormScore, logit_norm_score
 from softtargets.calibration.reliability import ReliabilityCurve, reliability_curve
+from softtargets.calibration.scaling import AbstractScaling
 from softtargets.calibration.scores import accuracy, brier_score, negative_log_likelihood
 from softtargets.calibration.selective import (
     RiskCoverageCurve,
@@ -37,18 +39,26 @@ from softtargets.calibration.selective import (
     risk_coverage_curve,
 )
 from softtargets.calibration.smooth import smooth_calibration_error
+from softtargets.calibration.streaming import StreamedCalibration, StreamingCalibration
 from softtargets.calibration.summary import CalibrationReport, Estimate
 from softtargets.calibration.temperature import TemperatureScaling
+from softtargets.calibration.vector import ClasswiseTemperatureScaling, VectorScaling
 
 __all__ = [
+    "AbstractScaling",
     "BinStatistics",
     "BrierDecomposition",
     "CalibrationReport",
+    "ClasswiseTemperatureScaling",
+    "CrossFitted",
     "Estimate",
     "LogitNormScore",
     "ReliabilityCurve",
     "RiskCoverageCurve",
+    "StreamedCalibration",
+    "StreamingCalibration",
     "TemperatureScaling",
+    "VectorScaling",
     "accuracy",
     "area_under_risk_coverage",
     "binary_brier_decomposition",
@@ -59,6 +69,7 @@ __all__ = [
     "brier_decomposition",
     "brier_score",
     "classwise_calibration_error",
+    "cross_fitted",
     "evaluate",
     "excess_area_under_risk_coverage",
     "expected_calibration_error",

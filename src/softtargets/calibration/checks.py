@@ -46,6 +46,9 @@ def flaw_of(kind: Kind, rows: Tensor) -> Flaw | None:
     """What is wrong with the values of `(n, K)` rows, if anything."""
     if kind == "probs":
         return _flaw_of_probs(rows)
+    # The maximum of a row is finite only without NaN, without inf and with a living class.
+    if bool(rows.amax(-1).isfinite().all()):
+        return None
     if bool(rows.isnan().any()):
         row = first(rows.isnan().any(-1))
         text = f"`{kind}` must hold no NaN, got one in {{place}}; find out where the model made it"
