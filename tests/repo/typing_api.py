@@ -96,3 +96,19 @@ def noise(labels: Tensor) -> None:
     st.noise.asymmetric(labels, 0.2, [1, 0], 2, generator=generator, exact=True)
     assert_type(st.noise.class_matrix(labels, labels, generator=generator), st.noise.NoisyLabels)
     assert_type(noisy.transition, Tensor)
+
+
+def scaling(logits: Tensor, labels: Tensor) -> None:
+    every: list[st.calibration.AbstractScaling] = [
+        st.calibration.TemperatureScaling().fit(logits, labels),
+        st.calibration.VectorScaling().fit(logits, labels, folds=None),
+    ]
+    assert_type(every[0].forward(logits), Tensor)
+    assert_type(every[0].underconfident, bool)
+    fitted = st.calibration.cross_fitted(every[0], logits, labels, folds=10)
+    assert_type(fitted.temperatures, tuple[float, ...])
+    by_class = st.calibration.ClasswiseTemperatureScaling().fit(logits, labels)
+    assert_type(by_class.temperatures, Tensor)
+    stream = st.calibration.StreamingCalibration(10, class_wise=True)
+    stream.update(labels, logits=logits)
+    assert_type((stream + stream).compute().brier_score, float)
