@@ -120,3 +120,20 @@ def noise(inputs: Tensor, labels: Tensor) -> None:
     known = st.noise.bootstrap_transition(probs, labels, quantile=0.97, generator=generator)
     assert_type(known.too_few, Tensor)
     st.noise.estimate_transition(probs, method="anchors")  # type: ignore[arg-type]
+
+
+
+def scaling(logits: Tensor, labels: Tensor) -> None:
+    every: list[st.calibration.AbstractScaling] = [
+        st.calibration.TemperatureScaling().fit(logits, labels),
+        st.calibration.VectorScaling().fit(logits, labels, folds=None),
+    ]
+    assert_type(every[0].forward(logits), Tensor)
+    assert_type(every[0].underconfident, bool)
+    fitted = st.calibration.cross_fitted(every[0], logits, labels, folds=10)
+    assert_type(fitted.temperatures, tuple[float, ...])
+    by_class = st.calibration.ClasswiseTemperatureScaling().fit(logits, labels)
+    assert_type(by_class.temperatures, Tensor)
+    stream = st.calibration.StreamingCalibration(10, class_wise=True)
+    stream.update(labels, logits=logits)
+    assert_type((stream + stream).compute().brier_score, float)
