@@ -13,12 +13,14 @@ from softtargets.audit.files import open_predictions
 from softtargets.audit.naming import Keys
 from softtargets.audit.run import read
 folder = Path(sys.argv[1])
-keys = Keys(labels=str(folder / "y.npy"))
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-read(open_predictions(folder / "small" / "logits.npy", Keys(labels=str(folder / "small" / "y.npy"))))
-before = peak()
-read(open_predictions(folder / "logits.npy", keys))
-print(peak() - before)
+
+
+def peak(folder):
+    read(open_predictions(folder / "logits.npy", Keys(labels=str(folder / "y.npy"))))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+before = peak(folder / "small")
+print(peak(folder) - before)
 """
 
 
