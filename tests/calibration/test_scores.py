@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import brier_score_loss, log_loss
 
 from softtargets import calibration
+from tests.calibration.metrics import EVERY
 
 
 def test_equal_plain_loops(make_predictions):
@@ -62,15 +63,10 @@ def test_values_carry_no_gradient(make_predictions):
     logits, labels = make_predictions(20)
     logits.requires_grad_()
     probs = logits.softmax(-1)
-    for function in (
-        calibration.brier_score,
-        calibration.expected_calibration_error,
-        calibration.classwise_calibration_error,
-        calibration.accuracy,
-    ):
-        assert not function(probs, labels).requires_grad
-    assert not calibration.negative_log_likelihood(logits, labels).requires_grad
-    assert not calibration.reliability_curve(probs, labels, class_index=1).confidence.requires_grad
+    for metric in EVERY.values():
+        assert not torch.as_tensor(metric(probs, labels)).requires_grad
+    assert not calibration.logit_norm_score(logits).requires_grad
+    assert not calibration.binary_brier_score(probs[:, 0], labels == 0).requires_grad
     with pytest.raises(ValueError, match="sum to 1"):
         calibration.brier_score(2 * probs, labels)
 
@@ -78,9 +74,11 @@ def test_values_carry_no_gradient(make_predictions):
 def test_inputs_stay_as_they_are(make_predictions):
     logits, labels = make_predictions(20)
     probs = logits.softmax(-1)
-    before = probs.clone()
-    calibration.brier_score(probs, labels)
-    assert torch.equal(probs, before)
+    before = probs.clone(), labels.clone()
+    for metric in EVERY.values():
+        metric(probs, labels)
+    assert torch.equal(probs, before[0])
+    assert torch.equal(labels, before[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.uint8])
@@ -88,16 +86,9 @@ def test_labels_of_any_integer_dtype(make_predictions, dtype):
     logits, labels = make_predictions(20)
     narrow = labels.to(dtype)
     probs = logits.softmax(-1)
-    assert torch.equal(
-        calibration.negative_log_likelihood(logits, narrow),
-        calibration.negative_log_likelihood(logits, labels),
-    )
-    for function in (
-        calibration.brier_score,
-        calibration.expected_calibration_error,
-        calibration.classwise_calibration_error,
-    ):
-        assert torch.equal(function(probs, narrow), function(probs, labels))
+    for metric in EVERY.values():
+        values = metric(probs, narrow), metric(probs, labels)
+        assert torch.equal(*map(torch.as_tensor, values))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from softtargets import calibration
 from softtargets.calibration import smooth
+from tests.calibration import agreement
 
 
 def defined_at(scores, residuals, width, points=4001):
@@ -121,3 +122,13 @@ def test_moves_less_than_the_confidences():
     even = [float(calibration.smooth_calibration_error(columns(d), labels)) for d in (0, 1e-6)]
     assert abs(binned[0] - binned[1]) > 0.3
     assert abs(even[0] - even[1]) < 1e-5
+
+
+def test_most_confidences_near_1(shared_data):
+    """Where a peer's grid loses track of residuals; see `test_agreement`."""
+    scores, outcomes = agreement.top_label(*agreement.network(shared_data, "c10_wrn16_4"))
+    value = ours(scores, outcomes)
+    assert value == pytest.approx(
+        defined_at(scores, outcomes - scores, value, points=401), abs=1e-4
+    )
+    assert value == pytest.approx(float((scores - outcomes).mean()), abs=1e-6)

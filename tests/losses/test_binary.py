@@ -68,6 +68,9 @@ def test_torchs_loss_where_nothing_is_smoothed():
         torchs = nn.BCEWithLogitsLoss(WEIGHT, reduction=reduction, pos_weight=POSITIVE)
         ours = st.BCEWithLogitsLoss(weight=WEIGHT, reduction=reduction, pos_weight=POSITIVE)
         torch.testing.assert_close(ours(logits, answers), torchs(logits, answers))
+    several = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0))
+    ours = st.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0))
+    torch.testing.assert_close(ours(logits, answers), several(logits, answers))
 
 
 def test_gradcheck():
@@ -282,3 +285,34 @@ def test_the_module_checks_weights_and_takes_schedules():
     assert "smoothing.count" in criterion.state_dict()
     with pytest.raises(ValueError, match=r"`smoothing` must be in \[0, 1\], got 1\.5"):
         st.BCEWithLogitsLoss(st.Schedule.linear(0.0, 1.5, 2))
+
+
+class TestEdges:
+    def test_a_weight_of_0_outweighs_a_masked_answer(self):
+        logits = torch.tensor([[-torch.inf, 1.0]], requires_grad=True)
+        loss = bce(logits, torch.tensor([0]), weight=torch.tensor([0.0, 1.0]))
+        loss.backward()
+        expected = functional.softplus(torch.tensor(1.0)) / 2
+        torch.testing.assert_close(loss.detach(), expected)
+        torch.testing.assert_close(
+            logits.grad, torch.sigmoid(torch.tensor([[-torch.inf, 1.0]])) / 2
+        )
+
+    @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+    def test_the_logits_say_the_dtype(self, reduction):
+        logits, answers = batch()
+        for dtype in (torch.float16, torch.float32):
+            loss = bce(logits.to(dtype), st.Target.from_probs(answers), reduction=reduction)
+            assert loss.dtype == torch.float32
+
+    def test_a_class_is_not_taken_out_of_answers(self):
+        logits, answers = batch()
+        target = st.Target.from_probs(answers)
+        with pytest.raises(ValueError, match=r"`ignore_index=2` is a class, .* leave it at -100"):
+            bce(logits, target, ignore_index=2)
+        kept = torch.arange(N) != 1
+        torch.testing.assert_close(bce(logits, target * kept), bce(logits[kept], answers[kept]))
+        labels = torch.randint(K, (N,))
+        expected = bce(logits, labels, ignore_index=2)
+        by_target = bce(logits, st.Target.from_labels(labels, K), ignore_index=2)
+        torch.testing.assert_close(by_target, expected)

@@ -316,3 +316,44 @@ def test_one_sample_without_a_batch_and_bad_weights():
             st.dice_loss(logits, labels, weight=weight)
         with pytest.raises(ValueError, match="`weight` must be finite and >= 0"):
             st.DiceLoss(weight=weight)
+
+
+def test_a_schedule_of_yes_or_no():
+    logits, labels = batch()
+    rows = functional.one_hot(labels, K).movedim(-1, 1).double()
+    criterion = st.DiceLoss(st.Schedule.linear(0.0, 0.4, 2), activation="sigmoid")
+    for rate in (0.0, 0.2, 0.4):
+        expected = st.dice_loss(logits, rows, activation="sigmoid", smoothing=rate)
+        torch.testing.assert_close(criterion(logits, rows), expected)
+        torch.testing.assert_close(criterion(logits, labels), expected)
+        keywords = {"activation": "sigmoid", "smoothing": criterion.smoothing}
+        torch.testing.assert_close(st.dice_loss(logits, rows, **keywords), expected)
+        criterion.step()
+    assert "smoothing.count" in criterion.state_dict()
+    assert "smoothing=<linear schedule>" in repr(criterion)
+    hard = st.dice_loss(logits, rows, activation="sigmoid")
+    torch.testing.assert_close(criterion.eval()(logits, rows), hard)
+    with pytest.raises(ValueError, match=r"`smoothing` must be in \[0, 1\], got 1\.5"):
+        st.DiceLoss(st.Schedule.linear(0.0, 1.5, 2), activation="sigmoid")
+
+
+@pytest.mark.parametrize("block", [2**22, H * W * K])
+def test_a_policy_on_masked_entries_of_yes_or_no(block, monkeypatch):
+    """A masked entry is answered as given, in the function as in the module."""
+    monkeypatch.setattr(dice, "_BLOCK", block)
+    logits, labels = batch()
+    labels = labels.clamp(max=1)
+    logits[:, 2] = -torch.inf
+    q = torch.where(logits == -torch.inf, 0, 0.7 * functional.one_hot(labels, K).movedim(-1, 1))
+    q = q + torch.where(logits == -torch.inf, 0, 0.3 / K)
+    p = torch.sigmoid(logits)
+    pixels = (2, 3)
+    sizes = p.square().sum(pixels) + q.square().sum(pixels) + 1e-5
+    expected = (1 - (2 * (p * q).sum(pixels) + 1e-5) / sizes).mean()
+    policy = st.LabelSmoothing(0.3)
+    loss = st.dice_loss(logits, labels, smoothing=policy, activation="sigmoid")
+    torch.testing.assert_close(loss, expected)
+    criterion = st.DiceLoss(policy, activation="sigmoid")
+    torch.testing.assert_close(criterion(logits, labels), expected)
+    with pytest.raises(ValueError, match=r"values in \[0, 1\], got .*MaxSup, a negative"):
+        st.dice_loss(logits, labels, smoothing=st.MaxSup(0.5), activation="sigmoid")

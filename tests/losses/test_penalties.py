@@ -226,3 +226,35 @@ def test_weights_take_schedules(make):
     assert "weight=<linear schedule>" in repr(criterion)
     with pytest.raises(ValueError, match="`weight` must be in"):
         make(weight=st.Schedule.linear(-1.0, 1.0, 2))
+
+
+def test_the_weights_of_acls_take_schedules():
+    logits, _, target = batch()
+    criterion = st.CrossEntropyLoss(
+        penalty=st.ACLSPenalty(
+            0.5,
+            top_weight=st.Schedule.linear(0.0, 2.0, 2),
+            rest_weight=st.Schedule.step((0.3, 0.0), (2,)),
+        )
+    )
+    for top, rest in ((0.0, 0.3), (1.0, 0.3), (2.0, 0.0)):
+        expected = st.ACLSPenalty(0.5, top_weight=top, rest_weight=rest)(logits, target)
+        torch.testing.assert_close(criterion.penalty(logits, target), expected)
+        criterion.step()
+    assert "top_weight=<linear schedule>, rest_weight=<step schedule>" in repr(criterion)
+    with pytest.raises(ValueError, match="`rest_weight` must be in"):
+        st.ACLSPenalty(rest_weight=st.Schedule.linear(0.0, -1.0, 2))
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (st.MarginPenalty, "margin"),
+        (st.ACLSPenalty, "margin"),
+        (st.ConfidencePenalty, "threshold"),
+        (st.ZipfPenalty, "exponent"),
+    ],
+)
+def test_what_takes_no_schedule_says_what_does(make, name):
+    with pytest.raises(TypeError, match=rf"`{name}` must be a number, .* `weight=schedule`"):
+        make(**{name: st.Schedule.linear(0.0, 1.0, 2)})

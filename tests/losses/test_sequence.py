@@ -220,8 +220,11 @@ def test_errors():
         st.sequence_cross_entropy(logits, labels, padding_mask=labels[:, :4] == 1)
     with pytest.raises(ValueError, match=r"`logits` must have shape \(B, L, V\)"):
         st.sequence_cross_entropy(logits[0, 0], labels[0, 0])
-    with pytest.raises(ValueError, match=r"labels of shape \(3, 5\)"):
-        st.sequence_cross_entropy(logits, labels[:, :2])
+    padded = labels == -100
+    for short in (labels[:, :2], torch.ones(B, 2, V), st.Target.from_labels(labels[:, :2], V)):
+        for mask in (None, padded):
+            with pytest.raises(ValueError, match=r"labels of shape \(3, 5\)|got \(3, 2"):
+                st.sequence_cross_entropy(logits, short, padding_mask=mask)
 
 
 class TestModule:
@@ -289,3 +292,70 @@ def test_probabilities_at_padding_may_be_anything(normalizer):
         assert bool((gradient[padded] == 0).all())
         loss = st.sequence_cross_entropy(leaf, target, padding_mask=padded, normalizer=normalizer)
         torch.testing.assert_close(loss, hard)
+
+
+@pytest.mark.parametrize("normalizer", [*NORMALIZERS, 12.0])
+class TestWhatDoesNotCount:
+    def test_a_position_without_a_living_class(self, normalizer):
+        logits, labels = batch()
+        logits[0, 1] = -torch.inf
+        left = labels.clone()
+        left[0, 1] = -100
+        results = []
+        for form in (labels, left):
+            leaf = logits.clone().requires_grad_()
+            loss = st.sequence_cross_entropy(leaf, form, smoothing=0.1, normalizer=normalizer)
+            (gradient,) = torch.autograd.grad(loss, leaf)
+            results.append((loss.detach(), gradient))
+        torch.testing.assert_close(results[0], results[1])
+
+    def test_labels_and_teachers_at_padding(self, normalizer):
+        logits, labels = batch()
+        padded = labels == -100
+        expected = st.sequence_cross_entropy(logits, labels, normalizer=normalizer)
+        for filling in (-1, V, 10**6):
+            filled = labels.masked_fill(padded, filling)
+            loss = st.sequence_cross_entropy(
+                logits, filled, padding_mask=padded, normalizer=normalizer
+            )
+            torch.testing.assert_close(loss, expected)
+        teacher = torch.softmax(torch.randn(B, L, V, dtype=torch.float64), -1)
+        weights, classes = teacher.topk(2)
+        clean = st.Target.from_top_k(classes, weights, V) * (~padded).double()
+        weights[padded] = torch.nan
+        dirty = st.Target.from_top_k(classes, weights, V)
+        leaf = logits.requires_grad_()
+        for more in ({}, {"validate": True}):
+            loss = st.sequence_cross_entropy(
+                leaf, dirty, padding_mask=padded, normalizer=normalizer, **more
+            )
+            want = st.sequence_cross_entropy(leaf, clean, normalizer=normalizer)
+            torch.testing.assert_close(loss, want)
+            (gradient,) = torch.autograd.grad(loss, leaf)
+            assert bool((gradient[padded] == 0).all())
+            assert bool(gradient.isfinite().all())
+
+
+def test_mixed_rows_at_padding():
+    logits, labels = batch()
+    padded = labels == -100
+    matrix = torch.softmax(torch.randn(V, V, dtype=torch.float64), -1)
+    rows = torch.softmax(torch.randn(B, L, V, dtype=torch.float64), -1)
+    clean = st.Target.from_probs(rows).map_classes(matrix) * (~padded).double()
+    rows = rows.masked_fill(padded.unsqueeze(-1), torch.nan)
+    dirty = st.Target.from_probs(rows).map_classes(matrix)
+    expected = st.sequence_cross_entropy(logits, clean)
+    for more in ({}, {"validate": True}):
+        loss = st.sequence_cross_entropy(logits, dirty, padding_mask=padded, **more)
+        torch.testing.assert_close(loss, expected)
+
+
+def test_a_sequence_whose_labels_weigh_nothing():
+    logits, labels = batch()
+    labels[1, :2] = 3
+    weight = torch.ones(V, dtype=torch.float64)
+    weight[3] = 0
+    with pytest.raises(ValueError, match=r"weighted mass .* > 0, got 0.0 at \(1,\); use"):
+        st.sequence_cross_entropy(logits, labels, weight=weight, normalizer="sequence_mean")
+    loss = st.sequence_cross_entropy(logits, labels, weight=weight, normalizer="sequence")
+    assert bool(loss.isfinite())

@@ -14,11 +14,15 @@ from softtargets.calibration.binary import (
     multilabel_smooth_calibration_error,
 )
 from softtargets.calibration.binning import BinStatistics
+<<<<<<< HEAD
 from softtargets.calibration.compare import (
     CalibrationComparison,
     Difference,
     compare_calibration,
 )
+=======
+from softtargets.calibration.cross_fitting import CrossFitted, cross_fitted
+>>>>>>> main
 from softtargets.calibration.decomposition import (
     BrierDecomposition,
     binary_brier_decomposition,
@@ -34,6 +38,7 @@ from softtargets.calibration.estimate import estimate_calibration_error
 from softtargets.calibration.evaluation import evaluate
 from softtargets.calibration.logit_norm import LogitNormScore, logit_norm_score
 from softtargets.calibration.reliability import ReliabilityCurve, reliability_curve
+from softtargets.calibration.scaling import AbstractScaling
 from softtargets.calibration.scores import accuracy, brier_score, negative_log_likelihood
 from softtargets.calibration.selective import (
     RiskCoverageCurve,
@@ -43,20 +48,31 @@ from softtargets.calibration.selective import (
     risk_coverage_curve,
 )
 from softtargets.calibration.smooth import smooth_calibration_error
+from softtargets.calibration.streaming import StreamedCalibration, StreamingCalibration
 from softtargets.calibration.summary import CalibrationReport, Estimate
 from softtargets.calibration.temperature import TemperatureScaling
+from softtargets.calibration.vector import ClasswiseTemperatureScaling, VectorScaling
 
 __all__ = [
+    "AbstractScaling",
     "BinStatistics",
     "BrierDecomposition",
     "CalibrationComparison",
     "CalibrationReport",
+<<<<<<< HEAD
     "Difference",
+=======
+    "ClasswiseTemperatureScaling",
+    "CrossFitted",
+>>>>>>> main
     "Estimate",
     "LogitNormScore",
     "ReliabilityCurve",
     "RiskCoverageCurve",
+    "StreamedCalibration",
+    "StreamingCalibration",
     "TemperatureScaling",
+    "VectorScaling",
     "accuracy",
     "area_under_risk_coverage",
     "binary_brier_decomposition",
@@ -67,8 +83,12 @@ __all__ = [
     "brier_decomposition",
     "brier_score",
     "classwise_calibration_error",
+<<<<<<< HEAD
     "compare_calibration",
     "estimate_calibration_error",
+=======
+    "cross_fitted",
+>>>>>>> main
     "evaluate",
     "excess_area_under_risk_coverage",
     "expected_calibration_error",

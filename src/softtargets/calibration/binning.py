@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from softtargets.calibration.checks import check_bins
+from softtargets.calibration.class_counts import ClassCounts
 from softtargets.calibration.samples import Samples
 from softtargets.calibration.samples import top_label_scores as top_label_scores
 
@@ -68,7 +69,7 @@ class BinStatistics:
         Raises:
             ValueError: shapes differ, no sample, a score outside [0, 1], edges not ascending.
         """
-        check_bins(bins, binning)
+        bins = check_bins(bins, binning)
         if scores.shape != outcomes.shape or scores.ndim == 0 or scores.numel() == 0:
             raise ValueError(
                 "`scores` and `outcomes` must have one shape (*groups, N) with N >= 1, got "
@@ -110,7 +111,7 @@ class BinStatistics:
         Raises:
             ValueError: `probs` or `labels` break a rule above.
         """
-        check_bins(bins, binning)
+        bins = check_bins(bins, binning)
         samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
         scores, outcomes = samples.top_label()
         if edges is None:
@@ -142,7 +143,7 @@ class BinStatistics:
         Raises:
             ValueError: `probs` or `labels` break a rule above.
         """
-        check_bins(bins, binning)
+        bins = check_bins(bins, binning)
         samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
         if binning == "width":
             return cls._classes_counted(samples, bins)
@@ -173,38 +174,17 @@ class BinStatistics:
 
     @classmethod
     def _classes_counted(cls, samples: Samples, bins: int) -> Self:
-        """Count every class into bins of equal width, in one pass over blocks of rows.
-
-        Of a row at most `bins` entries exceed 1 / bins, for it sums to 1: only those are sought
-        one by one, and all the rest of a class goes into its first bin as a sum.
-        """
-        num_classes, device = samples.num_classes, samples.scores.device
-        edges = torch.arange(bins + 1, device=device).double() / bins
-        counts = torch.zeros(num_classes * bins, dtype=torch.int64, device=device)
-        confidence_sums = torch.zeros(num_classes * bins, dtype=torch.float64, device=device)
-        outcome_sums = torch.zeros_like(confidence_sums)
-        first_sums = torch.zeros(num_classes, dtype=torch.float64, device=device)
-        # Below the first edge whatever the rounding of a narrow dtype.
-        surely_first = 0.98 / bins if bins > 1 else math.inf
+        """Count every class into bins of equal width, in one pass over blocks of rows."""
+        device = samples.scores.device
+        classes = ClassCounts(samples.num_classes, bins, device)
         for rows, labels in samples.row_blocks():
-            above = rows > surely_first
-            first_sums += rows.masked_fill(above, 0).sum(0, dtype=torch.float64)
-            sample, label = above.nonzero(as_tuple=True)
-            scores = rows[sample, label].double().clamp_max(1)
-            index = label * bins + bin_index(scores, edges)
-            counts.index_add_(0, index, torch.ones_like(index))
-            confidence_sums.index_add_(0, index, scores)
-            at_label = rows.gather(1, labels.unsqueeze(1)).squeeze(1)
-            index = labels * bins + bin_index(at_label.double(), edges)
-            outcome_sums.index_add_(0, index, torch.ones_like(at_label, dtype=torch.float64))
-        counts, confidence_sums = counts.view(-1, bins), confidence_sums.view(-1, bins)
-        counts[:, 0] += samples.num_samples - counts.sum(-1)
-        confidence_sums[:, 0] += first_sums
+            classes.add(rows, labels)
+        counts, confidence_sums, outcome_sums = classes.result()
         return cls(
-            edges=edges,
-            counts=counts,
+            edges=torch.arange(bins + 1, device=device).double() / bins,
+            counts=counts.long(),
             confidence_sums=confidence_sums,
-            outcome_sums=outcome_sums.view(-1, bins),
+            outcome_sums=outcome_sums,
         )
 
     def merge(self, other: "BinStatistics") -> "BinStatistics":

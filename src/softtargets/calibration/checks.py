@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from softtargets import checks
+
 Kind = Literal["probs", "logits", "scores"]
 
 _BLOCK_ELEMENTS = 2**20  # values are checked in blocks of this many
@@ -17,14 +19,14 @@ class Flaw(NamedTuple):
     text: str
 
 
-def check_bins(bins: int, binning: str) -> None:
-    """Raise unless `bins` is a positive integer and `binning` is known."""
-    if isinstance(bins, bool) or not isinstance(bins, int):
-        raise TypeError(f"`bins` must be an integer, got {type(bins).__name__}")
+def check_bins(bins: int, binning: str) -> int:
+    """Return `bins` as an int if it is a positive integer and `binning` is known, or raise."""
+    bins = checks.check_integer(bins, "bins")
     if bins < 1:
         raise ValueError(f"`bins` must be at least 1, got {bins}; 15 is customary")
     if binning not in ("width", "mass"):
         raise ValueError(f'`binning` must be "width" or "mass", got {binning!r}')
+    return bins
 
 
 def check_logits(logits: Tensor, labels: Tensor) -> None:
@@ -42,12 +44,6 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
         refuse_distributions()
 
 
-def check_probs(probs: Tensor, labels: Tensor) -> None:
-    """Raise, naming the first bad row, unless rows are distributions and the labels fit."""
-    _check_matrix(probs, labels, "probs")
-    raise_flaw(flaw_of("probs", probs.detach()))
-
-
 def raise_flaw(flaw: Flaw | None, place: str | None = None) -> None:
     """Raise for a flaw, if there is one; `place` says where its row is in the user's tensor."""
     if flaw is not None:
@@ -58,6 +54,9 @@ def flaw_of(kind: Kind, rows: Tensor) -> Flaw | None:
     """What is wrong with the values of `(n, K)` rows, if anything."""
     if kind == "probs":
         return _flaw_of_probs(rows)
+    # The maximum of a row is finite only without NaN, without inf and with a living class.
+    if bool(rows.amax(-1).isfinite().all()):
+        return None
     if bool(rows.isnan().any()):
         row = first(rows.isnan().any(-1))
         text = f"`{kind}` must hold no NaN, got one in {{place}}; find out where the model made it"

@@ -103,14 +103,17 @@ class LogitNormScore:
         samples = Samples.of(
             logits, labels, "logits", class_dim=class_dim, ignore_index=ignore_index
         )
-        parts, errors = [], []
+        size = samples.num_samples
+        scores = torch.empty(1 + len(POWERS), size, dtype=torch.float64, device=logits.device)
+        errors = torch.empty(size, dtype=torch.bool, device=logits.device)
+        start = 0
         for rows, row_labels in samples.row_blocks():
-            highest, sizes = _centred(rows)
-            sure = torch.log_softmax(rows.double(), -1).amax(-1)
-            parts.append(torch.stack([sure, *(highest / _norm(sizes, p) for p in POWERS)]))
-            errors.append(rows.argmax(-1) != row_labels)
-        wrong = torch.cat(errors)
-        before, *areas = (float(area(scores, wrong)) for scores in torch.cat(parts, 1))
+            block = slice(start, start + len(rows))
+            scores[0, block] = torch.log_softmax(rows.double(), -1).amax(-1)
+            scores[1:, block] = _scores_by_power(rows)
+            errors[block] = rows.argmax(-1) != row_labels
+            start = block.stop
+        before, *areas = (float(area(each, errors)) for each in scores)
         best = min(areas)
         self._fit = _Fit(POWERS[areas.index(best)], best < before)
         return self
@@ -146,22 +149,34 @@ class _Fit(NamedTuple):
     improved: bool
 
 
+def _scores_by_power(rows: Tensor) -> Tensor:
+    """`(len(POWERS), n)`: the score for each p of 1 .. 10."""
+    highest, sizes = _centred(rows)
+    power, scores = sizes.clone(), []
+    for p in POWERS:
+        scores.append(highest / power.sum(-1).pow(1 / p).clamp_min(1))
+        power *= sizes
+    return torch.stack(scores)
+
+
 def _centred(rows: Tensor) -> tuple[Tensor, Tensor]:
     """`(n,)` highest deviation from the mean, and `(n, K)` their sizes, the largest being 1."""
-    rows = rows.detach().double()
-    alive = rows > -torch.inf
-    rows = rows.masked_fill(~alive, 0)
     # The maximum is taken off first: of equal logits no deviation is left to rounding.
-    rows = rows - rows.masked_fill(~alive, -torch.inf).amax(-1, keepdim=True)
-    rows = rows.masked_fill(~alive, 0)
-    mean = rows.sum(-1, keepdim=True) / alive.sum(-1, keepdim=True)
-    deviations = (rows - mean).masked_fill(~alive, 0)
-    sizes = deviations.abs()
+    rows = rows.detach().double()
+    rows = rows - rows.amax(-1, keepdim=True)
+    dead = rows == -torch.inf
+    if bool(dead.any()):
+        rows = rows.masked_fill(dead, 0)
+        mean = rows.sum(-1, keepdim=True) / (~dead).sum(-1, keepdim=True)
+        sizes = (rows - mean).abs_().masked_fill_(dead, 0)
+    else:
+        mean = rows.mean(-1, keepdim=True)
+        sizes = (rows - mean).abs_()
     largest = sizes.amax(-1, keepdim=True).clamp_min(1e-300)
-    return ((0 - mean) / largest).squeeze(-1), sizes / largest
+    return ((0 - mean) / largest).squeeze(-1), sizes.div_(largest)
 
 
 def _norm(sizes: Tensor, p: float) -> Tensor:
-    """`(n,)` p-norm of sizes whose largest is 1; at least 1 where all are 0."""
+    """`(n,)` p-norm of sizes whose largest is 1; 1 where all are 0."""
     norm = sizes.amax(-1) if math.isinf(p) else sizes.pow(p).sum(-1).pow(1 / p)
     return norm.clamp_min(1)

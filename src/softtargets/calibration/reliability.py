@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from softtargets.calibration.binning import Binning, BinStatistics
@@ -99,7 +100,7 @@ def reliability_curve(
     References:
         Wilson, Probable inference, the law of succession, and statistical inference, 1927.
     """
-    check_bins(bins, binning)
+    bins = check_bins(bins, binning)
     samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
     if class_index is None:
         scores, outcomes = samples.top_label()
@@ -116,9 +117,13 @@ def reliability_curve(
     return ReliabilityCurve.from_statistics(statistics)
 
 
-def wilson_interval(share: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the 95 % interval of a share observed in `count` trials."""
-    z2 = _NORMAL_QUANTILE**2
+def wilson_interval(
+    share: Tensor, count: Tensor, *, quantile: float = _NORMAL_QUANTILE
+) -> tuple[Tensor, Tensor]:
+    """Return the interval of a share observed in `count` trials, 95 % unless told otherwise."""
+    z2 = quantile**2
     centre = (share * count + z2 / 2) / (count + z2)
-    half = (share * (1 - share) * count + z2 / 4).sqrt() * _NORMAL_QUANTILE / (count + z2)
-    return (centre - half).clamp_min(0), (centre + half).clamp_max(1)
+    half = (share * (1 - share) * count + z2 / 4).sqrt() * quantile / (count + z2)
+    # A share of 0 or 1 is an end of its interval, but for rounding.
+    low, high = torch.minimum(centre - half, share), torch.maximum(centre + half, share)
+    return low.clamp_min(0), high.clamp_max(1)

@@ -206,19 +206,19 @@ def risk_at_coverage(
         raise ValueError(
             f"`coverage` must be in (0, 1], got {coverage}; 0.8 answers the surest 80 %"
         )
-    risks = _risks(*_scores_and_errors(probs, labels, scores, class_dim, ignore_index))
+    expected = risks(*_scores_and_errors(probs, labels, scores, class_dim, ignore_index))
     # 0.7 * 10 is a little more than 7.
-    answered = math.ceil(coverage * len(risks) * (1 - 1e-12))
-    return risks[answered - 1]
+    answered = math.ceil(coverage * len(expected) * (1 - 1e-12))
+    return expected[answered - 1]
 
 
 def area(scores: Tensor, errors: Tensor) -> Tensor:
     """AURC of `(N,)` scores and errors."""
-    return _risks(scores, errors).mean()
+    return risks(scores, errors).mean()
 
 
-def _risks(scores: Tensor, errors: Tensor) -> Tensor:
-    """`(N,)`: expected error rate of the n highest scores, n = 1 .. N."""
+def risks(scores: Tensor, errors: Tensor) -> Tensor:
+    """`(N,)`: expected error rate of the n highest of `(N,)` scores, n = 1 .. N."""
     groups = _Groups.of(scores, errors)
     rates = groups.errors / groups.counts
     # Summing whole errors before a group keeps the sums exact: within, the rate is added n times.

@@ -23,9 +23,8 @@ def smooth_calibration_error(
 
     with c the confidence in the predicted class and K_s the Gaussian of standard deviation s,
     reflected at 0 and 1. The value is smECE_s at the one bandwidth s where smECE_s = s.
-    It is a consistent measure of calibration: within constants of the distance to the nearest
-    calibrated predictor (linear below, quadratic above), and it does not jump when confidences
-    move a little, as binned errors do.
+    It is a consistent measure of calibration: it vanishes with the distance to the nearest
+    calibrated predictor, and does not jump when confidences move a little, as binned errors do.
 
     The residuals are split linearly between the points of a grid, so fine that the value is
     within 1e-6 of this definition; its 2^19 cells at most suffice for values down to 0.001.

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple, Self
+from typing import Self, final
 
 import torch
 from torch import Tensor
 
 from softtargets.calibration.checks import check_logits
+from softtargets.calibration.scaling import AbstractScaling, Fit, scaled
 from softtargets.calibration.scores import log_losses
 
 BRACKET = (0.05, 20.0)
@@ -17,30 +18,32 @@ _MAX_STEPS = 200  # bisection alone needs about 45, Newton about 6
 _RELATIVE_TOLERANCE = 1e-12
 
 
-class TemperatureScaling:
+@final
+class TemperatureScaling(AbstractScaling):
     """Divide logits by the one temperature T that minimises the NLL of a validation split.
 
         T = argmin NLL(logits / T, labels)      T in [0.05, 20]
 
     The NLL is convex in 1/T; its minimum is found by Newton's method inside a shrinking bracket,
     in float64, to rounding. T stays 1 unless another value lowers the NLL. Dividing by T changes
-    no prediction, so accuracy stays as it is.
+    no prediction, so accuracy stays as it is. T > 1 says that the model was overconfident,
+    T < 1 (`underconfident`) that it was not sure enough, as models trained with label smoothing
+    often are.
 
     Example:
         >>> import torch
         >>> logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0]])
         >>> scaling = TemperatureScaling().fit(logits, torch.tensor([0, 0, 1]))
-        >>> round(scaling.temperature, 4), scaling.at_bound, scaling.improved
-        (2.8854, False, True)
+        >>> scaling
+        TemperatureScaling(temperature=2.885)
+        >>> scaling.underconfident, scaling.at_bound, scaling.improved
+        (False, False, True)
         >>> scaling(logits)[0]
         tensor([0.6931, 0.0000])
 
     References:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-
-    def __init__(self) -> None:
-        self._fit: _Fit | None = None
 
     def fit(self, logits: Tensor, labels: Tensor) -> Self:
         """Find the temperature on validation logits, never on the ones it will be judged by.
@@ -60,49 +63,17 @@ class TemperatureScaling:
         before = _mean_loss(logits, labels, 1.0)
         if not math.isfinite(before):
             raise ValueError(
-                "`logits` must be finite at each sample's label, got -inf (NLL is inf at any "
-                "temperature); drop the samples whose label is masked"
+                "`logits` must be finite at each sample's label, got -inf (NLL is inf whatever the "
+                "scaling); drop the samples whose label is masked"
             )
         inverse, at_bound = _minimise(logits, labels)
         improved = _mean_loss(logits, labels, inverse) < before
-        self._fit = _Fit(1 / inverse, at_bound, True) if improved else _Fit(1.0, False, False)
+        self._fit = Fit(1 / inverse, at_bound, True) if improved else Fit(1.0, False, False)
         return self
 
-    def __call__(self, logits: Tensor) -> Tensor:
+    def forward(self, logits: Tensor) -> Tensor:
         """Return `logits / temperature`: same shape and dtype, differentiable."""
-        return logits / self._fitted().temperature
-
-    @property
-    def temperature(self) -> float:
-        """The divisor T; 1 if no other value lowered the NLL."""
-        return self._fitted().temperature
-
-    @property
-    def at_bound(self) -> bool:
-        """Whether T is an end of [0.05, 20], so that the split does not determine it.
-
-        A validation split without a single error pulls T to 0, a useless model to infinity.
-        """
-        return self._fitted().at_bound
-
-    @property
-    def improved(self) -> bool:
-        """Whether T lowers the NLL of the split it was fitted on below that of T = 1."""
-        return self._fitted().improved
-
-    def _fitted(self) -> "_Fit":
-        if self._fit is None:
-            raise RuntimeError(
-                "`TemperatureScaling` must be fitted before use; call `.fit(logits, labels)` with "
-                "a validation split"
-            )
-        return self._fit
-
-
-class _Fit(NamedTuple):
-    temperature: float
-    at_bound: bool
-    improved: bool
+        return scaled(logits, self._fitted())
 
 
 def _minimise(logits: Tensor, labels: Tensor) -> tuple[float, bool]:

@@ -7,7 +7,15 @@ import sys
 NEEDS = ("cyclopts", "jinja2", "matplotlib", "msgspec", "numpy", "rich", "scipy", "sklearn")
 
 # The signs of the tables where the terminal's encoding lacks them; one column wide each.
-PLAINER = {"\N{MINUS SIGN}": "-", "±": "~", "✓": "v", "✗": "x", "\N{NO-BREAK SPACE}": " "}
+PLAINER = {
+    "\N{MINUS SIGN}": "-",
+    "\N{EN DASH}": "-",
+    "\N{NO-BREAK SPACE}": " ",
+    "±": "~",
+    "✓": "v",
+    "✗": "x",
+    "•": "*",
+}
 
 
 def _plainer(error: UnicodeError) -> tuple[str, int]:

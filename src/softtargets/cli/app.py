@@ -4,18 +4,20 @@ import sys
 
 from cyclopts import App, CycloptsError
 
+from softtargets.cli.audit import audit
 from softtargets.cli.bench import bench
 from softtargets.cli.compare import compare
 from softtargets.cli.methods import methods
 
 app = App(
     name="softtargets",
-    help="Label smoothing: compare methods on real data, measure what losses cost.",
+    help="Label smoothing: compare methods on real data, audit predictions, measure costs.",
     version_flags=("--version",),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
 app.command(compare)
+app.command(audit)
 app.command(bench)
 app.command(methods)
 
@@ -29,11 +31,12 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit status.
     """
+    from softtargets.audit.errors import AuditError
     from softtargets.lab.errors import LabError
 
     try:
         status = app(arguments, exit_on_error=False, print_error=False)
-    except (CycloptsError, LabError) as error:
+    except (CycloptsError, AuditError, LabError) as error:
         print(f"softtargets: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

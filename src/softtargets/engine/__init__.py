@@ -3,7 +3,7 @@
 from softtargets.engine.api import (
     ExampleLosses,
     LossOptions,
-    check_alive_labels,
+    check_target,
     example_losses,
 )
 from softtargets.engine.observer import Observer, Statistics, SummingObserver
@@ -14,6 +14,6 @@ __all__ = [
     "Observer",
     "Statistics",
     "SummingObserver",
-    "check_alive_labels",
+    "check_target",
     "example_losses",
 ]

@@ -38,8 +38,10 @@ class LossOptions:
             differentiable formula under `torch.compile`, `torch.func`, forward mode or where a
             gradient flows into the target, else `"eager"`. One that is named and cannot run is an
             error.
-        validate: check values (label range, rows that are no distribution, masked labels); None
-            checks label ranges where that does not make a GPU wait, True checks everything.
+        validate: check values. None checks label ranges, teachers and divisors where that does not
+            make a GPU wait; True checks them everywhere, and rows that are no distribution, masked
+            labels and targets that are not finite too; False leaves them unread, but for what a
+            policy checks of its own teacher where that is free.
         weight_mode: what class weights do to a smoothed target: `"per_class"` weighs each class's
             term, as torch does; `"per_sample"` weighs the whole sample by the weight of its label,
             which leaves the smoothing distribution as it was asked for.
@@ -57,8 +59,7 @@ class LossOptions:
             raise ValueError(
                 f'`impl` must be None, "eager", "compiled" or "triton", got {self.impl!r}'
             )
-        if not (self.validate is None or isinstance(self.validate, bool)):
-            raise TypeError(f"`validate` must be None or a bool, got {self.validate!r}")
+        checks.check_validate(self.validate)
         if self.weight_mode not in ("per_class", "per_sample"):
             raise ValueError(
                 f'`weight_mode` must be "per_class" or "per_sample", got {self.weight_mode!r}'
@@ -185,29 +186,53 @@ def _check_reusable(logits: Tensor, graph: bool) -> None:
         end = max(end, step * size)
 
 
-def check_alive_labels(
-    logits: Tensor, target: Target, class_mask: Tensor | None, key: tuple[slice, ...] = ()
+def check_target(
+    logits: Tensor,
+    target: Target,
+    class_mask: Tensor | None,
+    key: tuple[slice, ...] = (),
+    transition: AbstractTransition | None = None,
 ) -> None:
-    """Raise, naming the first one, if a target puts mass of its own on a masked class.
+    """Raise, naming the first one, if a target that counts is not finite or its label impossible.
 
     Args:
         logits: `(*batch, K)`, classes last.
         target: of the same batch shape.
         class_mask: `(*batch, K)` bool or None.
         key: where in a larger batch this part begins.
+        transition: noise between prediction and target, or None.
     """
-    dead = formula.masked_logits(logits.detach(), class_mask) == -torch.inf
+    seen = formula.masked_logits(logits.detach(), class_mask)
+    dead = seen == -torch.inf
+    living = ~dead.all(-1)
+    if transition is not None:
+        alive = ~dead | ~living.unsqueeze(-1)
+        even = torch.zeros_like(seen).masked_fill(~alive, -torch.inf)
+        dead |= transition.noisy_logits(even, alive) == -torch.inf
     given = target.given
     wrong = (dead.gather(-1, given.entries.classes) & (given.entries.weights != 0)).any(-1)
     for term in given.others:
         if isinstance(term, DenseRows):
             wrong |= (dead & (term.values != 0)).any(-1) & (term.weights != 0)
-    wrong &= ~dead.all(-1)
+    wrong &= living
     if bool(wrong.any()):
-        starts = [part.start or 0 for part in key] + [0] * (wrong.dim() - len(key))
-        first = wrong.nonzero()[0].tolist()
-        position = tuple(i + start for i, start in zip(first, starts, strict=True))
         raise ValueError(
-            f"`target` must not put mass on a masked class (logit -inf or `class_mask` False), it "
-            f"does at {position}; unmask the class or ignore the position"
+            "`target` must not put mass on a masked class (logit -inf or `class_mask` False), nor "
+            "on a noisy label that a forward correction's transition never makes, it does at "
+            f"{_first(wrong, key)}; unmask the class, correct the transition, or ignore the "
+            "position"
         )
+    # Where an entry is not finite, the mass is not.
+    wrong = living & ~target.ignored() & ~target.mass().isfinite()
+    if bool(wrong.any()):
+        raise ValueError(
+            f"`target` must be finite where it counts, it is not at {_first(wrong, key)}; check "
+            "what it is made of: rows, a teacher's logits, or the model's own"
+        )
+
+
+def _first(wrong: Tensor, key: tuple[slice, ...]) -> tuple[int, ...]:
+    """Where the first True is in the batch of which `key` selects this part."""
+    starts = [part.start or 0 for part in key] + [0] * (wrong.dim() - len(key))
+    first = wrong.nonzero()[0].tolist()
+    return tuple(i + start for i, start in zip(first, starts, strict=True))

@@ -10,21 +10,28 @@ from softtargets.target import Target
 from softtargets.terms import DenseRows, Entries
 
 
-def class_last(logits: Tensor, class_dim: int) -> Tensor:
-    """Return a view of the logits with the class dimension last; `(K,)` needs no class_dim."""
-    checks.check_floating(logits, "logits")
-    checks.check_whole(logits, "logits")
-    if logits.dim() == 0:
-        raise ValueError("`logits` must have shape (K,), (N, K) or (N, K, d1, ...), got a scalar")
-    return _move(logits, logits.dim(), class_dim)
+def class_last(tensor: Tensor, class_dim: int, name: str = "logits") -> Tensor:
+    """Return a view with the class dimension last; `(K,)` needs no class_dim.
+
+    Args:
+        tensor: logits in the caller's layout.
+        class_dim: see `cross_entropy`.
+        name: of the tensor in errors.
+    """
+    checks.check_floating(tensor, name)
+    checks.check_whole(tensor, name)
+    if tensor.dim() == 0:
+        raise ValueError(f"`{name}` must have shape (K,), (N, K) or (N, K, d1, ...), got a scalar")
+    return _move(tensor, class_dim, name)
 
 
-def _move(tensor: Tensor, dims: int, class_dim: int) -> Tensor:
+def _move(tensor: Tensor, class_dim: int, name: str) -> Tensor:
+    dims = tensor.dim()
     if dims == 1:
         return tensor
     if not -dims <= class_dim < dims:
         raise ValueError(
-            f"`class_dim` must be a dimension of the logits, which have {dims}, got {class_dim}"
+            f"`class_dim` must be a dimension of `{name}`, which has {dims}, got {class_dim}"
         )
     last = class_dim in (-1, dims - 1)
     return tensor if last else tensor.movedim(class_dim, -1)
@@ -57,12 +64,16 @@ def as_target(
         if validate:
             for term in target.given.others:
                 if isinstance(term, DenseRows) and term.through is None:
-                    checks.check_probs(term.values, "target")
+                    counted = (term.weights != 0).unsqueeze(-1)
+                    checks.check_probs(torch.where(counted, term.values, 0), "target")
         return _without_class(target, ignore_index)
     if not isinstance(target, Tensor):
+        way_out = "make a tensor of it with `torch.as_tensor(labels)`"
+        if isinstance(getattr(target, "labels", None), Tensor):
+            way_out = "pass its `.labels`"
         raise TypeError(
             "`target` must be integer labels, probabilities of the logits' shape or a `Target`, "
-            f"got {type(target).__name__}"
+            f"got {type(target).__name__}; {way_out}"
         )
     if target.device != logits.device:
         raise ValueError(
@@ -72,12 +83,18 @@ def as_target(
     if not target.is_floating_point():
         checks.check_labels_dtype(target, "target")
         if list(target.shape) != batch:
+            way_out = "check `class_dim`; one-hot rows must be floating point"
+            if target.shape == logits.shape and not batch:
+                way_out = (
+                    f"logits of shape ({num_classes},) are one sample of {num_classes} classes; "
+                    "for a yes-or-no logit per sample use `BCEWithLogitsLoss` and `labels.float()`"
+                )
             raise ValueError(
                 f"`target` must hold labels of shape {tuple(batch)} for these logits, got "
-                f"{tuple(target.shape)}; check `class_dim`; one-hot rows must be floating point"
+                f"{tuple(target.shape)}; {way_out}"
             )
         return Target.from_labels(target, num_classes, ignore_index, dtype=dtype, validate=validate)
-    probs = _move(target, logits.dim(), class_dim) if target.dim() == logits.dim() else target
+    probs = _move(target, class_dim, "target") if target.dim() == logits.dim() else target
     if probs.shape != logits.shape:
         raise ValueError(
             f"`target` must hold probabilities of the logits' shape (classes last: "
@@ -125,14 +142,17 @@ def _zeroed(values: Tensor, index: int) -> Tensor:
     return values.index_fill(-1, torch.tensor([index], device=values.device), 0)
 
 
-def check_weight(weight: Tensor | None, num_classes: int, name: str = "weight") -> None:
-    """Raise unless `weight` is None or one floating point number per class."""
+def check_weight(
+    weight: Tensor | None, num_classes: int | None = None, name: str = "weight"
+) -> None:
+    """Raise unless `weight` is None or one floating point number per class (None: of any K)."""
     if weight is None:
         return
     checks.check_floating(weight, name)
-    if weight.shape != (num_classes,):
+    if weight.dim() != 1 or num_classes not in (None, len(weight)):
         raise ValueError(
-            f"`{name}` must have shape ({num_classes},), one per class, got {tuple(weight.shape)}"
+            f"`{name}` must have shape ({num_classes or 'K'},), one number per class, got "
+            f"{tuple(weight.shape)}"
         )
 
 
@@ -149,7 +169,7 @@ def as_class_mask(mask: Tensor | None, logits: Tensor, class_dim: int) -> Tensor
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         raise TypeError(f"`class_mask` must be a bool tensor, True for a living class, got {kind}")
-    moved = mask if mask.dim() == 1 else _move(mask, logits.dim(), class_dim)
+    moved = mask if mask.dim() == 1 else _move(mask, class_dim, "class_mask")
     if moved.shape not in (logits.shape, logits.shape[-1:]):
         raise ValueError(
             f"`class_mask` must have the logits' shape or ({logits.shape[-1]},), got "

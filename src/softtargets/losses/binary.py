@@ -35,6 +35,7 @@ def binary_cross_entropy_with_logits(
     reduction: Reduction = "mean",
     normalizer: Tensor | float | None = None,
     class_dim: int = 1,
+    validate: bool | None = None,
 ) -> Tensor:
     r"""Return the binary cross-entropy of `sigmoid(logits)`, each class a question of its own.
 
@@ -58,14 +59,17 @@ def binary_cross_entropy_with_logits(
         smoothing: a rate in [0, 1], a `Schedule` of rates, or None.
         convention: `"rate/2"` or `"rate/K"`.
         weight: `(K,)` weights of the classes.
-        pos_weight: `(K,)` weights of the positive answers, > 1 for more recall.
+        pos_weight: weights of the positive answers, > 1 for more recall: `(K,)`, or a scalar for
+            every class.
         ignore_index: label whose position is ignored; in floating point targets the value of the
-            entries that are, which must not be an answer: neither 0 nor 1.
+            entries that are, which must not be an answer: neither 0 nor 1. Rows of answers in a
+            `Target` hold no such value: a class then is an error.
         reduction: `"mean"` over the entries that count (weights are not in the divisor, as in
             torch), `"sum"`, or `"none"`.
         normalizer: replaces the divisor of the mean; N gives the sum over classes and mean over
             samples.
         class_dim: the class dimension of the logits.
+        validate: check values, answers outside [0, 1] among them; see `LossOptions`.
 
     Returns:
         A scalar, or the logits' shape for `reduction="none"`; float32, float64 for float64 logits.
@@ -87,7 +91,7 @@ def binary_cross_entropy_with_logits(
     References:
         Wightman et al., "ResNet strikes back", 2021, for integer labels as yes and no.
     """
-    check_reduction(reduction, normalizer)
+    check_reduction(reduction, normalizer, validate)
     view, q, counted = multilabel_rows(
         logits,
         target,
@@ -95,12 +99,15 @@ def binary_cross_entropy_with_logits(
         convention=convention,
         class_dim=class_dim,
         ignore_index=ignore_index,
+        validate=validate,
     )
     check_weight(weight, view.shape[-1])
     _check_pos_weight(pos_weight, view.shape[-1])
     losses = _entry_losses(torch.where(counted, view, 0).to(q.dtype), q, pos_weight)
     if weight is not None:
-        losses = losses * weight.to(losses)
+        # A weight of 0 outweighs the infinite loss of a masked answer.
+        weight = weight.to(losses)
+        losses = torch.where(weight == 0, 0, losses * weight)
     losses = torch.where(counted, losses, 0)
     if reduction == "none":
         return losses.movedim(-1, class_dim) if logits.dim() > 1 else losses
@@ -132,6 +139,7 @@ def multilabel_rows(
     class_dim: int,
     ignore_index: int,
     convention: Convention = "rate/2",
+    validate: bool | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return class-last logits, smoothed entries in [0, 1], and which of them count.
 
@@ -141,7 +149,7 @@ def multilabel_rows(
     view = class_last(logits, class_dim)
     num_classes = view.shape[-1]
     if isinstance(target, Tensor) and target.is_floating_point():
-        q = class_last(target, class_dim) if target.dim() == logits.dim() else target
+        q = class_last(target, class_dim, "target") if target.dim() == logits.dim() else target
         if q.shape != view.shape or q.device != view.device:
             raise ValueError(
                 f"`target` must have the logits' shape (classes last: {tuple(view.shape)}) and "
@@ -150,21 +158,23 @@ def multilabel_rows(
         _check_no_answer(ignore_index)
         counted = q != ignore_index
         q = torch.where(counted, q, 0)
-        if checks.readable(q):
+        if checks.should_validate(validate, q):
             _check_entries(
                 q, f"mark entries without an answer with `ignore_index` ({ignore_index})"
             )
-        q = given = q.to(torch.promote_types(view.dtype, torch.float32))
+        given = q
     else:
-        built = as_target(
-            view, target, class_dim=class_dim, ignore_index=ignore_index, validate=None
-        )
+        built = _as_answers(view, target, class_dim, ignore_index, validate)
         if rate is not None and built.smoothed:
             raise ValueError(
                 "`target` is smoothed already and smoothing happens once; hand over the target as "
                 "given, or leave `smoothing` at None"
             )
-        q, given, counted = _rows(built, target)
+        q, given, counted = _rows(built, target, validate)
+    dtype = torch.promote_types(view.dtype, torch.float32)
+    q, given = q.to(dtype), given.to(dtype)
+    if validate:
+        _check_masked(view, counted & (given != 0))
     if rate is not None:
         share = current(rate, q)
         q = (1 - share) * q + share / (2 if convention == "rate/2" else num_classes)
@@ -172,7 +182,29 @@ def multilabel_rows(
     return view, torch.where(view == -torch.inf, given, q), counted
 
 
-def _rows(built: Target, source: object) -> tuple[Tensor, Tensor, Tensor]:
+def _as_answers(
+    logits: Tensor,
+    target: Tensor | Target,
+    class_dim: int,
+    ignore_index: int,
+    validate: bool | None,
+) -> Target:
+    if isinstance(target, Target):
+        # Its rows are answers and no distributions.
+        validate = False
+        dense = any(isinstance(term, DenseRows) for term in target.given.others)
+        if dense and 0 <= ignore_index < target.num_classes:
+            raise ValueError(
+                f"`ignore_index={ignore_index}` is a class, and taking it out of rows of answers "
+                "would turn each yes to it into a no; leave it at -100 and multiply the rows "
+                "without an answer by 0"
+            )
+    return as_target(
+        logits, target, class_dim=class_dim, ignore_index=ignore_index, validate=validate
+    )
+
+
+def _rows(built: Target, source: object, validate: bool | None) -> tuple[Tensor, Tensor, Tensor]:
     """Return dense rows, those before any smoothing, and which entries count."""
     q, counted = built.dense(), ~built.ignored()
     given = built.given.dense() if built.smoothed else q
@@ -180,9 +212,10 @@ def _rows(built: Target, source: object) -> tuple[Tensor, Tensor, Tensor]:
         for term in built.given.others:
             if isinstance(term, DenseRows):
                 counted = counted | (term.weights != 0)
-        if checks.readable(q):
+        if checks.should_validate(validate, q):
             _check_entries(
-                q, "a target with other entries (MaxSup, a negative rate) has no answers"
+                torch.where(counted.unsqueeze(-1), q, 0),
+                "a target with other entries (MaxSup, a negative rate) has no answers",
             )
     return q, given, counted.unsqueeze(-1).expand_as(q)
 
@@ -196,8 +229,11 @@ def _check_no_answer(ignore_index: int) -> None:
         )
 
 
-def _check_pos_weight(pos_weight: Tensor | None, num_classes: int) -> None:
-    if pos_weight is not None:
+def _check_pos_weight(pos_weight: Tensor | None, num_classes: int | None = None) -> None:
+    """As for class weights, but one number for all classes will do."""
+    if isinstance(pos_weight, Tensor) and pos_weight.dim() == 0:
+        checks.check_floating(pos_weight, "pos_weight")
+    else:
         check_weight(pos_weight, num_classes, "pos_weight")
 
 
@@ -228,6 +264,16 @@ def _check_entries(q: Tensor, way_out: str) -> None:
         )
 
 
+def _check_masked(logits: Tensor, answered: Tensor) -> None:
+    wrong = answered & (logits == -torch.inf)
+    if bool(wrong.any()):
+        position = tuple(int(i) for i in wrong.nonzero()[0])
+        raise ValueError(
+            "`target` must not say yes to a masked entry (logit -inf), it does at "
+            f"{position} (classes last); unmask the entry or ignore it"
+        )
+
+
 @final
 class BCEWithLogitsLoss(nn.Module):
     r"""Drop-in for `torch.nn.BCEWithLogitsLoss` with label smoothing and ignored entries.
@@ -239,10 +285,11 @@ class BCEWithLogitsLoss(nn.Module):
         smoothing: a rate in [0, 1], a `Schedule` of rates, or None.
         convention: `"rate/2"` or `"rate/K"`.
         weight: `(K,)` weights of the classes.
-        pos_weight: `(K,)` weights of the positive answers.
+        pos_weight: weights of the positive answers, `(K,)` or a scalar.
         ignore_index: see `binary_cross_entropy_with_logits`.
         reduction: see `binary_cross_entropy_with_logits`.
         class_dim: see `binary_cross_entropy_with_logits`.
+        validate: see `binary_cross_entropy_with_logits`.
 
     Example:
         >>> import torch, softtargets as st
@@ -267,21 +314,22 @@ class BCEWithLogitsLoss(nn.Module):
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         class_dim: int = 1,
+        validate: bool | None = None,
     ) -> None:
         super().__init__()
         if isinstance(smoothing, Tensor):
             raise TypeError("`smoothing` must be a rate, got a tensor; weights go into `weight=`")
         self.smoothing = _check_rate(smoothing, convention)
-        check_reduction(reduction, None)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
-        several = isinstance(pos_weight, Tensor) and pos_weight.dim() > 0
-        _check_pos_weight(pos_weight, len(pos_weight) if several and pos_weight is not None else 0)
+        check_reduction(reduction, None, validate)
+        check_weight(weight)
+        _check_pos_weight(pos_weight)
         self.convention: Convention = convention
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         self.class_dim = class_dim
+        self.validate = validate
 
     def forward(
         self,
@@ -304,6 +352,7 @@ class BCEWithLogitsLoss(nn.Module):
             reduction=self.reduction,
             normalizer=normalizer,
             class_dim=self.class_dim,
+            validate=self.validate,
         )
 
     def step(self) -> None:

@@ -7,17 +7,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from softtargets import checks
-from softtargets.losses.arguments import check_weight
+from softtargets.losses.arguments import check_weight, class_last
 from softtargets.losses.binary import multilabel_rows
 from softtargets.losses.reduction import Reduction, check_reduction
 from softtargets.losses.smoothed import check_smoothing, smoothed_target
 from softtargets.smoothing.base import AbstractSmoothing
-from softtargets.smoothing.schedule import step_schedules
+from softtargets.smoothing.schedule import Schedule, check_scheduled, shown, step_schedules
 from softtargets.target import Target
 
 Form = Literal["squared", "intersection"]
 Activation = Literal["softmax", "sigmoid"]
 Per = Literal["image", "batch"]
+Smoothing = AbstractSmoothing | float | Schedule | None
 
 # Beyond this many elements the sums are formed some images at a time, and formed again in the
 # backward pass.
@@ -35,7 +36,7 @@ def dice_loss(
     logits: Tensor,
     target: Tensor | Target,
     *,
-    smoothing: AbstractSmoothing | float | None = None,
+    smoothing: Smoothing = None,
     form: Form = "squared",
     activation: Activation = "softmax",
     per: Per = "image",
@@ -44,6 +45,7 @@ def dice_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     class_dim: int = 1,
+    validate: bool | None = None,
 ) -> Tensor:
     r"""Return one minus the Dice coefficient of prediction and target, averaged over classes.
 
@@ -64,7 +66,8 @@ def dice_loss(
         logits: `(N, K, d1, ...)`, any float dtype; half precision is computed in float32. Classes
             of logit `-inf` have probability 0.
         target: integer labels `(N, d1, ...)`, probabilities of the logits' shape, or a `Target`.
-        smoothing: a rate in [0, 1], a policy, or None.
+        smoothing: a rate in [0, 1], a policy, or None; with sigmoid a `Schedule` of rates too, with
+            softmax that goes into `LabelSmoothing`.
         form: `"squared"` or `"intersection"`.
         activation: `"softmax"`, or `"sigmoid"` for a score of its own per class. Probabilities are
             then taken entry by entry, a pixel of zeros alone is counted, entries equal to
@@ -77,6 +80,7 @@ def dice_loss(
         ignore_index: label whose pixels take no part in any sum.
         reduction: over images: `"mean"` over those with a counted pixel, `"sum"`, or `"none"`.
         class_dim: the class dimension of the logits.
+        validate: check values, see `LossOptions`.
 
     Returns:
         A scalar, or `(N,)` for `reduction="none"`; float32, float64 for float64 logits.
@@ -97,17 +101,19 @@ def dice_loss(
         Milletari et al., "V-Net", 2016, for the squared form. Wang et al., "Dice Semimetric Losses:
         Optimizing the Dice Score with Soft Labels", 2023, for the other.
     """
-    check_reduction(reduction, None)
+    check_reduction(reduction, None, validate)
     settings = _checked(form, activation, per, epsilon, reduction)
-    view, rows = _rows(logits, target, smoothing, activation, class_dim, ignore_index)
-    check_weight(weight, view.shape[-1])
-    _check_class_weight(weight)
-    if view.dim() < 2 or (view.dim() < 3 and per == "image"):
-        raise ValueError(
-            f"`logits` must have shape (N, K, d1, ...), got {tuple(logits.shape)}; for samples "
-            'without pixels give (N, K) and pass `per="batch"`'
-        )
-    return _reduced(_class_sums(view, rows, settings), weight, reduction, settings)
+    _check_smoothing(smoothing, activation)
+    rows = _rows(
+        logits,
+        target,
+        smoothing,
+        settings,
+        class_dim=class_dim,
+        ignore_index=ignore_index,
+        validate=validate,
+    )
+    return _loss(rows, settings, weight, reduction, validate)
 
 
 def _checked(
@@ -129,8 +135,15 @@ def _checked(
     return _Settings(form, activation, per, checks.check_fraction(epsilon, "epsilon", 0, torch.inf))
 
 
-def _check_class_weight(weight: Tensor | None) -> None:
-    if weight is None or not checks.readable(weight):
+def _check_smoothing(smoothing: Smoothing, activation: Activation) -> None:
+    if isinstance(smoothing, Schedule) and activation == "sigmoid":
+        check_scheduled(smoothing, lambda value: checks.check_rate(value, name="smoothing"))
+    else:
+        check_smoothing(smoothing)
+
+
+def _check_class_weight(weight: Tensor | None, validate: bool | None) -> None:
+    if weight is None or not checks.should_validate(validate, weight):
         return
     wrong = ~((weight >= 0) & (weight < torch.inf))
     if bool(wrong.any()):
@@ -141,64 +154,127 @@ def _check_class_weight(weight: Tensor | None) -> None:
         )
 
 
+class _Rows(NamedTuple):
+    """Class-last logits and what they should be: a `Target`, or yes-or-no entries with a mask."""
+
+    logits: Tensor
+    target: Target | Tensor
+    counted: Tensor | None = None
+
+
 def _rows(
     logits: Tensor,
     target: Tensor | Target,
-    smoothing: AbstractSmoothing | float | None,
-    activation: Activation,
+    smoothing: Smoothing,
+    settings: _Settings,
+    *,
     class_dim: int,
     ignore_index: int,
-) -> tuple[Tensor, Target | Tensor]:
-    """Return class-last logits and a target, or yes-or-no rows with NaN for what is left out."""
-    if _is_multilabel(target, smoothing, activation):
-        view, values, counted = multilabel_rows(
-            logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
+    validate: bool | None,
+    training: bool = True,
+    **context: Any,
+) -> _Rows:
+    """Return what the sums are formed of; `context` is what a policy is told beside the logits."""
+    dims = class_last(logits, class_dim).dim()
+    if dims < 2 or (dims < 3 and settings.per == "image"):
+        raise ValueError(
+            f"`logits` must have shape (N, K, d1, ...), got {tuple(logits.shape)}; for samples "
+            'without pixels give (N, K) and pass `per="batch"`'
         )
-        return view, torch.where(counted, values, torch.nan)
-    check_smoothing(smoothing)
-    return smoothed_target(
-        logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
-    )
-
-
-def _is_multilabel(
-    target: object, smoothing: AbstractSmoothing | float | None, activation: Activation
-) -> bool:
-    """Whether each entry is a yes or no; only what a policy makes of labels is taken as rows."""
-    if activation != "sigmoid":
-        return False
+    softmax = settings.activation == "softmax"
+    policy = isinstance(smoothing, AbstractSmoothing)
     floating = isinstance(target, Tensor) and target.is_floating_point()
-    return floating or not isinstance(smoothing, AbstractSmoothing)
+    shared: dict[str, Any] = {
+        "class_dim": class_dim,
+        "ignore_index": ignore_index,
+        "validate": validate,
+    }
+    if softmax or (policy and not floating):
+        assert not isinstance(smoothing, Schedule)
+        view, built = smoothed_target(
+            logits, target, smoothing, training=training, **shared, **context
+        )
+        if softmax:
+            return _Rows(view, built)
+        logits, target, smoothing = view, built, None
+        shared |= {"class_dim": -1, "ignore_index": -100}
+    elif not training:
+        smoothing = None
+        target = target.given if isinstance(target, Target) else target
+    return _Rows(*multilabel_rows(logits, target, smoothing, **shared))
 
 
-def _class_sums(logits: Tensor, target: Target | Tensor, settings: _Settings) -> Tensor:
-    """Return `(N, 4, K)`: overlap, size of p, size of q, number of counted pixels."""
+def _loss(
+    rows: _Rows,
+    settings: _Settings,
+    weight: Tensor | None,
+    reduction: Reduction,
+    validate: bool | None,
+) -> Tensor:
+    check_weight(weight, rows.logits.shape[-1])
+    _check_class_weight(weight, validate)
+    sums = _class_sums(rows, settings)
+    overlap, predicted, wanted, pixels = sums.unbind(1)
+    size = predicted + wanted
+    empty = (size == 0) & (settings.epsilon == 0)
+    dice = (2 * overlap + settings.epsilon) / torch.where(empty, 1, size + settings.epsilon)
+    losses = torch.where(empty, 0, 1 - dice)
+    each = losses.mean(-1) if weight is None else _weighted_mean(losses, weight, validate)
+    counted = pixels.sum(-1) > 0
+    each = torch.where(counted, each, 0)
+    if reduction == "none":
+        return each
+    total = each.sum()
+    return total if reduction == "sum" else total / counted.sum().clamp(min=1)
+
+
+def _weighted_mean(losses: Tensor, weight: Tensor, validate: bool | None) -> Tensor:
+    weight = weight.to(losses)
+    total = weight.sum()
+    if checks.should_validate(validate, total) and not total > 0:
+        raise ValueError(
+            f"`weight` must have a sum > 0, got {float(total)}; it is the divisor of the mean over "
+            "classes"
+        )
+    return (losses * weight).sum(-1) / total
+
+
+def _class_sums(rows: _Rows, settings: _Settings) -> Tensor:
+    """Return `(N, 4, K)`, or `(1, 4, K)` for a whole batch.
+
+    They are overlap, size of p, size of q, and number of counted pixels.
+    """
+    logits, target, counted = rows
     plain = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
     if plain or logits.numel() <= _BLOCK:
-        return _block_sums(logits, target, settings)
-    # Images are split and not sliced: the gradients of slices would each be of the full size.
-    images = max(_BLOCK // max(logits[0].numel(), 1), 1)
-    sums = []
-    for i, part in enumerate(torch.split(logits, images)):
-        targets = target[i * images : (i + 1) * images]
-        checkpointed = checkpoint(
-            _block_sums, part, targets, settings, use_reentrant=False, preserve_rng_state=False
-        )
-        sums.append(checkpointed)
-    return torch.cat(sums)
+        sums = _block_sums(rows, settings)
+    else:
+        # Images are split and not sliced: the gradients of slices would each be of the full size.
+        images = max(_BLOCK // max(logits[0].numel(), 1), 1)
+        parts = []
+        for i, part in enumerate(torch.split(logits, images)):
+            key = slice(i * images, (i + 1) * images)
+            block = _Rows(part, target[key], None if counted is None else counted[key])
+            parts.append(
+                checkpoint(
+                    _block_sums, block, settings, use_reentrant=False, preserve_rng_state=False
+                )
+            )
+        sums = torch.cat(parts)
+    return sums.sum(0, keepdim=True) if settings.per == "batch" else sums
 
 
-def _block_sums(logits: Tensor, target: Target | Tensor, settings: _Settings) -> Tensor:
+def _block_sums(rows: _Rows, settings: _Settings) -> Tensor:
+    logits, target, counted = rows
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     softmax = settings.activation == "softmax"
     if isinstance(target, Target):
         alive = logits != -torch.inf
-        counted = ~target.ignored().unsqueeze(-1)
-        if softmax:
-            counted = counted & alive.any(-1, keepdim=True)
-        q = target.dense(alive if softmax else None)
+        counted = (alive.any(-1) & ~target.ignored()).unsqueeze(-1)
+        q = target.dense(alive)
     else:
-        q, counted = target, ~target.isnan()
+        q = target
+    assert counted is not None
     # What does not count may hold anything; zeros keep NaN out of its gradient.
     logits = torch.where(counted, logits, 0)
     p = torch.softmax(logits, -1) if softmax else torch.sigmoid(logits)
@@ -212,34 +288,6 @@ def _block_sums(logits: Tensor, target: Target | Tensor, settings: _Settings) ->
     return torch.stack([part.sum(pixels) if pixels else part for part in parts], 1)
 
 
-def _reduced(
-    sums: Tensor, weight: Tensor | None, reduction: Reduction, settings: _Settings
-) -> Tensor:
-    if settings.per == "batch":
-        sums = sums.sum(0, keepdim=True)
-    overlap, predicted, wanted, pixels = sums.unbind(1)
-    size = predicted + wanted
-    empty = (size == 0) & (settings.epsilon == 0)
-    dice = (2 * overlap + settings.epsilon) / torch.where(empty, 1, size + settings.epsilon)
-    losses = torch.where(empty, 0, 1 - dice)
-    if weight is None:
-        each = losses.mean(-1)
-    else:
-        weight = weight.to(losses)
-        if checks.readable(weight) and not weight.sum() > 0:
-            raise ValueError(
-                f"`weight` must have a sum > 0, got {float(weight.sum())}; it is the divisor of "
-                "the mean over classes"
-            )
-        each = (losses * weight).sum(-1) / weight.sum()
-    counted = pixels.sum(-1) > 0
-    each = torch.where(counted, each, 0)
-    if reduction == "none":
-        return each
-    total = each.sum()
-    return total if reduction == "sum" else total / counted.sum().clamp(min=1)
-
-
 @final
 class DiceLoss(nn.Module):
     r"""Dice loss as a module; see `dice_loss`, which has the formula and every argument.
@@ -247,7 +295,7 @@ class DiceLoss(nn.Module):
     In `.eval()` smoothing is off, so validation losses can be compared between methods.
 
     Args:
-        smoothing: a rate in [0, 1], a policy, or None.
+        smoothing: see `dice_loss`.
         form: see `dice_loss`.
         activation: see `dice_loss`.
         per: see `dice_loss`.
@@ -256,6 +304,7 @@ class DiceLoss(nn.Module):
         ignore_index: see `dice_loss`.
         reduction: see `dice_loss`.
         class_dim: see `dice_loss`.
+        validate: see `dice_loss`.
 
     Example:
         >>> import torch, softtargets as st
@@ -271,7 +320,7 @@ class DiceLoss(nn.Module):
 
     def __init__(
         self,
-        smoothing: AbstractSmoothing | float | None = None,
+        smoothing: Smoothing = None,
         *,
         form: Form = "squared",
         activation: Activation = "softmax",
@@ -281,18 +330,20 @@ class DiceLoss(nn.Module):
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         class_dim: int = 1,
+        validate: bool | None = None,
     ) -> None:
         super().__init__()
-        check_smoothing(smoothing)
-        check_reduction(reduction, None)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
-        _check_class_weight(weight)
+        check_reduction(reduction, None, validate)
+        check_weight(weight)
+        _check_class_weight(weight, validate)
         self.settings = _checked(form, activation, per, epsilon, reduction)
+        _check_smoothing(smoothing, activation)
         self.smoothing = smoothing
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         self.class_dim = class_dim
+        self.validate = validate
 
     def forward(
         self,
@@ -312,33 +363,20 @@ class DiceLoss(nn.Module):
             teacher_logits: for a policy that needs them, of the logits' layout.
             index: for a policy that needs it.
         """
-        smoothing, class_dim = self.smoothing, self.class_dim
-        built = isinstance(target, Target) or isinstance(smoothing, AbstractSmoothing)
-        if built and not _is_multilabel(target, smoothing, self.settings.activation):
-            logits, target = smoothed_target(
-                logits,
-                target,
-                smoothing,
-                class_dim=class_dim,
-                ignore_index=self.ignore_index,
-                training=self.training,
-                inputs=inputs,
-                teacher_logits=teacher_logits,
-                index=index,
-            )
-            smoothing, class_dim = None, -1
-        elif isinstance(target, Target) and not self.training:
-            target = target.given
-        return dice_loss(
+        rows = _rows(
             logits,
             target,
-            smoothing=smoothing if self.training else None,
-            **self.settings._asdict(),
-            weight=self.weight,
-            ignore_index=-100 if isinstance(target, Target) else self.ignore_index,
-            reduction=self.reduction,
-            class_dim=class_dim,
+            self.smoothing,
+            self.settings,
+            class_dim=self.class_dim,
+            ignore_index=self.ignore_index,
+            validate=self.validate,
+            training=self.training,
+            inputs=inputs,
+            teacher_logits=teacher_logits,
+            index=index,
         )
+        return _loss(rows, self.settings, self.weight, self.reduction, self.validate)
 
     def step(self) -> None:
         """Advance every `Schedule` in this module and its policy by one."""
@@ -347,5 +385,7 @@ class DiceLoss(nn.Module):
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
         form, activation, per, epsilon = self.settings
-        rate = f"smoothing={self.smoothing:g}, " if isinstance(self.smoothing, float | int) else ""
+        rate = ""
+        if isinstance(self.smoothing, Schedule) or checks.is_number(self.smoothing):
+            rate = f"smoothing={shown(self.smoothing)}, "
         return f"{rate}form={form!r}, activation={activation!r}, per={per!r}, epsilon={epsilon:g}"

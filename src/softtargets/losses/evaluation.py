@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from softtargets.engine import LossOptions, Observer, check_alive_labels, example_losses
+from softtargets.engine import LossOptions, Observer, check_target, example_losses
 from softtargets.losses.arguments import as_class_mask, as_target, check_weight, class_last
 from softtargets.losses.penalties import AbstractPenalty, check_penalty
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
@@ -75,7 +75,7 @@ def evaluate(
         watch: makes one more observer of the logits, out of the target as given and the dtype of
             the losses.
     """
-    check_reduction(settings.reduction, settings.normalizer)
+    check_reduction(settings.reduction, settings.normalizer, settings.options.validate)
     check_penalty(settings.penalty)
     options, class_dim = settings.options, settings.class_dim
     view = class_last(logits, class_dim)
@@ -89,14 +89,15 @@ def evaluate(
         validate=options.validate,
     )
     if context.get("teacher_logits") is not None:
-        context = {**context, "teacher_logits": class_last(context["teacher_logits"], class_dim)}
+        teacher = class_last(context["teacher_logits"], class_dim, "teacher_logits")
+        context = {**context, "teacher_logits": teacher}
     seen = _as_policies_see(view, mask, smoothing)
     undone, transition = _corrected(settings.correction, built)
     smoothed, observer = watch_smoothing(smoothing, undone, seen, **context)
     if undone is not built:
         smoothed = smoothed.smoothed_from(built)
     if options.validate:
-        check_alive_labels(view, smoothed, mask)
+        check_target(view, smoothed, mask, transition=transition)
     watchers = [] if observer is None else [observer]
     if watch is not None:
         dtype = torch.promote_types(view.dtype, torch.float32)

@@ -28,6 +28,7 @@ def focal_loss(
     reduction: Reduction = "mean",
     class_dim: int = 1,
     normalizer: Tensor | float | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     r"""Return the focal loss against any target.
 
@@ -49,6 +50,7 @@ def focal_loss(
             `"none"`.
         class_dim: the class dimension of the logits.
         normalizer: replaces the divisor of the mean.
+        validate: check values, see `LossOptions`.
 
     Returns:
         A scalar, or `(N, d1, ...)` for `reduction="none"`; float32, float64 for float64 logits.
@@ -69,11 +71,16 @@ def focal_loss(
         Lin et al., "Focal Loss for Dense Object Detection", 2017. Mukhoti et al., "Calibrating Deep
         Neural Networks using Focal Loss", 2020, for gamma = 3 and FLSD-53.
     """
-    check_reduction(reduction, normalizer)
+    check_reduction(reduction, normalizer, validate)
     gamma = _check_gamma(gamma)
     check_smoothing(smoothing)
     view, built = smoothed_target(
-        logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
+        logits,
+        target,
+        smoothing,
+        class_dim=class_dim,
+        ignore_index=ignore_index,
+        validate=validate,
     )
     check_weight(weight, view.shape[-1])
     given, found = built.given, log_probs(view, built)
@@ -83,7 +90,8 @@ def focal_loss(
     values = _factor(found.values, gamma) * found.values
     losses = -built.dot(values.masked_fill(found.dead, -torch.inf), weight, ~found.dead)
     losses = torch.where(found.counted, losses, 0).to(found.values.dtype)
-    return reduce(losses, given.mass(weight), found.living, given.ignored, reduction, normalizer)
+    shares, living = given.mass(weight), found.living
+    return reduce(losses, shares, living, given.ignored, reduction, normalizer, validate=validate)
 
 
 def _factor(logs: Tensor, gamma: Gamma) -> Tensor:
@@ -118,6 +126,7 @@ class FocalLoss(nn.Module):
         ignore_index: see `focal_loss`.
         reduction: see `focal_loss`.
         class_dim: see `focal_loss`.
+        validate: see `focal_loss`.
 
     Example:
         >>> import torch, softtargets as st
@@ -140,17 +149,19 @@ class FocalLoss(nn.Module):
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         class_dim: int = 1,
+        validate: bool | None = None,
     ) -> None:
         super().__init__()
         self.gamma = _check_gamma(gamma)
         check_smoothing(smoothing)
-        check_reduction(reduction, None)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_reduction(reduction, None, validate)
+        check_weight(weight)
         self.smoothing = smoothing
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         self.class_dim = class_dim
+        self.validate = validate
 
     def forward(
         self,
@@ -179,6 +190,7 @@ class FocalLoss(nn.Module):
             class_dim=self.class_dim,
             ignore_index=self.ignore_index,
             training=self.training,
+            validate=self.validate,
             inputs=inputs,
             teacher_logits=teacher_logits,
             index=index,
@@ -191,6 +203,7 @@ class FocalLoss(nn.Module):
             reduction=self.reduction,
             class_dim=-1,
             normalizer=normalizer,
+            validate=self.validate,
         )
 
     def step(self) -> None:

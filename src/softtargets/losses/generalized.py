@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from softtargets import checks
+from softtargets.engine import LossOptions
 from softtargets.losses.arguments import check_weight
 from softtargets.losses.cross_entropy import cross_entropy
 from softtargets.losses.probabilities import label_losses, log_probs, one_minus_exp
@@ -30,6 +31,7 @@ def generalized_cross_entropy(
     reduction: Reduction = "mean",
     class_dim: int = 1,
     normalizer: Tensor | float | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     r"""Return the generalised cross-entropy against any target.
 
@@ -53,6 +55,7 @@ def generalized_cross_entropy(
             `"none"`.
         class_dim: the class dimension of the logits.
         normalizer: replaces the divisor of the mean.
+        validate: check values, see `LossOptions`.
 
     Returns:
         A scalar, or `(N, d1, ...)` for `reduction="none"`; float32, float64 for float64 logits.
@@ -73,22 +76,34 @@ def generalized_cross_entropy(
         Zhang & Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with
         Noisy Labels", 2018, for q = 0.7 too.
     """
-    check_reduction(reduction, normalizer)
+    check_reduction(reduction, normalizer, validate)
     q = checks.check_fraction(q, "q")
     check_smoothing(smoothing)
     view, built = smoothed_target(
-        logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
+        logits,
+        target,
+        smoothing,
+        class_dim=class_dim,
+        ignore_index=ignore_index,
+        validate=validate,
     )
     if q < _SMALLEST:
         return cross_entropy(
-            view, built, weight=weight, reduction=reduction, class_dim=-1, normalizer=normalizer
+            view,
+            built,
+            weight=weight,
+            reduction=reduction,
+            class_dim=-1,
+            normalizer=normalizer,
+            options=LossOptions(validate=validate),
         )
     check_weight(weight, view.shape[-1])
     if weight is not None:
         weight = weight.to(view.device, torch.promote_types(view.dtype, torch.float32))
     losses, living = _example_losses(view, built, weight, q)
     given = built.given
-    return reduce(losses, given.mass(weight), living, given.ignored, reduction, normalizer)
+    shares = given.mass(weight)
+    return reduce(losses, shares, living, given.ignored, reduction, normalizer, validate=validate)
 
 
 def _example_losses(
@@ -119,6 +134,7 @@ class GeneralizedCrossEntropyLoss(nn.Module):
         ignore_index: see `generalized_cross_entropy`.
         reduction: see `generalized_cross_entropy`.
         class_dim: see `generalized_cross_entropy`.
+        validate: see `generalized_cross_entropy`.
 
     Example:
         >>> import torch, softtargets as st
@@ -141,17 +157,19 @@ class GeneralizedCrossEntropyLoss(nn.Module):
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         class_dim: int = 1,
+        validate: bool | None = None,
     ) -> None:
         super().__init__()
         self.q = checks.check_fraction(q, "q")
         check_smoothing(smoothing)
-        check_reduction(reduction, None)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_reduction(reduction, None, validate)
+        check_weight(weight)
         self.smoothing = smoothing
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         self.class_dim = class_dim
+        self.validate = validate
 
     def forward(
         self,
@@ -180,6 +198,7 @@ class GeneralizedCrossEntropyLoss(nn.Module):
             class_dim=self.class_dim,
             ignore_index=self.ignore_index,
             training=self.training,
+            validate=self.validate,
             inputs=inputs,
             teacher_logits=teacher_logits,
             index=index,
@@ -192,6 +211,7 @@ class GeneralizedCrossEntropyLoss(nn.Module):
             reduction=self.reduction,
             class_dim=-1,
             normalizer=normalizer,
+            validate=self.validate,
         )
 
     def step(self) -> None:

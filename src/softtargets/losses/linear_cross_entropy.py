@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from softtargets import checks
-from softtargets.engine import LossOptions, check_alive_labels
+from softtargets.engine import LossOptions, check_target
 from softtargets.engine.linear import linear_losses
 from softtargets.losses.arguments import as_target
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
@@ -72,7 +72,7 @@ def linear_cross_entropy(
         never holding the logits.
     """
     options = options or LossOptions()
-    check_reduction(reduction, normalizer)
+    check_reduction(reduction, normalizer, options.validate)
     _check_inputs(hidden, weight, bias, options)
     hidden, weight, bias = _in_autocast_dtype(hidden, weight, bias)
     # Stands for the logits where only their shape, dtype and device matter; takes no memory.
@@ -104,7 +104,7 @@ def linear_cross_entropy(
                 "would not get here; detach it, or use `cross_entropy` on the logits"
             )
         if options.validate:
-            check_alive_labels(logits, made.target, None, key)
+            check_target(logits, made.target, None, key)
         return made
 
     grad_enabled = torch.is_grad_enabled()

@@ -85,11 +85,16 @@ class AbstractPenalty(nn.Module, ABC):
 
 
 def _check_size(value: float, name: str) -> float:
+    if isinstance(value, Schedule):
+        raise TypeError(
+            f"`{name}` must be a number, got a Schedule; what changes in training is the weight, "
+            "`weight=schedule`"
+        )
     return checks.check_fraction(value, name, 0.0, float("inf"))
 
 
-def _checked_weight(weight: float | Schedule) -> float | Schedule:
-    return check_scheduled(weight, lambda value: _check_size(value, "weight"))
+def _checked_weight(weight: float | Schedule, name: str = "weight") -> float | Schedule:
+    return check_scheduled(weight, lambda value: _check_size(value, name))
 
 
 def _gap(logits: Tensor, top: Tensor, alive: Tensor) -> Tensor:
@@ -251,8 +256,8 @@ class ACLSPenalty(AbstractPenalty):
     Args:
         margin: >= 0, in units of the logits.
         weight: of both terms, >= 0, or a `Schedule`.
-        top_weight: lambda_1, >= 0.
-        rest_weight: lambda_2, >= 0.
+        top_weight: lambda_1, >= 0, or a `Schedule`.
+        rest_weight: lambda_2, >= 0, or a `Schedule`.
 
     Example:
         >>> import torch, softtargets as st
@@ -270,14 +275,14 @@ class ACLSPenalty(AbstractPenalty):
         margin: float = 10.0,
         weight: float | Schedule = 0.1,
         *,
-        top_weight: float = 1.0,
-        rest_weight: float = 0.1,
+        top_weight: float | Schedule = 1.0,
+        rest_weight: float | Schedule = 0.1,
     ) -> None:
         super().__init__()
         self.margin = _check_size(margin, "margin")
         self.weight = _checked_weight(weight)
-        self.top_weight = _check_size(top_weight, "top_weight")
-        self.rest_weight = _check_size(rest_weight, "rest_weight")
+        self.top_weight = _checked_weight(top_weight, "top_weight")
+        self.rest_weight = _checked_weight(rest_weight, "rest_weight")
 
     def values(self, logits: Tensor, target: Target, alive: Tensor) -> Tensor:
         top = logits.amax(-1)
@@ -285,13 +290,14 @@ class ACLSPenalty(AbstractPenalty):
         # The largest logit has distance 0, which no margin lets through.
         low = (_gap(logits, top.detach(), alive) - self.margin).relu().square().sum(-1)
         low = low / (alive.sum(-1) - 1).clamp(min=1)
-        return current(self.weight, logits) * (self.top_weight * high + self.rest_weight * low)
+        both = current(self.top_weight, logits) * high + current(self.rest_weight, logits) * low
+        return current(self.weight, logits) * both
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
         return (
-            f"margin={self.margin:g}, weight={shown(self.weight)}, top_weight={self.top_weight:g}, "
-            f"rest_weight={self.rest_weight:g}"
+            f"margin={self.margin:g}, weight={shown(self.weight)}, "
+            f"top_weight={shown(self.top_weight)}, rest_weight={shown(self.rest_weight)}"
         )
 
 

@@ -11,8 +11,11 @@ from softtargets import checks
 Reduction = Literal["mean", "sum", "none"]
 
 
-def check_reduction(reduction: str, normalizer: Tensor | float | None) -> None:
-    """Raise on an unknown reduction, or a normaliser that is not positive or has no use."""
+def check_reduction(
+    reduction: str, normalizer: Tensor | float | None, validate: bool | None = None
+) -> None:
+    """Raise on an unknown reduction or `validate`, or a normaliser not positive or without use."""
+    checks.check_validate(validate)
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'`reduction` must be "mean", "sum" or "none", got {reduction!r}')
     if normalizer is None:
@@ -22,7 +25,7 @@ def check_reduction(reduction: str, normalizer: Tensor | float | None) -> None:
             f'`normalizer` replaces the divisor of `reduction="mean"`, got {reduction!r}; divide '
             "the result yourself"
         )
-    if not isinstance(normalizer, Tensor | int | float) or isinstance(normalizer, bool):
+    if not (isinstance(normalizer, Tensor) or checks.is_number(normalizer)):
         raise TypeError(
             f"`normalizer` must be a number or a tensor, got {type(normalizer).__name__}"
         )
@@ -31,7 +34,7 @@ def check_reduction(reduction: str, normalizer: Tensor | float | None) -> None:
             raise ValueError(
                 f"`normalizer` must be one number, got shape {tuple(normalizer.shape)}"
             )
-        if not checks.readable(normalizer):
+        if not checks.should_validate(validate, normalizer):
             return
     if not 0 < float(normalizer) < float("inf"):
         raise ValueError(f"`normalizer` must be finite and > 0, got {float(normalizer)}")
@@ -58,7 +61,7 @@ def reduce(
             for only where the divisor does not decide.
         reduction: `"mean"`, `"sum"` or `"none"`.
         normalizer: replaces the sum of the shares.
-        validate: check the divisor; None means where it costs no GPU wait.
+        validate: whether to check the divisor, see `LossOptions`.
 
     Returns:
         `(*batch)` for `"none"`, else a scalar; the mean over no counted example is 0.
@@ -72,16 +75,18 @@ def reduce(
     if reduction == "sum":
         return total
     if normalizer is not None:
-        divisor = normalizer.to(total) if isinstance(normalizer, Tensor) else normalizer
-        return total / (divisor.reshape(()) if isinstance(divisor, Tensor) else divisor)
+        if isinstance(normalizer, Tensor):
+            return total / normalizer.to(total).reshape(())
+        return total / checks.check_number(normalizer, "normalizer")
     divisor = torch.where(living, shares, 0).sum().to(total.dtype)
-    if not (checks.readable(divisor) or validate):
+    if not checks.should_validate(validate, divisor):
         return total / torch.where((living & ~ignored()).any(), divisor, 1)
     if divisor > 0:
         return total / divisor
     if bool((living & ~ignored()).any()):
         raise ValueError(
             "the mean divides by the weighted mass of the targets, which must be > 0, got "
-            f'{float(divisor)}; give `normalizer=` or use `reduction="sum"`'
+            f'{float(divisor)}; give `normalizer=` or use `reduction="sum"`; if the target holds '
+            "logits, apply softmax to them first"
         )
     return total

@@ -16,7 +16,7 @@ from softtargets.smoothing.base import AbstractSmoothing
 from softtargets.smoothing.schedule import step_schedules
 from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
-from softtargets.terms import DenseRows
+from softtargets.terms import AbstractTerm, DenseRows, Entries, TableRows, Uniform
 
 Normalizer = Literal["token", "sequence", "sequence_mean"]
 
@@ -30,6 +30,7 @@ def sequence_cross_entropy(
     ignore_index: int = -100,
     normalizer: Normalizer | Tensor | float = "token",
     weight: Tensor | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     r"""Return the cross-entropy of sequences; padding counts in no term and no divisor.
 
@@ -52,18 +53,20 @@ def sequence_cross_entropy(
         logits: `(B, L, V)`, or `(*batch, L, V)`, any float dtype.
         target: integer labels `(B, L)`, probabilities of the logits' shape, or a `Target`.
         smoothing: a rate in [0, 1], a policy, or None.
-        padding_mask: `(B, L)` bool, True at padding, beside `ignore_index`; probabilities there may
-            be anything, NaN too.
+        padding_mask: `(B, L)` bool, True at padding, beside `ignore_index`; labels and
+            probabilities there may be anything, NaN too.
         ignore_index: label that is ignored; the padding token's number where labels hold it.
         normalizer: what the mean is over.
         weight: `(V,)` class weights.
+        validate: check values, see `LossOptions`.
 
     Returns:
         A scalar in float32, float64 for float64 logits; 0 if there is no token.
 
     Raises:
         TypeError: an argument is of the wrong kind or dtype.
-        ValueError: shapes do not fit, or a rate or label is out of range.
+        ValueError: shapes do not fit, a rate or label is out of range, or a mean's divisor is not
+            positive.
 
     Example:
         >>> import torch, softtargets as st
@@ -87,6 +90,7 @@ def sequence_cross_entropy(
         ignore_index=ignore_index,
         normalizer=normalizer,
         weight=weight,
+        options=LossOptions(validate=validate),
     )
 
 
@@ -100,14 +104,17 @@ def _loss(
     ignore_index: int,
     normalizer: Normalizer | Tensor | float,
     weight: Tensor | None,
+    options: LossOptions,
 ) -> Tensor:
     """Return the loss; `context` is what a policy is told beside the logits."""
     _check_logits(logits)
-    _check_normalizer(normalizer)
+    _check_normalizer(normalizer, options.validate)
     if padding_mask is not None:
         _check_padding(padding_mask, logits)
-        target = _without_rows(target, padding_mask, logits)
-    built = as_target(logits, target, class_dim=-1, ignore_index=ignore_index, validate=None)
+        target = _without_padding(target, padding_mask, logits)
+    built = as_target(
+        logits, target, class_dim=-1, ignore_index=ignore_index, validate=options.validate
+    )
     if padding_mask is not None:
         # By name: torch.compile takes `target * tensor` for an operation of its own.
         built = built.__mul__((~padding_mask).to(built.dtype))
@@ -120,18 +127,32 @@ def _loss(
         penalty=None,
         class_mask=None,
         normalizer=None if isinstance(normalizer, str) else normalizer,
-        options=LossOptions(),
+        options=options,
     )
-    losses = evaluate(logits, built, smoothing, context, settings).reduced(settings)
+    result = evaluate(logits, built, smoothing, context, settings)
     if not by_sequence:
-        return losses
-    losses = losses.sum(-1)
-    counted = (~built.given.ignored()).any(-1)
+        return result.reduced(settings)
+    losses, tokens = result.losses.sum(-1), result.logsumexp != -torch.inf
+    tokens = tokens & ~result.given.ignored()
+    counted = tokens.any(-1)
     if normalizer == "sequence_mean":
-        wide = None if weight is None else weight.to(losses)
-        tokens = built.given.mass(wide).sum(-1)
-        losses = losses / torch.where(counted, tokens, 1)
+        masses = torch.where(tokens, result.shares, 0).sum(-1).to(losses.dtype)
+        _check_divisors(masses, counted, options.validate)
+        losses = losses / torch.where(counted, masses, 1)
     return losses.sum() / counted.sum().clamp(min=1)
+
+
+def _check_divisors(masses: Tensor, counted: Tensor, validate: bool | None) -> None:
+    if not checks.should_validate(validate, masses):
+        return
+    wrong = counted & ~(masses > 0)
+    if bool(wrong.any()):
+        first = tuple(int(i) for i in wrong.nonzero()[0])
+        raise ValueError(
+            "the mean of a sequence divides by the weighted mass of its labels, which must be > 0, "
+            f'got {float(masses[first])} at {first}; use `normalizer="token"`, or ignore its '
+            "positions"
+        )
 
 
 def _check_logits(logits: Tensor) -> None:
@@ -142,15 +163,15 @@ def _check_logits(logits: Tensor) -> None:
         )
 
 
-def _check_normalizer(normalizer: object) -> None:
+def _check_normalizer(normalizer: object, validate: bool | None) -> None:
     if isinstance(normalizer, str):
         if normalizer not in ("token", "sequence", "sequence_mean"):
             raise ValueError(
                 '`normalizer` must be "token", "sequence", "sequence_mean", a number or a tensor, '
                 f"got {normalizer!r}"
             )
-    elif isinstance(normalizer, Tensor | float | int):
-        check_reduction("mean", normalizer)
+    elif isinstance(normalizer, Tensor) or checks.is_number(normalizer):
+        check_reduction("mean", normalizer, validate)
     else:
         raise TypeError(
             '`normalizer` must be "token", "sequence", "sequence_mean", a number or a tensor, got '
@@ -161,7 +182,10 @@ def _check_normalizer(normalizer: object) -> None:
 def _check_padding(padding_mask: Tensor, logits: Tensor) -> None:
     if not isinstance(padding_mask, Tensor) or padding_mask.dtype != torch.bool:
         kind = padding_mask.dtype if isinstance(padding_mask, Tensor) else type(padding_mask)
-        raise TypeError(f"`padding_mask` must be a bool tensor, True at padding, got {kind}")
+        raise TypeError(
+            f"`padding_mask` must be a bool tensor, True at padding, got {kind}; of a mask that is "
+            "1 at tokens pass `attention_mask == 0`"
+        )
     if padding_mask.shape != logits.shape[:-1]:
         raise ValueError(
             f"`padding_mask` must have shape {tuple(logits.shape[:-1])}, got "
@@ -169,30 +193,40 @@ def _check_padding(padding_mask: Tensor, logits: Tensor) -> None:
         )
 
 
-def _without_rows(target: Tensor | Target, padding_mask: Tensor, logits: Tensor) -> Tensor | Target:
-    """Return the target with zeros for the probabilities at padding, which may be anything."""
+def _without_padding(
+    target: Tensor | Target, padding_mask: Tensor, logits: Tensor
+) -> Tensor | Target:
+    """Return the target with zeros for what it holds at padding, which may be anything."""
+    if isinstance(target, Target):
+        return _cleaned(target, padding_mask) if target.batch_shape == logits.shape[:-1] else target
+    if isinstance(target, Tensor) and target.shape == logits.shape:
+        return target.masked_fill(padding_mask.unsqueeze(-1), 0)
+    if isinstance(target, Tensor) and target.shape == padding_mask.shape:
+        return target.masked_fill(padding_mask, 0)
+    return target
+
+
+def _cleaned(target: Target, padding_mask: Tensor) -> Target:
+    entries, *others = (_without(term, padding_mask) for term in (target.entries, *target.others))
+    assert isinstance(entries, Entries)
+    origin = None if target.origin is None else _cleaned(target.origin, padding_mask)
+    return replace(target, entries=entries, others=tuple(others), origin=origin)
+
+
+def _without(term: AbstractTerm, padding_mask: Tensor) -> AbstractTerm:
     padded = padding_mask.unsqueeze(-1)
-    if isinstance(target, Tensor):
-        soft = target.is_floating_point() and target.shape == logits.shape
-        return torch.where(padded, 0, target) if soft else target
-    if target.batch_shape != padding_mask.shape:
-        return target
-    origin = target.origin
-    others = tuple(
-        _without_values(term, padded) if isinstance(term, DenseRows) else term
-        for term in target.others
-    )
-    if isinstance(origin, Target):
-        cleaned = _without_rows(origin, padding_mask, logits)
-        origin = cleaned if isinstance(cleaned, Target) else None
-    return replace(target, others=others, origin=origin)
-
-
-def _without_values(term: DenseRows, padded: Tensor) -> DenseRows:
+    if isinstance(term, Entries | TableRows):
+        return replace(term, weights=term.weights.masked_fill(padded, 0))
+    if isinstance(term, Uniform):
+        return replace(term, weights=term.weights.masked_fill(padding_mask, 0))
+    assert isinstance(term, DenseRows)
     through = term.through
     if through is not None:
-        through = torch.where(padded, 0, through[0]), through[1]
-    return replace(term, values=torch.where(padded, 0, term.values), through=through)
+        through = through[0].masked_fill(padded, 0), through[1]
+    weights = term.weights.masked_fill(padding_mask, 0)
+    return replace(
+        term, values=term.values.masked_fill(padded, 0), weights=weights, through=through
+    )
 
 
 def unigram_prior(
@@ -252,6 +286,7 @@ class SequenceCrossEntropyLoss(nn.Module):
         ignore_index: see `sequence_cross_entropy`.
         normalizer: see `sequence_cross_entropy`.
         weight: `(V,)` class weights.
+        validate: see `sequence_cross_entropy`.
 
     Example:
         >>> import torch, softtargets as st
@@ -270,11 +305,13 @@ class SequenceCrossEntropyLoss(nn.Module):
         ignore_index: int = -100,
         normalizer: Normalizer | float = "token",
         weight: Tensor | None = None,
+        validate: bool | None = None,
     ) -> None:
         super().__init__()
         check_smoothing(smoothing)
-        _check_normalizer(normalizer)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        self.options = LossOptions(validate=validate)
+        _check_normalizer(normalizer, validate)
+        check_weight(weight)
         if smoothing is None or isinstance(smoothing, AbstractSmoothing):
             self.smoothing: AbstractSmoothing | None = smoothing
         else:
@@ -316,6 +353,7 @@ class SequenceCrossEntropyLoss(nn.Module):
             ignore_index=self.ignore_index,
             normalizer=self.normalizer if normalizer is None else normalizer,
             weight=self.weight,
+            options=self.options,
         )
 
     def step(self) -> None:

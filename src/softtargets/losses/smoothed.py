@@ -5,15 +5,16 @@ from typing import Any
 from torch import Tensor
 
 from softtargets import checks
+from softtargets.engine import check_target
 from softtargets.losses.arguments import as_target, class_last
 from softtargets.smoothing.base import AbstractSmoothing, apply_smoothing, check_smoothing_type
 from softtargets.target import Target
 
 
-def check_smoothing(smoothing: AbstractSmoothing | float | None) -> None:
+def check_smoothing(smoothing: object) -> None:
     """Raise unless `smoothing` is None, a policy or a rate in [0, 1]."""
     check_smoothing_type(smoothing)
-    if isinstance(smoothing, int | float):
+    if checks.is_number(smoothing):
         checks.check_rate(smoothing)
 
 
@@ -51,10 +52,12 @@ def smoothed_target(
         view, target, class_dim=class_dim, ignore_index=ignore_index, validate=validate
     )
     if not training:
-        return view, built
-    if teacher_logits is not None:
-        teacher_logits = class_last(teacher_logits, class_dim)
+        smoothing = None
+    elif teacher_logits is not None:
+        teacher_logits = class_last(teacher_logits, class_dim, "teacher_logits")
     smoothed = apply_smoothing(
         smoothing, built, view, teacher_logits=teacher_logits, inputs=inputs, index=index
     )
+    if validate:
+        check_target(view, smoothed, None)
     return view, smoothed

@@ -31,6 +31,7 @@ def symmetric_cross_entropy(
     reduction: Reduction = "mean",
     class_dim: int = 1,
     normalizer: Tensor | float | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     r"""Return the symmetric cross-entropy against any target.
 
@@ -63,6 +64,7 @@ def symmetric_cross_entropy(
             `"none"`.
         class_dim: the class dimension of the logits.
         normalizer: replaces the divisor of the mean.
+        validate: check values, see `LossOptions`.
 
     Returns:
         A scalar, or `(N, d1, ...)` for `reduction="none"`; float32, float64 for float64 logits.
@@ -82,15 +84,26 @@ def symmetric_cross_entropy(
     References:
         Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", 2019.
     """
-    check_reduction(reduction, normalizer)
+    check_reduction(reduction, normalizer, validate)
     alpha, beta, floor = _check_numbers(alpha, beta, floor)
     check_smoothing(smoothing)
     view, built = smoothed_target(
-        logits, target, smoothing, class_dim=class_dim, ignore_index=ignore_index
+        logits,
+        target,
+        smoothing,
+        class_dim=class_dim,
+        ignore_index=ignore_index,
+        validate=validate,
     )
     if beta == 0:
         return alpha * cross_entropy(
-            view, built, weight=weight, reduction=reduction, class_dim=-1, normalizer=normalizer
+            view,
+            built,
+            weight=weight,
+            reduction=reduction,
+            class_dim=-1,
+            normalizer=normalizer,
+            options=LossOptions(validate=validate),
         )
     check_weight(weight, view.shape[-1])
     if weight is not None:
@@ -102,7 +115,7 @@ def symmetric_cross_entropy(
     if plain is not None:
         losses = losses + alpha * plain
     losses = torch.where(living & ~built.ignored(), losses, 0).to(reverse.dtype)
-    return reduce(losses, shares, living, given.ignored, reduction, normalizer)
+    return reduce(losses, shares, living, given.ignored, reduction, normalizer, validate=validate)
 
 
 def _both_losses(
@@ -161,6 +174,7 @@ class SymmetricCrossEntropyLoss(nn.Module):
         ignore_index: see `symmetric_cross_entropy`.
         reduction: see `symmetric_cross_entropy`.
         class_dim: see `symmetric_cross_entropy`.
+        validate: see `symmetric_cross_entropy`.
 
     Example:
         >>> import torch, softtargets as st
@@ -185,17 +199,19 @@ class SymmetricCrossEntropyLoss(nn.Module):
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         class_dim: int = 1,
+        validate: bool | None = None,
     ) -> None:
         super().__init__()
         self.alpha, self.beta, self.floor = _check_numbers(alpha, beta, floor)
         check_smoothing(smoothing)
-        check_reduction(reduction, None)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_reduction(reduction, None, validate)
+        check_weight(weight)
         self.smoothing = smoothing
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         self.class_dim = class_dim
+        self.validate = validate
 
     def forward(
         self,
@@ -224,6 +240,7 @@ class SymmetricCrossEntropyLoss(nn.Module):
             class_dim=self.class_dim,
             ignore_index=self.ignore_index,
             training=self.training,
+            validate=self.validate,
             inputs=inputs,
             teacher_logits=teacher_logits,
             index=index,
@@ -238,6 +255,7 @@ class SymmetricCrossEntropyLoss(nn.Module):
             reduction=self.reduction,
             class_dim=-1,
             normalizer=normalizer,
+            validate=self.validate,
         )
 
     def step(self) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor
 from softtargets import checks
 from softtargets.batching import blocks
 from softtargets.losses.arguments import class_last
+from softtargets.smoothing.teacher import sound_logits
 from softtargets.target import Target
 from softtargets.terms import AbstractTerm, DenseRows, Entries, Uniform
 
@@ -22,6 +23,7 @@ def as_teacher(
     given: Target,
     temperature: float,
     class_dim: int,
+    validate: bool | None,
 ) -> tuple[Target, Tensor]:
     """Return the teacher's distribution with the labels' mass, and as much of its entropy.
 
@@ -31,12 +33,13 @@ def as_teacher(
         given: the labels as given.
         temperature: of the teacher's logits.
         class_dim: see `distillation_loss`.
+        validate: see `LossOptions`.
     """
     alive = logits.detach() != -torch.inf
     if isinstance(teacher, Target):
-        return _from_target(alive, teacher, given)
+        return _from_target(alive, teacher, given, validate)
     expected = (*given.batch_shape, given.num_classes)
-    view = class_last(teacher, class_dim).detach()
+    view = class_last(teacher, class_dim, "teacher_logits").detach()
     if view.shape != expected:
         raise ValueError(
             f"`teacher_logits` must have the student's shape, {expected} with classes last, got "
@@ -44,11 +47,7 @@ def as_teacher(
         )
     used = ~given.ignored().unsqueeze(-1)
     view = torch.where(used, view.to(given.device, given.dtype), 0)
-    if checks.readable(view) and not bool(view.logsumexp(-1).isfinite().all()):
-        raise ValueError(
-            "`teacher_logits` must hold no NaN or inf and no row of -inf alone; check the teacher "
-            "on this batch before training with it"
-        )
+    view = sound_logits(view, "`teacher_logits`", validate)
     view = view.masked_fill(~alive & used, -torch.inf)
     # A teacher left without a class says nothing.
     none = (view == -torch.inf).all(-1, keepdim=True)
@@ -59,7 +58,9 @@ def as_teacher(
     return scaled, given.mass() * torch.special.entr(probs).sum(-1)
 
 
-def _from_target(alive: Tensor, teacher: Target, given: Target) -> tuple[Target, Tensor]:
+def _from_target(
+    alive: Tensor, teacher: Target, given: Target, validate: bool | None
+) -> tuple[Target, Tensor]:
     expected = (*given.batch_shape, given.num_classes)
     if (*teacher.batch_shape, teacher.num_classes) != expected:
         raise ValueError(
@@ -73,7 +74,7 @@ def _from_target(alive: Tensor, teacher: Target, given: Target) -> tuple[Target,
         )
     moved = teacher.to(given.device, given.dtype)
     used = ~given.ignored()
-    if checks.readable(given.entries.weights):
+    if checks.should_validate(validate, given.entries.weights):
         _check_distributions(moved, used)
     left = _on_living(moved, alive, used)
     mass = left.mass()
@@ -126,16 +127,20 @@ def _check_distributions(teacher: Target, used: Tensor) -> None:
         )
 
 
+@torch.no_grad()
 def _entropies(teacher: Target, mass: Tensor, alive: Tensor) -> Tensor:
     """Return `-sum_k m p_k log p_k` for rows `m p` of the given mass, in blocks."""
-    shape = torch.Size((*teacher.batch_shape, teacher.num_classes))
+    if checks.traced():
+        return _block_entropies(teacher, mass, alive)
     result = torch.zeros_like(mass)
-    with torch.no_grad():
-        for key in blocks(shape, _BLOCK):
-            part, m, living = (
-                (teacher[key], mass[key], alive[key]) if key else (teacher, mass, alive)
-            )
-            rows = part.dense(living)
-            safe = torch.where(m == 0, 1, m).unsqueeze(-1)
-            result[key] = m * torch.special.entr((rows / safe).clamp(min=0)).sum(-1)
+    for key in blocks(torch.Size((*teacher.batch_shape, teacher.num_classes)), _BLOCK):
+        part = (teacher[key], mass[key], alive[key]) if key else (teacher, mass, alive)
+        result[key] = _block_entropies(*part)
     return result
+
+
+def _block_entropies(teacher: Target, mass: Tensor, alive: Tensor) -> Tensor:
+    safe = torch.where(mass == 0, 1, mass).unsqueeze(-1)
+    rows = (teacher.dense(alive) / safe).clamp(min=0)
+    entropies: Tensor = mass * torch.special.entr(rows).sum(-1)
+    return entropies

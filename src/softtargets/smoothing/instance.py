@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, TypeGuard, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from softtargets import checks
 from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
+from softtargets.smoothing.own_logits import own_logits
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
+from softtargets.smoothing.teacher import Lookup, looked_up, looks_up, sound_logits
 from softtargets.target import Target
 from softtargets.terms import AbstractTerm, DenseRows, Uniform
 
@@ -38,26 +40,19 @@ class QuadraticRate:
     temperature: float | None = None
 
     def __post_init__(self) -> None:
-        checks.check_fraction(self.p1, "p1")
-        checks.check_fraction(self.p2, "p2", 0, float("inf"))
-        checks.check_fraction(self.max_rate, "max_rate")
+        checked = {
+            "p1": checks.check_fraction(self.p1, "p1"),
+            "p2": checks.check_fraction(self.p2, "p2", 0, float("inf")),
+            "max_rate": checks.check_fraction(self.max_rate, "max_rate"),
+        }
         if self.temperature is not None:
-            checks.check_positive(self.temperature, "temperature")
+            checked["temperature"] = checks.check_positive(self.temperature, "temperature")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def __call__(self, label_probs: Tensor) -> Tensor:
         """Return the rates for the teacher's probabilities of the annotated classes."""
         return (self.p2 * (label_probs - self.p1).square()).clamp(max=self.max_rate)
-
-
-class Lookup(Protocol):
-    """A teacher's logits by sample number: `TeacherCache`, or whatever works like it."""
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-
-    def __getitem__(self, index: Tensor, /) -> Tensor:
-        """Return `(*index.shape, K)` logits."""
 
 
 @final
@@ -69,7 +64,10 @@ class InstanceLabelSmoothing(AbstractSmoothing):
     ILS1 takes the rate from the teacher (`QuadraticRate`) and spreads it evenly,
     `s_k = 1 / (K - 1)`; ILS2 takes a constant rate and spreads it as the teacher does,
     `s_k = p_k(T) / sum_{j != y} p_j(T)`; ILS does both. The annotated class keeps its share also
-    where the teacher disagrees. Mixed labels take the mixture of their targets.
+    where the teacher disagrees. Mixed labels take the mixture of their targets. Of m classes that
+    are alive for the student, the teacher's spread takes those alone, given the logits; the even
+    one is uniform smoothing of rate `rate(x) K / (K - 1)`, so that the label keeps more than
+    `1 - rate(x)`.
 
     The teacher, usually the same architecture trained with hard labels, is not part of this
     module: it is neither in `parameters()` nor in `state_dict()`, `.train()` and `.to()` do not
@@ -78,7 +76,8 @@ class InstanceLabelSmoothing(AbstractSmoothing):
     Args:
         rate: a constant in [0, 1], a `Schedule`, or a `QuadraticRate`.
         spread: `"uniform"` or `"teacher"`.
-        temperature: T of the teacher's softmax, > 0.
+        temperature: T of the teacher's softmax, > 0; a `QuadraticRate` with a temperature of its
+            own takes that one, and leaves this one to the spread.
         teacher: called with `inputs`, or a `TeacherCache`, asked about `index`: the loss is then
             called with `index=`, as many sample numbers as labels. None where `teacher_logits`
             are handed over.
@@ -124,7 +123,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         if not isinstance(rate, QuadraticRate):
             rate = check_scheduled(rate, checks.check_rate)
         self.rate: float | QuadraticRate | Schedule = rate
-        if teacher is not None and not callable(teacher) and not _looks_up(teacher):
+        if teacher is not None and not callable(teacher) and not looks_up(teacher):
             raise TypeError(
                 "`teacher` must be callable, or look logits up as a `TeacherCache` does, got "
                 f"{type(teacher).__name__}; give `CrossEntropyLoss` `teacher_logits=` instead"
@@ -137,7 +136,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
             )
         self.spread = spread
         self.temperature = checks.check_positive(temperature, "temperature")
-        self.class_dim = class_dim
+        self.class_dim = checks.check_integer(class_dim, "class_dim")
         # In a tuple, so that nn.Module does not register it.
         self._teacher = (teacher,)
 
@@ -170,7 +169,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
             return self._evenly(target, rates)
         dead = torch.zeros_like(teacher_logits, dtype=torch.bool)
         if logits is not None:
-            dead = logits.detach() == -torch.inf
+            dead = own_logits(logits, target, "InstanceLabelSmoothing") == -torch.inf
         return self._as_teacher(target, rates, teacher_logits, dead)
 
     def _rates(self, target: Target, teacher_logits: Tensor) -> Tensor:
@@ -213,28 +212,23 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         self, target: Target, given: Tensor | None, inputs: Any, index: Tensor | None
     ) -> Tensor:
         """Return checked `(*batch, K)` teacher logits, 0 at ignored positions."""
+        expected = torch.Size((*target.batch_shape, target.num_classes))
         if given is not None and inputs is not None:
             raise ValueError("`teacher_logits` and `inputs` were both given; pass one of them")
         if given is not None:
             checks.check_floating(given, "teacher_logits", "; take them out of what it returned")
-        elif self.teacher is not None and _looks_up(self.teacher):
-            given = _looked_up(self.teacher, target, index)
+        elif self.teacher is not None and looks_up(self.teacher):
+            given = looked_up(self.teacher, index, expected, "InstanceLabelSmoothing")
         else:
             given = self._run_teacher(inputs)
-        expected = (*target.batch_shape, target.num_classes)
         if given.shape != expected:
             raise ValueError(
-                f"the teacher's logits must have shape {expected} (classes last), got "
+                f"the teacher's logits must have shape {tuple(expected)} (classes last), got "
                 f"{tuple(given.shape)}; check `class_dim` and the teacher's number of classes"
             )
         given = given.detach().to(target.device, target.dtype)
         given = torch.where(target.entries.used().unsqueeze(-1), given, 0)
-        if checks.readable(given) and not bool(given.logsumexp(-1).isfinite().all()):
-            raise ValueError(
-                "the teacher's logits must hold no NaN or inf and no row of -inf alone; check the "
-                "teacher on this batch before training with it"
-            )
-        return given
+        return sound_logits(given, "the teacher's logits")
 
     def _run_teacher(self, inputs: Any) -> Tensor:
         if inputs is None or not callable(self.teacher):
@@ -258,7 +252,14 @@ class InstanceLabelSmoothing(AbstractSmoothing):
                 "in a module whose `forward` takes them out: `teacher(inputs).logits` or "
                 "`teacher(inputs)[0]`"
             )
-        return logits.movedim(self.class_dim, -1) if logits.dim() > 1 else logits
+        if logits.dim() < 2:
+            return logits
+        if not -logits.dim() <= self.class_dim < logits.dim():
+            raise ValueError(
+                "`class_dim` must be a dimension of the teacher's logits, which have "
+                f"{logits.dim()}, got {self.class_dim}"
+            )
+        return logits.movedim(self.class_dim, -1)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
@@ -268,33 +269,3 @@ class InstanceLabelSmoothing(AbstractSmoothing):
 
 def _constant(rate: float | Schedule, target: Target) -> Tensor:
     return torch.ones_like(target.entries.weights) * current(rate, target.entries.weights)
-
-
-def _looks_up(teacher: object) -> TypeGuard[Lookup]:
-    """Whether it is asked about sample numbers and not called."""
-    return (
-        not callable(teacher)
-        and hasattr(teacher, "num_classes")
-        and hasattr(teacher, "__getitem__")
-    )
-
-
-def _looked_up(teacher: Lookup, target: Target, index: Tensor | None) -> Tensor:
-    if index is None:
-        raise TypeError(
-            "InstanceLabelSmoothing needs `index` to ask its teacher's cache: give "
-            "`CrossEntropyLoss` `index=`, the numbers of the batch's samples in the data set, "
-            "which the data set returns beside inputs and labels"
-        )
-    if teacher.num_classes != target.num_classes:
-        raise ValueError(
-            f"`teacher` must hold {target.num_classes} classes like the logits, got a cache of "
-            f"{teacher.num_classes}; build one from a teacher of the student's classes"
-        )
-    checks.check_labels_dtype(index, "index")
-    if index.shape != target.batch_shape:
-        raise ValueError(
-            f"`index` must number every label, shape {tuple(target.batch_shape)}, got "
-            f"{tuple(index.shape)}; a cache holds one row of logits per number"
-        )
-    return teacher[index]

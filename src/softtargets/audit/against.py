@@ -1,0 +1,70 @@
+"""Two models on the same samples: is one better, or is it chance?"""
+
+from softtargets.audit.errors import AuditError
+from softtargets.audit.intervals import area_values, calibration_error_difference, mean_estimate
+from softtargets.audit.result import Comparison, Differences
+from softtargets.audit.run import Reading, assembled
+from softtargets.audit.scaling import Scaled, cross_fitted
+from softtargets.audit.tally import Tally
+
+
+def compare(first: Reading, second: Reading, *, seed: int = 0) -> Comparison:
+    """Audit both and measure the differences, paired by sample.
+
+    Args:
+        first: of the file asked about.
+        second: of the other model's.
+        seed: of all draws; the same for both.
+
+    Raises:
+        AuditError: they are not of the same samples.
+    """
+    _check_same_samples(first, second)
+    tried = [cross_fitted(each.sample, seed=seed) for each in (first, second)]
+    audits = [
+        assembled(reading, scaled, "", seed)
+        for reading, scaled in zip((first, second), tried, strict=True)
+    ]
+    # The sample and its halves depend on the seed alone: the scaled rows are the same too.
+    after = [each.after for each in tried if isinstance(each, Scaled)]
+    return Comparison(
+        first=audits[0],
+        second=audits[1],
+        differences=_differences(first.tally, second.tally, seed),
+        scaled=_differences(after[0], after[1], seed) if len(after) == 2 else None,
+    )
+
+
+def _differences(first: Tally, second: Tally, seed: int) -> Differences:
+    return Differences(
+        accuracy=mean_estimate(second.right.double() - first.right.double()),
+        expected_calibration_error=calibration_error_difference(first, second, seed=seed),
+        negative_log_likelihood=mean_estimate(
+            second.negative_log_likelihood - first.negative_log_likelihood
+        ),
+        brier_score=mean_estimate(second.brier_score - first.brier_score),
+        area_under_risk_coverage=mean_estimate(area_values(second) - area_values(first)),
+    )
+
+
+def _check_same_samples(one: Reading, other: Reading) -> None:
+    """Raise unless both were read with the same labels in the same order, naming the first row."""
+    first, second = one.predictions, other.predictions
+    way_out = "a comparison needs the same samples in the same order"
+    if first.num_classes != second.num_classes:
+        raise AuditError(
+            f"{second.where} has {second.num_classes} classes, {first.where} has "
+            f"{first.num_classes}; {way_out}"
+        )
+    if len(one.tally) != len(other.tally):
+        raise AuditError(
+            f"{second.where} has {len(other.tally):,} rows, {first.where} has "
+            f"{len(one.tally):,}; {way_out}"
+        )
+    different = (one.tally.labels != other.tally.labels).nonzero()
+    if len(different):
+        row = int(different[0])
+        raise AuditError(
+            f"{second.where} has the label {int(other.tally.labels[row])} in row {row}, "
+            f"{first.where} has {int(one.tally.labels[row])}; {way_out}"
+        )

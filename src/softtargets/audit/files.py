@@ -1,0 +1,80 @@
+"""Opens a file of predictions by the ending of its name."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from softtargets.audit.archives import npz_array, open_npz, open_safetensors, safetensors_array
+from softtargets.audit.arrays import StoredArray, open_npy, paired, reason
+from softtargets.audit.errors import AuditError
+from softtargets.audit.naming import Keys, choose_labels, choose_scores
+from softtargets.audit.parquet import open_parquet
+from softtargets.audit.predictions import Predictions
+from softtargets.audit.tables import open_csv
+
+ENDINGS = (".npz", ".npy", ".parquet", ".csv", ".tsv", ".safetensors")
+
+
+def open_predictions(path: Path, keys: Keys) -> Predictions:
+    """Return the predictions that a file holds, and their labels.
+
+    Args:
+        path: an .npz, .npy, .parquet, .csv, .tsv or .safetensors file.
+        keys: what the user says about the names in it.
+
+    Raises:
+        AuditError: the file is missing, damaged, of another kind, or does not say what it holds.
+    """
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise AuditError(f"{path} must end in one of {', '.join(ENDINGS)}")
+    _check_file(path)
+    try:
+        if ending in (".csv", ".tsv"):
+            return open_csv(path, keys)
+        if ending == ".parquet":
+            return open_parquet(path, keys)
+        return _open_arrays(path, keys)
+    except OSError as error:
+        raise AuditError(f"cannot read {path} ({reason(error)})") from error
+
+
+def _open_arrays(path: Path, keys: Keys) -> Predictions:
+    arrays = _arrays(path)
+    names = list(arrays)
+    where = str(path)
+    name, kind = choose_scores(where, names, keys)
+    if keys.labels is not None and keys.labels.endswith(".npy"):
+        beside = Path(keys.labels)
+        _check_file(beside)
+        labels = open_npy(beside)
+    elif path.suffix.lower() == ".npy":
+        raise AuditError(f"{where} holds no labels; name their file with --labels LABELS.npy")
+    else:
+        labels = arrays[choose_labels(where, names, keys, name)]()
+    return paired(path, arrays[name](), labels, kind)
+
+
+def _arrays(path: Path) -> dict[str, Callable[[], StoredArray]]:
+    """The arrays of a file by name, each to be called for."""
+    ending = path.suffix.lower()
+    if ending == ".npy":
+        return {path.stem: partial(open_npy, path)}
+    if ending == ".npz":
+        return {name: partial(npz_array, path, name, each) for name, each in open_npz(path).items()}
+    return {
+        name: partial(safetensors_array, path, name, entry)
+        for name, entry in open_safetensors(path).items()
+    }
+
+
+def _check_file(path: Path) -> None:
+    """Raise unless there is a file with something in it."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise AuditError(f"cannot read {path} ({reason(error)})") from error
+    if path.is_dir():
+        raise AuditError(f"{path} is a folder; name a file")
+    if size == 0:
+        raise AuditError(f"{path} is empty")

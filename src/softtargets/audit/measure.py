@@ -1,0 +1,100 @@
+"""From a tally to numbers with intervals."""
+
+from statistics import NormalDist
+
+import torch
+
+from softtargets.audit.intervals import LEVEL, area_values, calibration_error, mean_estimate
+from softtargets.audit.result import ClassMeasures, Measures
+from softtargets.audit.tally import Tally
+from softtargets.calibration import Estimate, RiskCoverageCurve, selective
+from softtargets.calibration.reliability import wilson_interval
+from softtargets.calibration.smooth import smooth_error
+
+_MOST_POINTS = 400  # of a risk-coverage curve
+
+
+def measure(tally: Tally, *, seed: int = 0) -> Measures:
+    """Return the numbers of a tally.
+
+    Args:
+        tally: of at least one sample.
+        seed: of the draws behind the interval of the calibration error.
+    """
+    right = tally.right.double()
+    low, high = wilson_interval(right.mean(), torch.tensor(len(tally)))
+    gaps = tally.top_label.signed_gaps
+    classwise = tally.by_class.calibration_error(debiased=True, floor=False).mean()
+    area = float(selective.area(tally.confidence, ~tally.right))
+    scatter = mean_estimate(area_values(tally))
+    best = float(selective.area(right, ~tally.right))
+    return Measures(
+        num_samples=len(tally),
+        accuracy=Estimate(value=float(right.mean()), low=float(low), high=float(high)),
+        confidence=mean_estimate(tally.confidence),
+        gap=mean_estimate(tally.confidence - right),
+        expected_calibration_error=calibration_error(tally, seed=seed),
+        expected_calibration_error_plain=float(tally.top_label.calibration_error()),
+        overconfidence_error=float((-gaps).clamp_min(0).sum()),
+        underconfidence_error=float(gaps.clamp_min(0).sum()),
+        smooth_calibration_error=float(smooth_error(tally.confidence, right)),
+        classwise_calibration_error=max(0.0, float(classwise)),
+        negative_log_likelihood=mean_estimate(tally.negative_log_likelihood),
+        brier_score=mean_estimate(tally.brier_score),
+        area_under_risk_coverage=Estimate(value=area, low=max(0.0, scatter.low), high=scatter.high),
+        excess_area=max(0.0, area - best),
+    )
+
+
+def by_class(tally: Tally) -> list[ClassMeasures]:
+    """Return every class where it is the prediction, the largest certain gap first.
+
+    The precision has Wilson's interval at a level that holds for all predicted classes at once
+    (Bonferroni); the mean confidence counts as known.
+    """
+    num_classes = tally.num_classes
+    predicted = tally.predicted.long()
+    counts = torch.bincount(predicted, minlength=num_classes)
+    confidence = torch.bincount(predicted, tally.confidence, minlength=num_classes) / counts
+    hits = torch.bincount(predicted, tally.right.double(), minlength=num_classes)
+    precision = hits / counts
+    tail = (1 - LEVEL) / 2 / max(1, int((counts > 0).sum()))
+    low, high = wilson_interval(precision, counts, quantile=NormalDist().inv_cdf(1 - tail))
+    labels = torch.bincount(tally.labels.long(), minlength=num_classes)
+    rows = [
+        ClassMeasures(
+            index=index,
+            labels=int(labels[index]),
+            predictions=int(counts[index]),
+            confidence=float(confidence[index]),
+            precision=float(precision[index]),
+            gap=Estimate(
+                value=float(confidence[index] - precision[index]),
+                low=float(confidence[index] - high[index]),
+                high=float(confidence[index] - low[index]),
+            ),
+        )
+        for index in range(num_classes)
+    ]
+    return sorted(rows, key=_worst_first)
+
+
+def risk_coverage(tally: Tally) -> RiskCoverageCurve:
+    """Return the errors among the surest predictions, at up to some hundred shares of them."""
+    risk = selective.risks(tally.confidence, ~tally.right)
+    count = len(risk)
+    step = max(1, count // _MOST_POINTS)
+    ranks = count - step * torch.arange((count - 1) // step, -1, -1)
+    return RiskCoverageCurve(
+        coverage=ranks.double() / count,
+        risk=risk[ranks - 1],
+        threshold=tally.confidence.sort(descending=True).values[ranks - 1],
+    )
+
+
+def _worst_first(row: ClassMeasures) -> tuple[float, float, int]:
+    """Order by the part of the gap that is certain, then by the gap; never predicted ones last."""
+    if not row.predictions:
+        return 2.0, 0.0, row.index
+    certain = max(row.gap.low, -row.gap.high, 0.0)
+    return -certain, -abs(row.gap.value), row.index

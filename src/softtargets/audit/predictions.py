@@ -1,0 +1,51 @@
+"""Predictions with their labels, to be read in blocks of rows."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from softtargets.audit.naming import Kind
+
+BLOCK_ELEMENTS = 2**19  # numbers per block: 4 MB in float64
+
+Block = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """What a file holds, as declared; nothing of it is checked before it is read.
+
+    Args:
+        path: of the file.
+        key: name of the array.
+        kind: logits or probs.
+        num_classes: K.
+        num_rows: N, None where only reading tells.
+        note: what is special about reading it, or "".
+        read: called, gives blocks of scores `(b, K)` and labels `(b,)` as they are stored.
+    """
+
+    path: Path
+    key: str
+    kind: Kind
+    num_classes: int
+    num_rows: int | None
+    note: str
+    read: Callable[[], Generator[Block]]
+
+    @property
+    def where(self) -> str:
+        """File and array, for messages: `runs/one.npz: test_logits`."""
+        return place(self.path, self.key)
+
+
+def place(path: Path, key: str) -> str:
+    """Return the name of an array in a file; an .npy file's own array has no other name."""
+    return str(path) if key == path.stem else f"{path}: {key}"
+
+
+def block_rows(num_classes: int) -> int:
+    """Return how many rows a block has."""
+    return max(1, BLOCK_ELEMENTS // max(1, num_classes))

@@ -1,0 +1,165 @@
+"""`softtargets audit`."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from cyclopts import Parameter
+
+from softtargets.audit.errors import AuditError
+from softtargets.audit.naming import Keys
+from softtargets.cli.parameters import Count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from softtargets.audit.run import Progress, Reading
+
+_BAR_ELEMENTS = 50_000_000  # numbers from which on a file takes long enough for a bar
+_AS_NAMED = Keys()
+
+
+def audit(
+    file: Path,
+    /,
+    *,
+    keys: Annotated[Keys, Parameter(name="*")] = _AS_NAMED,
+    against: Path | None = None,
+    against_keys: Annotated[Keys, Parameter(name="--against")] = _AS_NAMED,
+    calibration: Path | None = None,
+    calibration_keys: Annotated[Keys, Parameter(name="--calibration")] = _AS_NAMED,
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    json: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    threads: Count = 1,
+) -> None:
+    """Find out whether a model's confidences can be trusted, and what would help.
+
+    Prints a verdict and the numbers behind it, and writes them with pictures to one HTML file.
+    FILE is an .npz, .npy, .parquet, .csv, .tsv or .safetensors file that holds logits or
+    probabilities (N, K) and labels (N,). Which of the two is declared by the name of the array,
+    such as logits, probs or test_logits, or by an option; it is never guessed from the values.
+
+    Args:
+        file: predictions and labels.
+        keys: what the arrays or columns of FILE are called.
+        against: predictions of another model for the same samples, to be compared with FILE's.
+        against_keys: what is called otherwise than in FILE.
+        calibration: predictions to fit the temperature on; without, it is fitted on one half of
+            FILE and judged on the other, in turn.
+        calibration_keys: what is called otherwise than in FILE.
+        out: the HTML file; NAME-audit.html in the current folder if not given.
+        json: a file for all numbers, or - to print them and nothing else; the HTML file is then
+            written only if --out is given.
+        threads: threads torch computes with.
+    """
+    from softtargets.lab.compare import use_threads
+
+    use_threads(threads)
+    page = out or (None if json == "-" else Path(f"{file.stem}-audit.html"))
+    numbers = None if json in (None, "-") else Path(str(json))
+    _check_outputs([page, numbers], [file, against, calibration])
+    if against is not None and calibration is not None:
+        raise AuditError("--calibration serves one model; leave it out, or --against")
+    if against is None:
+        fitted = None if calibration is None else _read(calibration, calibration_keys.or_else(keys))
+        output = _audited(_read(file, keys), fitted)
+    else:
+        output = _compared(_read(file, keys), _read(against, against_keys.or_else(keys)))
+    _write(output, page, numbers, as_json=json == "-")
+
+
+class _Output(NamedTuple):
+    """What can be shown: as JSON, as a page, in a terminal."""
+
+    text: str
+    render: Callable[[], str]
+    print: Callable[["Console"], None]
+
+
+def _audited(reading: "Reading", fitted: "Reading | None") -> _Output:
+    from softtargets.audit.run import audit as measured
+    from softtargets.report.audit.page import render_page
+    from softtargets.report.audit.record import json_text, record
+    from softtargets.report.audit.terminal import print_audit
+
+    found = measured(reading, fitted)
+    return _Output(
+        json_text(record(found)), partial(render_page, found), partial(print_audit, audit=found)
+    )
+
+
+def _compared(first: "Reading", second: "Reading") -> _Output:
+    from softtargets.audit.against import compare
+    from softtargets.report.audit.record import comparison_record, json_text
+    from softtargets.report.audit.terminal import print_comparison
+    from softtargets.report.audit.versus_page import render_comparison
+
+    found = compare(first, second)
+    return _Output(
+        json_text(comparison_record(found)),
+        partial(render_comparison, found),
+        partial(print_comparison, comparison=found),
+    )
+
+
+def _write(output: _Output, page: Path | None, numbers: Path | None, *, as_json: bool) -> None:
+    """Write what is asked for, after all of it is made, and print the rest."""
+    from rich.console import Console
+
+    from softtargets.lab.records import write_atomically
+
+    content = {} if page is None else {page: output.render()}
+    if numbers is not None:
+        content[numbers] = output.text
+    for path, text in content.items():
+        write_atomically(path, text.encode())
+    if as_json:
+        print(output.text)
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = 100
+    output.print(console)
+    if page is not None:
+        console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _check_outputs(outputs: list[Path | None], inputs: list[Path | None]) -> None:
+    """Raise, before anything is read, if an output cannot be written or would replace an input."""
+    from softtargets.lab.errors import LabError
+
+    for output in filter(None, outputs):
+        if any(given is not None and output.resolve() == given.resolve() for given in inputs):
+            raise LabError(f"{output} is read, so it cannot be written; choose another file")
+        if output.is_dir():
+            raise LabError(f"cannot write {output}, it is a folder; name a file in it")
+        if not os.access(output.resolve().parent, os.W_OK):
+            raise LabError(f"cannot write {output}: its folder is missing or not writable")
+
+
+def _read(path: Path, keys: Keys) -> "Reading":
+    from softtargets.audit.files import open_predictions
+    from softtargets.audit.run import read
+
+    predictions = open_predictions(path, keys)
+    size = (predictions.num_rows or 0) * predictions.num_classes
+    with _bar(predictions.num_rows if size >= _BAR_ELEMENTS else None, path.name) as progress:
+        return read(predictions, progress=progress)
+
+
+@contextmanager
+def _bar(rows: int | None, name: str) -> Iterator["Progress | None"]:
+    """A bar on a terminal's standard error, if there is enough to wait for."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if rows is None or not console.is_terminal:
+        yield None
+        return
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task(f"reading {name}", total=rows)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,1 @@
+"""Forms for other libraries, each imported only when asked for by name."""

@@ -1,0 +1,1 @@
+"""The audit for readers: sentences, tables for the terminal, and one self-contained page."""

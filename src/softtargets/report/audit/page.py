@@ -1,0 +1,75 @@
+"""The audit of one file as an HTML page that needs nothing but itself."""
+
+from markupsafe import Markup
+
+from softtargets.audit.result import Audit
+from softtargets.report.audit.figures import (
+    MOST_CLASSES,
+    class_gaps,
+    class_scatter,
+    reliability_diagram,
+    risk_coverage_plot,
+)
+from softtargets.report.audit.html import facts, render, svg
+from softtargets.report.audit.sheets import CLASS_COLUMNS, class_row, number_rows, state_titles
+from softtargets.report.audit.words import findings, headline, summary
+
+_MOST_LISTED = 200  # classes in the table
+
+
+def render_page(audit: Audit) -> str:
+    """Return the page.
+
+    Args:
+        audit: what was found.
+    """
+    return render(
+        "page.html.jinja",
+        title=f"Audit of {audit.title}",
+        audit=audit,
+        headline=headline(audit),
+        summary=summary(audit),
+        findings=findings(audit),
+        states=state_titles(audit),
+        rows=number_rows(audit),
+        class_columns=CLASS_COLUMNS,
+        classes=[(row, class_row(row)) for row in audit.classes[:_MOST_LISTED]],
+        reliability=_reliability(audit),
+        selection=[
+            svg(
+                risk_coverage_plot({"": audit.risk_coverage}, [audit.measures.accuracy.value]),
+                "risk-coverage",
+                "Errors among the predictions kept, by the share kept",
+            )
+        ],
+        gaps=_class_figures(audit),
+        facts=facts([audit]),
+    )
+
+
+def _reliability(audit: Audit) -> list[Markup]:
+    curves = [audit.curve] if audit.scaling is None else [audit.curve, audit.scaling.curve]
+    return [
+        svg(
+            reliability_diagram(curve, state),
+            f"reliability-{place}",
+            f"Reliability diagram {state}: {headline(audit)}",
+        )
+        for place, (curve, state) in enumerate(zip(curves, state_titles(audit), strict=True))
+    ]
+
+
+def _class_figures(audit: Audit) -> list[Markup]:
+    gaps = svg(
+        class_gaps(audit.classes),
+        "class-gaps",
+        "Confidence minus precision of the worst classes, with intervals",
+    )
+    if audit.num_classes <= MOST_CLASSES:
+        return [gaps]
+    scatter = svg(
+        class_scatter(audit.classes),
+        "class-scatter",
+        "Share that is right against mean confidence, one mark per class",
+    )
+    return [gaps, scatter]

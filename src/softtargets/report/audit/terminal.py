@@ -1,0 +1,121 @@
+"""The audit in a terminal: two tables and a few sentences."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from softtargets.audit.result import Audit, Comparison
+from softtargets.report.audit import versus
+from softtargets.report.audit.sheets import CLASS_COLUMNS, class_row, number_rows, state_titles
+from softtargets.report.audit.words import classes_answer, headline, selection_answer, summary
+from softtargets.report.notation import PERCENT
+
+_SHOWN_CLASSES = 5
+
+
+def print_audit(console: Console, audit: Audit) -> None:
+    """Print the verdict, the numbers and the worst classes.
+
+    Args:
+        console: where to.
+        audit: what was found.
+    """
+    told = [*summary(audit), classes_answer(audit), selection_answer(audit)]
+    console.print()
+    _print_told(console, headline(audit), told)
+    console.print(_number_table(audit))
+    console.print(_class_table(audit))
+
+
+def _number_table(audit: Audit) -> Table:
+    caption = "in brackets: 95 % intervals"
+    if audit.scaling is not None:
+        rows = f"{audit.scaling.rows:,} rows"
+        drawn = " drawn at random" if audit.scaling.rows < audit.num_samples else ""
+        how = f"T fitted on {audit.scaling.source}" if audit.scaling.source else "cross-fitted"
+        caption += f"; after scaling: {rows}{drawn}, {how}"
+    title = f"{audit.num_samples:,} samples, {audit.num_classes:,} classes"
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for head in state_titles(audit):
+        table.add_column(head, justify="right")
+        table.add_column("", style="dim")
+    for name, cells in number_rows(audit):
+        texts = (
+            text
+            for cell in cells
+            for text in (cell.value, f"[{cell.interval}]" if cell.interval else "")
+        )
+        table.add_row(name, *(_plain(text).replace("[", r"\[") for text in texts))
+    return table
+
+
+def _class_table(audit: Audit) -> Table:
+    table = Table(
+        title="Worst classes, where predicted",
+        caption="* more than chance allows; intervals for all classes at once",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+    )
+    table.add_column("class")
+    for head in CLASS_COLUMNS:
+        table.add_column(head, justify="right")
+    for row in audit.classes[:_SHOWN_CLASSES]:
+        cells = [
+            f"{cell.value} \\[{cell.interval}]" if cell.interval else cell.value
+            for cell in class_row(row)
+        ]
+        cells[-1] += "*" if row.clear else " "
+        table.add_row(str(row.index), *map(_plain, cells))
+    return table
+
+
+def _plain(text: str) -> str:
+    return text.replace(PERCENT[0], " ")
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Print which of two models is better, and the numbers.
+
+    Args:
+        console: where to.
+        comparison: what was found.
+    """
+    console.print()
+    _print_told(console, versus.headline(comparison), versus.summary(comparison))
+    for scaled in (False, True) if comparison.scaled is not None else (False,):
+        console.print(_difference_table(comparison, scaled=scaled))
+    for name, audit in zip(
+        versus.names(comparison), (comparison.first, comparison.second), strict=True
+    ):
+        console.print(f"{name}:", style="bold", highlight=False)
+        console.print(_plain(headline(audit)), highlight=False)
+
+
+def _difference_table(comparison: Comparison, *, scaled: bool) -> Table:
+    one, other = versus.names(comparison)
+    table = Table(
+        title="After temperature scaling of each" if scaled else "As given",
+        caption=f"difference: {other} minus {one}, paired by sample, 95 % interval",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+    )
+    table.add_column("", no_wrap=True)
+    for head in (one, other):
+        table.add_column(head, justify="right", overflow="fold")
+    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column(f"{other} is", overflow="fold", max_width=14)
+    for line in versus.lines(comparison, scaled=scaled):
+        difference = rf"{line.difference.value} \[{line.difference.interval}]"
+        cells = (line.first.value, line.second.value, difference, line.verdict)
+        table.add_row(line.name, *map(_plain, cells))
+    return table
+
+
+def _print_told(console: Console, first: str, others: list[str]) -> None:
+    console.print(_plain(first), style="bold", highlight=False)
+    for text in others:
+        bullet = Table.grid(padding=(0, 1))
+        bullet.add_row("•", _plain(text))
+        console.print(bullet, highlight=False)
+    console.print()

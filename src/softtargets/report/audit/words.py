@@ -1,0 +1,200 @@
+"""What an audit says, in sentences for somebody who has never heard of calibration."""
+
+from dataclasses import dataclass
+
+from softtargets.audit.result import Audit, ClassMeasures, Scaling
+from softtargets.calibration import Estimate
+from softtargets.report.audit.lean import NOTABLE, Lean, lean
+from softtargets.report.notation import PERCENT, counted, decimal, percentage, points
+
+_NAMED = 3  # worst classes in a sentence
+_KEPT = 0.8  # coverage at which the errors are told
+_FEW = 1000  # samples below which intervals of calibration errors are wide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A question of a reader, and its answers."""
+
+    question: str
+    answers: list[str]
+
+
+def headline(audit: Audit) -> str:
+    """Return the verdict in one or two sentences."""
+    measures = audit.measures
+    gap, error = measures.gap, measures.expected_calibration_error
+    told = (
+        f"it says {percentage(measures.confidence.value)} on average and is right "
+        f"{percentage(measures.accuracy.value)} of the time"
+    )
+    leaning = lean(measures)
+    if leaning == Lean.MIXED:
+        return (
+            "Do not take its confidence at its word: it is too high in places and too low in "
+            f"others, by {points(error.value)} all in all ({interval(error)}). That does not show "
+            f"on average, where {told}."
+        )
+    if leaning == Lean.NONE:
+        return (
+            f"Its confidence holds as far as can be told: {told}. With "
+            f"{counted(measures.num_samples, 'sample')}, a calibration error of up to "
+            f"{points(error.high)} would not show."
+        )
+    word = "too sure" if leaning == Lean.OVER else "too unsure"
+    size = f"{points(abs(gap.value))} {word} ({interval(gap, flipped=leaning == Lean.UNDER)})"
+    if abs(gap.value) < NOTABLE:
+        return f"Its confidence is nearly right: {told}, {size}. That is not chance, but small."
+    return f"Do not take its confidence at its word, it is {leaning}: {told}, {size}."
+
+
+def summary(audit: Audit) -> list[str]:
+    """Return what would help, one sentence for each remedy."""
+    return [scaling_answers(audit)[0], smoothing_answers(audit)[0]]
+
+
+def findings(audit: Audit) -> list[Finding]:
+    """Return the questions of the page with their answers."""
+    return [
+        Finding(question="Would temperature scaling help?", answers=scaling_answers(audit)),
+        Finding(
+            question="Would label smoothing during training help?",
+            answers=smoothing_answers(audit),
+        ),
+        Finding(question="Which classes are worst?", answers=[classes_answer(audit)]),
+        Finding(question="Does its confidence find the errors?", answers=[selection_answer(audit)]),
+        Finding(question="How far can this be trusted?", answers=_cautions(audit)),
+    ]
+
+
+def scaling_answers(audit: Audit) -> list[str]:
+    """Return what temperature scaling would give."""
+    scaling = audit.scaling
+    if scaling is None:
+        return [f"Temperature scaling was not tried: {audit.not_scaled}."]
+    if scaling.at_bound:
+        return [_at_bound(scaling)]
+    if not scaling.improves:
+        return [
+            "Temperature scaling would not help: no T lowers the NLL of rows that it was not "
+            "fitted on."
+        ]
+    before, after = scaling.before, scaling.after
+    errors = [percentage(each.expected_calibration_error.value) for each in (before, after)]
+    losses = [decimal(each.negative_log_likelihood.value, 3) for each in (before, after)]
+    left = after.expected_calibration_error
+    remains = (
+        f"An error stays that is not chance ({interval(left)}): one number cannot mend it."
+        if left.low > 0
+        else f"What stays cannot be told from chance ({interval(left)})."
+    )
+    return [
+        f"Dividing the logits by T = {decimal(scaling.temperature, 2)} takes the calibration error "
+        f"from {errors[0]} to {errors[1]} and the NLL from {losses[0]} to {losses[1]}, on rows "
+        "that T was not fitted on.",
+        *([_below_one()] if scaling.temperature < 1 else []),
+        f"{remains} Scaling changes no predicted class.",
+    ]
+
+
+def smoothing_answers(audit: Audit) -> list[str]:
+    """Return whether smoothing during training is likely to help or to hurt, and its price."""
+    price = (
+        "Its price: models trained with it are often worse at telling their errors apart by "
+        "confidence. If you set unsure cases aside, compare risk–coverage curves first."
+    )
+    answers = {
+        Lean.OVER: "Label smoothing during training is likely to help: it lowers confidence, which "
+        "is too high here. Temperature scaling does so too, without training again.",
+        Lean.UNDER: "Label smoothing during training is likely to hurt: it lowers confidence, "
+        "which is too low already. If the model was trained with it, less is likely to be better.",
+        Lean.MIXED: "Whether label smoothing during training would help cannot be told: it lowers "
+        "all confidences, and here only some are too high.",
+        Lean.NONE: "Calibration gives no reason for label smoothing during training: there is no "
+        "over-confidence to lower.",
+    }
+    return [answers[lean(audit.measures)], price]
+
+
+def classes_answer(audit: Audit) -> str:
+    """Return which classes are worst, as far as that is more than chance."""
+    clear = [row for row in audit.classes if row.clear]
+    if not clear:
+        return (
+            "No class stands out: wherever one is predicted, what is said and what comes true "
+            "differ by no more than chance allows."
+        )
+    worst = "; ".join(_class(row) for row in clear[:_NAMED])
+    return (
+        f"Where predicted, {len(clear):,} of {audit.num_classes:,} classes are off by more than "
+        f"chance allows. Worst {'is' if len(clear) == 1 else 'are'} {worst}."
+    )
+
+
+def selection_answer(audit: Audit) -> str:
+    """Return how many errors are left when unsure predictions are set aside."""
+    curve = audit.risk_coverage
+    kept = int((curve.coverage - _KEPT).abs().argmin())
+    return (
+        f"If the least sure {percentage(1 - float(curve.coverage[kept]), 0)} of predictions are "
+        f"set aside, {percentage(float(curve.risk[kept]))} of the others are wrong; of all, "
+        f"{percentage(1 - audit.measures.accuracy.value)} are. With a perfect order it would be "
+        f"{percentage(_ideal_risk(audit, float(curve.coverage[kept])))}."
+    )
+
+
+def interval(estimate: Estimate, *, flipped: bool = False) -> str:
+    """Return the interval of a share, in points."""
+    low, high = (-estimate.high, -estimate.low) if flipped else (estimate.low, estimate.high)
+    return f"95{PERCENT} interval {decimal(100 * low, 1)} to {decimal(100 * high, 1)}"
+
+
+def _ideal_risk(audit: Audit, coverage: float) -> float:
+    return max(0.0, 1 - audit.measures.accuracy.value / coverage)
+
+
+def _class(row: ClassMeasures) -> str:
+    return (
+        f"class {row.index}, which says {percentage(row.confidence, 0)} and is right "
+        f"{percentage(row.precision, 0)} of {counted(row.predictions, 'time')} "
+        f"({interval(row.gap)})"
+    )
+
+
+def _at_bound(scaling: Scaling) -> str:
+    if scaling.before.accuracy.value == 1:
+        return (
+            f"No temperature can be determined: all {scaling.rows:,} rows tried are predicted "
+            "right, so the search ends at its bound, where confidence is 100"
+            f"{PERCENT}. Fit it on rows that hold some errors."
+        )
+    return (
+        "No temperature can be determined: the search ends at a bound, "
+        f"T = {decimal(scaling.temperature, 2)}. Look for rows with extreme logits."
+    )
+
+
+def _below_one() -> str:
+    return "T is below 1: scaling makes this model surer, as it is under-confident."
+
+
+def _cautions(audit: Audit) -> list[str]:
+    measures = audit.measures
+    lines = [
+        "Intervals say what other samples of the same kind would change. They do not cover other "
+        "data than these, nor training the model again."
+    ]
+    if measures.num_samples < _FEW:
+        lines.append(
+            f"{counted(measures.num_samples, 'sample')} are few for calibration: the interval of "
+            f"its error reaches from {percentage(measures.expected_calibration_error.low)} to "
+            f"{percentage(measures.expected_calibration_error.high)}."
+        )
+    if audit.scaling is not None and audit.scaling.rows < audit.num_samples:
+        lines.append(
+            f"Temperature scaling was judged on {audit.scaling.rows:,} rows drawn at random, all "
+            "else on all rows."
+        )
+    if measures.negative_log_likelihood.value == float("inf"):
+        lines.append("Some rows give the true class the probability 0, so the NLL is infinite.")
+    return lines
