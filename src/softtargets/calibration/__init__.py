@@ -14,15 +14,12 @@ from softtargets.calibration.binary import (
     multilabel_smooth_calibration_error,
 )
 from softtargets.calibration.binning import BinStatistics
-<<<<<<< HEAD
 from softtargets.calibration.compare import (
     CalibrationComparison,
     Difference,
     compare_calibration,
 )
-=======
 from softtargets.calibration.cross_fitting import CrossFitted, cross_fitted
->>>>>>> main
 from softtargets.calibration.decomposition import (
     BrierDecomposition,
     binary_brier_decomposition,
@@ -59,12 +56,9 @@ __all__ = [
     "BrierDecomposition",
     "CalibrationComparison",
     "CalibrationReport",
-<<<<<<< HEAD
-    "Difference",
-=======
     "ClasswiseTemperatureScaling",
     "CrossFitted",
->>>>>>> main
+    "Difference",
     "Estimate",
     "LogitNormScore",
     "ReliabilityCurve",
@@ -83,12 +77,9 @@ __all__ = [
     "brier_decomposition",
     "brier_score",
     "classwise_calibration_error",
-<<<<<<< HEAD
     "compare_calibration",
-    "estimate_calibration_error",
-=======
     "cross_fitted",
->>>>>>> main
+    "estimate_calibration_error",
     "evaluate",
     "excess_area_under_risk_coverage",
     "expected_calibration_error",

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from softtargets.calibration.binning import BinStatistics, bin_index
+from softtargets.calibration.class_counts import ClassCounts
 from softtargets.calibration.gaps import GapModel
 from softtargets.calibration.resampling import WeightedSums, Weights
 
@@ -58,7 +59,7 @@ class ClassDraws:
         self._edges = _edges(bins)
         self._totals = WeightedSums(num_classes, draws)
         self._cells = WeightedSums(num_classes * bins, draws)
-        self._statistics: BinStatistics | None = None
+        self._counts = ClassCounts(num_classes, bins, torch.device("cpu"))
 
     def add(self, probs: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """Add `(n, K)` probabilities and `(n, 1 + B)` weights.
@@ -69,8 +70,7 @@ class ClassDraws:
         Returns:
             `(n, K)`, float64: outcome - probability.
         """
-        counted = BinStatistics.class_wise(probs, labels, bins=self._bins)
-        self._statistics = counted if self._statistics is None else self._statistics + counted
+        self._counts.add(probs, labels)
         errors = probs.double().clamp_max(1)
         sample, label = (errors > self._edges[1]).nonzero(as_tuple=True)
         scores = errors[sample, label]
@@ -83,8 +83,13 @@ class ClassDraws:
 
     def statistics(self) -> BinStatistics:
         """The bins without weights."""
-        assert self._statistics is not None
-        return self._statistics
+        counts, confidence_sums, outcome_sums = self._counts.result()
+        return BinStatistics(
+            edges=self._edges,
+            counts=counts.long(),
+            confidence_sums=confidence_sums,
+            outcome_sums=outcome_sums,
+        )
 
     def model(self, weights: Weights) -> GapModel:
         """Their gaps with noise; once, after all samples."""

@@ -155,7 +155,7 @@ def compare_calibration(
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
     """
-    check_bins(bins, "width")
+    bins = check_bins(bins, "width")
     check_logits(logits_a, labels)
     check_logits(logits_b, labels)
     if logits_a.shape != logits_b.shape:

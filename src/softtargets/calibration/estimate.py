@@ -59,7 +59,7 @@ def estimate_calibration_error(
     """
     if of not in ("top_label", "classes"):
         raise ValueError(f'`of` must be "top_label" or "classes", got {of!r}')
-    check_bins(bins, "width")
+    bins = check_bins(bins, "width")
     weights = Weights(bootstrap, seed_of(bootstrap, generator))
     samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
     collected = _collected(samples, weights, of == "classes", bins)

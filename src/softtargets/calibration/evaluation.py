@@ -6,16 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-<<<<<<< HEAD
-=======
-from softtargets import checks
-from softtargets.calibration.binning import BinStatistics
-from softtargets.calibration.bootstrap import (
-    absolute_gap_interval,
-    percentile_interval,
-    resample,
-)
->>>>>>> main
 from softtargets.calibration.checks import check_bins, check_logits
 from softtargets.calibration.intervals import NO_INTERVAL
 from softtargets.calibration.measurement import Measurement
@@ -78,7 +68,7 @@ def evaluate(
     bins = check_bins(bins, "width")
     check_logits(logits, labels)
     # The same resamples before and after scaling, so that the two columns can be compared.
-    options = {"bins": bins, "draws": bootstrap, "seed": seed_of(bootstrap, generator)}
+    options = {"bins": bins, "draws": int(bootstrap), "seed": seed_of(bootstrap, generator)}
     report = _report(Measurement(logits, labels, **options))
     if temperature_from is None:
         return report
@@ -103,7 +93,6 @@ def evaluate(
     )
 
 
-<<<<<<< HEAD
 def _report(measured: Measurement) -> CalibrationReport:
     found = values(measured)
     ends = intervals(measured) if measured.draws else {}
@@ -112,46 +101,6 @@ def _report(measured: Measurement) -> CalibrationReport:
         low, high = ends.get(name, NO_INTERVAL)
         signed = name.endswith("_signed")
         numbers[name] = value if signed else Estimate(value=value, low=low, high=high)
-=======
-def _seed(bootstrap: int, generator: torch.Generator | None) -> int:
-    bootstrap = checks.check_integer(bootstrap, "bootstrap")
-    if bootstrap < 0:
-        raise ValueError(f"`bootstrap` must be at least 0, got {bootstrap}; 0 means no intervals")
-    if generator is None:
-        generator = torch.Generator().manual_seed(0)
-    if generator.device.type != "cpu":
-        raise ValueError(
-            f"`generator` must be on the CPU, got {generator.device}; use `torch.Generator()`"
-        )
-    return int(torch.randint(2**62, (), generator=generator))
-
-
-def _measure(
-    logits: Tensor, labels: Tensor, *, bootstrap: int, seed: int, bins: int
-) -> CalibrationReport:
-    probs = torch.softmax(logits, -1)
-    values = torch.stack(
-        [hits(logits, labels), log_losses(logits, labels), squared_errors(probs, labels)], 1
-    )
-    draws = None
-    if bootstrap:
-        generator = torch.Generator().manual_seed(seed)
-        draws = resample(values, probs, labels, draws=bootstrap, bins=bins, generator=generator)
-    means = values.mean(0).tolist()
-    means_draws = [None] * 3 if draws is None else draws.means.unbind(1)
-    accuracy, loss, brier = (_mean(*pair) for pair in zip(means, means_draws, strict=True))
-    if bootstrap:
-        low, high = wilson_interval(values[:, 0].mean(), torch.tensor(len(labels)))
-        accuracy = replace(accuracy, low=float(low), high=float(high))
-    ece, ece_debiased, ece_signed = _error(
-        BinStatistics.top_label(probs, labels, bins=bins),
-        None if draws is None else draws.top_label_gaps,
-    )
-    cce, cce_debiased, cce_signed = _error(
-        BinStatistics.class_wise(probs, labels, bins=bins),
-        None if draws is None else draws.class_gaps,
-    )
->>>>>>> main
     return CalibrationReport(
         num_samples=measured.num_samples, num_classes=measured.num_classes, **numbers
     )

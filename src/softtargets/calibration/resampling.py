@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from softtargets.checks import check_integer
+
 # How many of 2^16 weights are 0, 1, 2, ...: Poisson's law of mean 1, rounded so that the mean and
 # the variance stay 1. A weight above 8 would come about once in a million.
 _OCCURRENCES = (24109, 24110, 12055, 4017, 1005, 201, 34, 4, 1)
@@ -160,8 +162,7 @@ def seed_of(bootstrap: int, generator: torch.Generator | None) -> int:
         ValueError: a negative number, or a generator on another device.
         TypeError: no integer.
     """
-    if isinstance(bootstrap, bool) or not isinstance(bootstrap, int):
-        raise TypeError(f"`bootstrap` must be an integer, got {type(bootstrap).__name__}")
+    bootstrap = check_integer(bootstrap, "bootstrap")
     if bootstrap < 0:
         raise ValueError(f"`bootstrap` must be at least 0, got {bootstrap}; 0 means no intervals")
     if generator is None:
