@@ -38,8 +38,9 @@ def test_intervals_are_those_of_a_paired_bootstrap():
     expected = float((areas[:, 1] - areas[:, 0]).std())
     assert float(paired.std()) / 1200**0.5 == pytest.approx(expected, rel=0.15)
     difference = calibration_error_difference(first, second, seed=0)
+    # Wider: what debiasing adds to the scatter near calibration is in it.
     half = 1.96 * float((errors[:, 1] - errors[:, 0]).std())
-    assert (difference.high - difference.low) / 2 == pytest.approx(half, rel=0.15)
+    assert 0.9 * half < (difference.high - difference.low) / 2 < 1.6 * half
     assert difference.low < difference.value < difference.high
 
 
