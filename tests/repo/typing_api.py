@@ -122,7 +122,6 @@ def noise(inputs: Tensor, labels: Tensor) -> None:
     st.noise.estimate_transition(probs, method="anchors")  # type: ignore[arg-type]
 
 
-
 def scaling(logits: Tensor, labels: Tensor) -> None:
     every: list[st.calibration.AbstractScaling] = [
         st.calibration.TemperatureScaling().fit(logits, labels),
