@@ -12,7 +12,7 @@ demo: $(VENV)/.lab
 	$(BIN)/softtargets compare --data digits --seeds 5 --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -40,6 +40,7 @@ conformance: constraints.txt pyproject.toml
 $(PEERS)/.peers: $(PEERS)/.lab
 	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt --group conformance
 	$(PEERS)/bin/python -m pip install --quiet --no-deps --group conformance-alone
+	-$(PEERS)/bin/python -m pip install --quiet --no-deps --group conformance-compiled
 	touch $@
 
 # torch comes first and by itself: the pinned version decides which build the rest is given.

@@ -7,6 +7,7 @@ timed the values of the first rows are compared with the functions of the same n
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -85,6 +86,7 @@ def gate(scores: Tensor, labels: Tensor, kind: str) -> float:
 def timed(scores: Tensor, labels: Tensor, kind: str, title: str, rounds: int) -> dict[str, Any]:
     """Return what the cases of an array cost, top-label alone and with all classes."""
     error = gate(scores, labels, kind)
+    print(f"{title}, {torch.get_num_threads()} threads ...", file=sys.stderr, flush=True)
     cases: dict[str, Pass] = {
         REFERENCE: Pass(lambda: torch.max(scores, -1)),
         title: Pass(lambda: stream(scores, labels, kind, class_wise=False)),
@@ -144,7 +146,7 @@ def table(content: dict[str, Any]) -> str:
         f"`{content['command']}` on {machine['processor']}, torch {machine['torch']}, load before "
         f"the run {machine['load'][0]}:",
         "",
-        "| update of 1,000,000 x 1,000 float32 | threads | time, share of `torch.max`'s | range | MB |",
+        "| 1,000,000 x 1,000 float32 | threads | time, share of `torch.max`'s | range | MB |",
         "|---|---:|---:|---:|---:|",
     ]
     for threads, results in content["results"].items():

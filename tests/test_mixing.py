@@ -1,5 +1,7 @@
 """MixUp and CutMix: the target is mixed as the input is, and smoothing may come before or after."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional
@@ -18,6 +20,13 @@ def labels_and_images(dtype=torch.float64):
     labels = torch.randint(K, (N,))
     images = functional.one_hot(labels, K).to(dtype)[:, :, None, None].expand(N, K, H, W)
     return images, labels, st.Target.from_labels(labels, K, dtype=torch.float64)
+
+
+def shares(alpha, count=100_000):
+    """Many draws of lam, in float64."""
+    inputs = torch.zeros(count, 1, dtype=torch.float64)
+    target = st.Target.from_labels(torch.zeros(count).long(), 2)
+    return st.mixup(inputs, target, alpha=alpha, per="sample", generator=generator()).lam
 
 
 class TestMixup:
@@ -40,16 +49,32 @@ class TestMixup:
             mixed.inputs.movedim(1, -1), mixed.target.dense().double(), rtol=0, atol=1e-6
         )
 
-    def test_the_shares_are_beta_distributed(self):
-        inputs, target = (
-            torch.zeros(40_000, 1),
-            st.Target.from_labels(torch.zeros(40_000).long(), 2),
-        )
-        for alpha in (0.2, 1.0, 5.0):
-            lam = st.mixup(inputs, target, alpha=alpha, per="sample", generator=generator()).lam
-            assert lam.mean().item() == pytest.approx(0.5, abs=0.02)
-            assert lam.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
-            assert bool(((lam >= 0) & (lam <= 1)).all())
+    @pytest.mark.parametrize("alpha", [1e-300, 1e-8, 1e-3, 0.01, 0.2, 0.5, 1.0, 5.0, 1e6])
+    def test_the_shares_are_beta_distributed(self, alpha):
+        lam = shares(alpha)
+        count = len(lam)
+        assert bool(((lam >= 0) & (lam <= 1)).all())
+        variance = 1 / (4 * (2 * alpha + 1))
+        assert lam.mean().item() == pytest.approx(0.5, abs=4 * (variance / count) ** 0.5)
+        # E[(lam - 1/2)^4] of a symmetric beta distribution.
+        fourth = 3 * variance**2 * (2 * alpha + 1) / (2 * alpha + 3)
+        error = 4 * ((fourth - variance**2) / count) ** 0.5
+        assert lam.var().item() == pytest.approx(variance, abs=error + 2e-5 * variance)
+        # Small alphas give almost all of one and none of the other.
+        between = alpha / (2 * (2 * alpha + 1))
+        assert (lam * (1 - lam)).mean().item() == pytest.approx(between, abs=error + 1e-15)
+
+    def test_the_shares_have_the_arcsine_law_at_a_half(self):
+        lam = shares(0.5).sort().values
+        expected = 2 / math.pi * lam.sqrt().asin()
+        ranks = (torch.arange(len(lam)) + 0.5) / len(lam)
+        assert (ranks - expected).abs().max().item() < 1.63 / len(lam) ** 0.5
+
+    def test_an_empty_batch(self):
+        target = st.Target.from_labels(torch.zeros(0).long(), K)
+        mixed = st.mixup(torch.zeros(0, 3), target, generator=generator())
+        assert mixed.inputs.shape == (0, 3)
+        assert mixed.target.batch_shape == (0,)
 
 
 class TestCutmix:

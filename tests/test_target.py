@@ -180,6 +180,19 @@ def test_smoothing_is_remembered():
     assert torch.equal(twice.given.dense(), labels((3,), torch.float32).dense())
 
 
+@pytest.mark.parametrize("kind", ["labels", "probs", "smooth", "smooth row prior", "two tables"])
+def test_targets_of_two_dtypes_meet_in_the_wider_one(kind):
+    narrow, wide = KINDS[kind]((3,), torch.float32), KINDS[kind]((3,), torch.float64)
+    lam = torch.full((3,), 0.3, dtype=torch.float64)
+    for one, other in ((narrow, wide), (wide, narrow)):
+        expected = 0.3 * dense_target(one) + 0.7 * dense_target(other)
+        for made in (one.mix(other, 0.3), one.mix(other, lam), one * 0.3 + other * 0.7):
+            assert made.dtype == made.dense().dtype == made.given.dtype == torch.float64
+        for made in (one.mix(other, 0.3), one.mix(other, lam)):
+            torch.testing.assert_close(made.dense(), expected, rtol=0, atol=1e-15)
+        check_target(one + other)
+
+
 def test_gradients_reach_the_parts():
     rate = torch.full((3,), 0.3, dtype=torch.float64, requires_grad=True)
     table = prior(torch.float64, (K,)).requires_grad_()
@@ -247,6 +260,10 @@ class TestErrors:
             st.Target.from_top_k(indices + 3, weights, 4)
         with pytest.raises(TypeError, match=r"`weights` must be a floating point"):
             st.Target.from_top_k(indices, indices, 4)
+        with pytest.raises(TypeError, match=r"`topk` returns \(values, indices\)"):
+            st.Target.from_top_k(*torch.rand(2, 4).topk(2), 4)
+        with pytest.raises(TypeError, match=r"`indices` must hold .*bool; convert it with `.long"):
+            st.Target.from_top_k(indices > 0, weights, 4)
 
     @pytest.mark.parametrize("rate", [1.3, float("nan"), float("inf"), torch.tensor([0.1, 1.5])])
     def test_rates(self, rate):
@@ -271,6 +288,16 @@ class TestErrors:
             target.smooth(0.1, torch.ones(4))
         with pytest.raises(ValueError, match=r"agree in classes and batch shape"):
             target + target[:1]
+        with pytest.raises(ValueError, match=r"on one device to be added, got cpu and meta; move"):
+            target + target.to("meta")
+        with pytest.raises(
+            TypeError, match=r"`prior` must be a floating .*list; make one with `tor"
+        ):
+            target.smooth(0.1, [0.25] * 4)
+        with pytest.raises(TypeError, match=r"`rate` must hold real numbers, got torch\.bool"):
+            target.smooth(torch.tensor([True, False]))
+        with pytest.raises(TypeError, match="`ignore_index` must be an integer, got NoneType"):
+            st.Target.from_labels(torch.tensor([0]), 4, None)
         with pytest.raises(ValueError, match=r"`lam` must be in \[0, 1\], got 1.5"):
             target.mix(target, 1.5)
 

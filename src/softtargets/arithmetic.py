@@ -110,6 +110,35 @@ def renormalised(values: Tensor, alive: Tensor) -> Tensor:
     return torch.where(count == alive.shape[-1], values, kept)
 
 
+def unit_rows(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return distributions divided by what rounding made of their sums.
+
+    Args:
+        matrix: `(K,)` or `(R, K)`, rows that sum to 1 but for rounding.
+        dtype: of what the rows are for; the result has it or a wider one. Rows that are as exact
+            as they can be are returned themselves, so that a shared table stays shared.
+    """
+    wide = matrix.to(torch.promote_types(matrix.dtype, dtype))
+    total = wide.sum(-1, keepdim=True)
+    if wide is matrix and checks.readable(matrix):
+        rounding = 8 * torch.finfo(matrix.dtype).eps
+        if bool(((total.detach() - 1).abs() <= rounding).all()):
+            return matrix
+    return wide / total
+
+
+def filled_up(weights: Tensor, remaining: int) -> tuple[Tensor, Tensor]:
+    """Return weights of a row's largest classes, and what each of its other classes gets.
+
+    Args:
+        weights: `(*batch, k)`, summing to at most 1 but for rounding, which is taken away.
+        remaining: how many other classes share the rest; with none the weights sum to 1.
+    """
+    total = weights.sum(-1, keepdim=True)
+    weights = weights / (total.clamp(min=1) if remaining else total)
+    return weights, (1 - weights.sum(-1)).clamp(min=0) / max(remaining, 1)
+
+
 def matmul(left: Tensor, right: Tensor) -> Tensor:
     """`left @ right` in float32 or wider, which autocast must not lower."""
     dtype = torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)

@@ -4,7 +4,9 @@ Checks of *values* read data, which makes a GPU wait; `readable` says where that
 """
 
 import math
-from numbers import Real
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -27,6 +29,13 @@ def readable(tensor: Tensor) -> bool:
     return tensor.is_cpu
 
 
+def short_lived() -> bool:
+    """Whether what is computed now is of no use later: in a transform or in inference mode."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or torch.is_inference_mode_enabled()
+
+
 def check_validate(validate: object) -> None:
     """Raise unless `validate` is None, True or False."""
     if not (validate is None or isinstance(validate, bool)):
@@ -38,48 +47,107 @@ def should_validate(validate: bool | None, tensor: Tensor) -> bool:
     return readable(tensor) if validate is None else validate
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether `value` is a real number: Python's, NumPy's, a 0-d array; no bool and no tensor."""
+    plain = _plain(value)
+    return isinstance(plain, Real) and not isinstance(plain, bool)
+
+
+def check_number(value: object, name: str) -> float:
+    """Return `value` as a float if it is a number, or raise; see `is_number`."""
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, Real):
+        way_out = "; take it out with `.item()`" if isinstance(value, Tensor) else ""
+        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}{way_out}")
+    return float(plain)
+
+
+def check_integer(value: object, name: str, least: int | None = None) -> int:
+    """Return `value` as an int if it is an integer, NumPy's too, and at least `least`, or raise."""
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, Integral):
+        raise TypeError(f"`{name}` must be an integer, got {type(value).__name__}")
+    if least is not None and plain < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {plain}")
+    return int(plain)
+
+
+def _plain(value: object) -> object:
+    """The Python number in a NumPy scalar or 0-d array, known by its attributes."""
+    if isinstance(value, float | int) or getattr(value, "ndim", None) != 0:
+        return value
+    numeric = getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u", "f")
+    return value.item() if numeric and hasattr(value, "item") else value
+
+
+def check_sequence(values: object, name: str) -> None:
+    """Raise if a number or a string stands where a sequence of numbers should."""
+    if is_number(values) or not hasattr(values, "__iter__") or isinstance(values, str):
+        raise TypeError(
+            f"`{name}` must be a sequence of numbers, got {values!r}; write a single one as `(x,)`"
+        )
+
+
+def check_bool(value: object, name: str) -> bool:
+    """Return `value` if it is a bool, or raise."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a bool, got {type(value).__name__}")
+    return value
+
+
 def check_rate(rate: float, *, name: str = "rate", allow_negative: bool = False) -> float:
     """Return `rate` as a float within [0, 1] (below 0 when allowed), or raise."""
-    if isinstance(rate, bool) or not isinstance(rate, Real):
-        raise TypeError(f"`{name}` must be a number, got {type(rate).__name__}")
-    if not math.isfinite(rate) or rate > 1:
+    number = check_number(rate, name)
+    # Comparisons alone: torch.compile knows them of rates that are arguments.
+    if not -math.inf < number <= 1:
         raise ValueError(f"`{name}` must be in [0, 1], got {rate}; it is the share of the target "
                          "that moves away from the label")  # fmt: skip
-    if rate < 0 and not allow_negative:
+    if number < 0 and not allow_negative:
         raise ValueError(
             f"`{name}` must be in [0, 1], got {rate}; a negative rate makes the loss unbounded "
             "below: pass `allow_negative=True` if that is what you want"
         )
-    return float(rate)
+    return number
 
 
 def check_fraction(
     value: float, name: str, low: float = 0.0, high: float = 1.0, way_out: str = ""
 ) -> float:
     """Return `value` as a float within [low, high], or raise."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
-    if not low <= value <= high:
+    number = check_number(value, name)
+    if not low <= number <= high:
         raise ValueError(f"`{name}` must be in [{low:g}, {high:g}], got {value}{way_out}")
-    if math.isinf(value):
+    if number in (math.inf, -math.inf):
         raise ValueError(f"`{name}` must be finite, got {value}")
-    return float(value)
+    return number
+
+
+def check_extremes(values: Tensor, name: str, check: Callable[[float], float]) -> None:
+    """Let `check` judge the smallest and the largest of the numbers, where looking is free."""
+    if values.dtype == torch.bool or values.is_complex():
+        raise TypeError(f"`{name}` must hold real numbers, got {values.dtype}")
+    if readable(values) and values.numel():
+        for extreme in torch.aminmax(values.detach()):
+            check(float(extreme))
 
 
 def check_num_classes(num_classes: int) -> int:
     """Return `num_classes` if it is a positive integer, or raise."""
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int):
-        raise TypeError(f"`num_classes` must be an integer, got {type(num_classes).__name__}")
-    if num_classes < 1:
-        raise ValueError(f"`num_classes` must be at least 1, got {num_classes}")
-    return num_classes
+    return check_integer(num_classes, "num_classes", 1)
 
 
 def check_floating(tensor: Tensor, name: str, way_out: str = "") -> None:
     """Raise unless `tensor` is a floating point tensor."""
-    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-        kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise TypeError(f"`{name}` must be a floating point tensor, got {kind}{way_out}")
+    if isinstance(tensor, Tensor):
+        if not tensor.is_floating_point():
+            way_out = way_out or "; convert it with `.float()`"
+            raise TypeError(
+                f"`{name}` must be a floating point tensor, got {tensor.dtype}{way_out}"
+            )
+        return
+    way_out = way_out or f"; make one with `torch.as_tensor({name})`"
+    kind = type(tensor).__name__
+    raise TypeError(f"`{name}` must be a floating point tensor, got {kind}{way_out}")
 
 
 def check_whole(tensor: Tensor, name: str) -> None:
@@ -109,10 +177,12 @@ def check_labels_dtype(labels: Tensor, name: str = "labels") -> None:
             f"`torch.as_tensor({name})`"
         )
     if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
-        raise TypeError(
-            f"`{name}` must hold integers, got {labels.dtype}; for probabilities use "
-            "`Target.from_probs`"
-        )
+        way_out = "convert it with `.long()`"
+        if name in ("labels", "target"):
+            way_out = "for probabilities use `Target.from_probs`"
+            if labels.dtype == torch.bool:
+                way_out = "of one-hot or multi-hot rows take `.float()`, of class numbers `.long()`"
+        raise TypeError(f"`{name}` must hold integers, got {labels.dtype}; {way_out}")
 
 
 def check_labels_in_range(labels: Tensor, num_classes: int, name: str = "labels") -> None:
@@ -133,6 +203,12 @@ def check_labels_in_range(labels: Tensor, num_classes: int, name: str = "labels"
 
 def check_top_k(indices: Tensor, weights: Tensor, num_classes: int) -> None:
     """Raise unless both have one shape (*batch, k), k <= num_classes, and the right kinds."""
+    if isinstance(indices, Tensor) and indices.is_floating_point():
+        raise TypeError(
+            f"`indices` must hold integers, got {indices.dtype}; `topk` returns (values, indices), "
+            "here the indices come first: `values, indices = probs.topk(k)`, then "
+            "`Target.from_top_k(indices, values, num_classes)`"
+        )
     check_labels_dtype(indices, "indices")
     check_floating(weights, "weights")
     if indices.shape != weights.shape or indices.dim() == 0 or indices.shape[-1] > num_classes:
@@ -142,8 +218,15 @@ def check_top_k(indices: Tensor, weights: Tensor, num_classes: int) -> None:
         )
 
 
-def check_top_k_values(indices: Tensor, weights: Tensor, fills_up: bool) -> None:
-    """Raise, naming the first row, if an index repeats or nothing is left to fill up with."""
+def check_top_k_values(indices: Tensor, weights: Tensor, fills_up: bool, whole: bool) -> None:
+    """Raise, naming the first row, if an index repeats or what is left cannot be filled up.
+
+    Args:
+        indices: `(*batch, k)`.
+        weights: `(*batch, k)`.
+        fills_up: whether other classes get what the weights leave of 1.
+        whole: whether there are no other classes.
+    """
     ordered = indices.sort(-1).values
     repeated = ordered.diff(dim=-1) == 0
     if bool(repeated.any()):
@@ -154,11 +237,13 @@ def check_top_k_values(indices: Tensor, weights: Tensor, fills_up: bool) -> None
         )
     tolerance = 1e-4 if weights.dtype in (torch.float32, torch.float64) else 2e-2
     total = weights.detach().sum(-1)
-    over = total > 1 + tolerance
-    if fills_up and bool(over.any()):
-        row = tuple(int(i) for i in over.nonzero()[0])
+    # Rows of NaN pass: padding may hold anything.
+    wrong = (total > 1 + tolerance) | (whole & (total < 1 - tolerance))
+    if fills_up and bool(wrong.any()):
+        row = tuple(int(i) for i in wrong.nonzero()[0])
+        most = "1 in a row that holds every class" if whole else "at most 1 in a row"
         raise ValueError(
-            f"`weights` must sum to at most 1 in a row, got {float(total[row]):.6g} at {row}; pass "
+            f"`weights` must sum to {most}, got {float(total[row]):.6g} at {row}; pass "
             'probabilities, or `rest="none"`'
         )
 
@@ -189,25 +274,32 @@ def check_matrix(matrix: Tensor, num_classes: int, name: str) -> None:
 
 
 def check_distribution_rows(matrix: Tensor, name: str) -> None:
-    """Raise, naming the first bad row, unless every row is finite, >= 0 and sums to 1."""
+    """Raise, naming the first bad row, unless each is finite, >= 0 and sums to 1 to rounding."""
     rows = matrix.detach().double().reshape(-1, matrix.shape[-1])
-    wrong = ~(((rows.sum(-1) - 1).abs() <= 1e-4) & (rows >= 0).all(-1))
+    unfinished = ~rows.isfinite().all(-1)
+    if bool(unfinished.any()):
+        raise ValueError(
+            f"`{name}` must be finite, got NaN or infinity in row "
+            f"{int(unfinished.nonzero()[0])}; counts that are all 0 have no shares: leave such a "
+            "class out, or fill in its row"
+        )
+    tolerance = 1e-4 if matrix.dtype in (torch.float32, torch.float64) else 2e-2
+    wrong = ~(((rows.sum(-1) - 1).abs() <= tolerance) & (rows >= 0).all(-1))
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise ValueError(
-            f"`{name}` must hold distributions (entries >= 0, rows summing to 1), row {row} sums "
-            f"to {float(rows[row].sum()):.6g} with minimum {float(rows[row].min()):.6g}; divide "
-            "counts by their sum first"
+            f"`{name}` must hold distributions (entries >= 0, rows summing to 1 within "
+            f"{tolerance:g}), row {row} sums to {float(rows[row].sum()):.6g} with minimum "
+            f"{float(rows[row].min()):.6g}; divide counts by their sum first"
         )
 
 
 def check_positive(value: float, name: str) -> float:
     """Return `value` as a float if it is a finite number above 0, or raise."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
-    if not (math.isfinite(value) and value > 0):
+    number = check_number(value, name)
+    if not 0 < number < math.inf:
         raise ValueError(f"`{name}` must be finite and > 0, got {value}")
-    return float(value)
+    return number
 
 
 def check_two_classes(num_classes: int, user: str) -> None:

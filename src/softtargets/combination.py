@@ -118,3 +118,22 @@ class AbstractCombination(ABC):
             out = out + torch.zeros_like(alive, dtype=out.dtype)
         self.add_to(out, torch.ones_like(out[..., 0]), alive)
         return out
+
+    def entropy(self) -> Tensor:
+        """Return `-sum_k q_k log q_k` per sample in nats, the floor of the cross-entropy.
+
+        Returns:
+            `(*batch)`.
+
+        Raises:
+            ValueError: an entry is negative.
+        """
+        probs = self.dense()
+        rounding = 64 * torch.finfo(probs.dtype).eps
+        if bool((probs < -rounding).any()):
+            raise ValueError(
+                f"`entropy` needs entries >= 0, got {float(probs.min()):.6g}; a target with "
+                "negative entries (negative rate, backward correction) has none"
+            )
+        entropies: Tensor = torch.special.entr(probs.clamp(min=0)).sum(-1)
+        return entropies

@@ -52,7 +52,7 @@ def mixup(
         inputs: `(N, ...)` floating point.
         target: of batch shape `(N,)`, or `(N, d1, ...)` for label maps; `Target.from_labels` makes
             one of labels.
-        alpha: > 0; small values mix little.
+        alpha: > 0; the smaller, the less is mixed: near 0 each sample is itself or its partner.
         per: one share for the whole `"batch"`, or one for each `"sample"`.
         generator: of the shares and partners.
 
@@ -176,14 +176,22 @@ def _drawn(
             "`torch.Generator().manual_seed(seed)`"
         )
     number, device = len(inputs), generator.device
-    shape = (2, number if per == "sample" else 1)
-    rates = torch.full(shape, alpha, dtype=torch.float64, device=device)
-    # The ratio of two gamma variables has the beta distribution, and takes a generator.
-    first, second = torch._standard_gamma(rates, generator=generator)
-    tiny = torch.finfo(torch.float64).tiny
-    lam = (first + tiny) / (first + second + 2 * tiny)
+    lam = _beta(alpha, number if per == "sample" else 1, generator)
     partners = torch.randperm(number, generator=generator, device=device)
     return lam.expand(number).to(inputs.device), partners.to(inputs.device)
+
+
+def _beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
+    """Return `(count,)` draws of Beta(alpha, alpha) in float64, for alphas near 0 too.
+
+    It is G / (G + G') of two draws of Gamma(alpha), each drawn as Gamma(alpha + 1) U^(1 / alpha).
+    That power is below the smallest number for most U where alpha is small, its logarithm is not.
+    """
+    raised = torch.full((2, count), alpha + 1, dtype=torch.float64, device=generator.device)
+    first, second = torch._standard_gamma(raised, generator=generator).log()
+    # -log U has the exponential distribution.
+    drops = torch.empty_like(raised).exponential_(generator=generator)
+    return torch.sigmoid(first - second + (drops[1] - drops[0]) / alpha)
 
 
 def _outside(

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from softtargets import checks
+from softtargets import arithmetic, checks
 from softtargets.batching import batch_index, per_sample
 from softtargets.combination import AbstractCombination
 from softtargets.terms import (
@@ -87,7 +87,7 @@ class Target(AbstractCombination):
         checks.check_labels_dtype(labels)
         checks.check_weights_dtype(dtype)
         # Widened first: -100 compared with uint8 labels would wrap around to 156.
-        labels = labels.long()
+        labels, ignore_index = labels.long(), checks.check_integer(ignore_index, "ignore_index")
         counted = labels != ignore_index
         classes = torch.where(counted, labels, 0)
         if checks.should_validate(validate, labels):
@@ -119,6 +119,8 @@ class Target(AbstractCombination):
             TypeError: `probs` is not floating point.
             ValueError: `probs` has no dimension, or `validate` finds a row that is no distribution.
         """
+        if isinstance(probs, Tensor) and probs.dtype == torch.bool:
+            checks.check_floating(probs, "probs")
         checks.check_floating(probs, "probs", "; for integer labels use `Target.from_labels`")
         if probs.dim() == 0:
             raise ValueError("`probs` must have shape (*batch, K), got a scalar")
@@ -131,7 +133,7 @@ class Target(AbstractCombination):
             num_classes=checks.check_num_classes(probs.shape[-1]),
             entries=no_entries(ones),
             others=(DenseRows(probs, ones),),
-            smoothed=smoothed,
+            smoothed=checks.check_bool(smoothed, "smoothed"),
         )
 
     @classmethod
@@ -148,8 +150,8 @@ class Target(AbstractCombination):
             indices: `(*batch, k)` integers in 0 .. K-1, distinct within a row.
             weights: `(*batch, k)` floating point, the entries of q at `indices`.
             num_classes: K.
-            rest: `"uniform"` spreads 1 - sum(weights) evenly over the other K - k classes,
-                `"none"` leaves it out.
+            rest: `"uniform"` spreads 1 - sum(weights) evenly over the other K - k classes, and
+                divides by a sum that rounding lifted above 1; `"none"` leaves it out.
 
         Returns:
             Target of batch shape `indices.shape[:-1]`.
@@ -157,7 +159,8 @@ class Target(AbstractCombination):
         Raises:
             TypeError: `indices` does not hold integers or `weights` no floats.
             ValueError: shapes differ, k > K, an index is out of range or repeated, the weights of a
-                row sum to more than 1 with `rest="uniform"`, or `rest` is unknown.
+                row sum to more than 1 (to less, if k = K) with `rest="uniform"`, or `rest` is
+                unknown.
         """
         checks.check_num_classes(num_classes)
         checks.check_top_k(indices, weights, num_classes)
@@ -165,12 +168,12 @@ class Target(AbstractCombination):
             raise ValueError(f'`rest` must be "uniform" or "none", got {rest!r}')
         if checks.readable(indices):
             checks.check_labels_in_range(indices, num_classes, "indices")
-            checks.check_top_k_values(indices, weights, rest == "uniform")
+            whole = indices.shape[-1] == num_classes
+            checks.check_top_k_values(indices, weights, rest == "uniform", whole)
         weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
-        remaining = num_classes - indices.shape[-1]
         others: tuple[AbstractTerm, ...] = ()
-        if rest == "uniform" and remaining > 0:
-            each = (1 - weights.sum(-1)) / remaining
+        if rest == "uniform":
+            weights, each = arithmetic.filled_up(weights, num_classes - indices.shape[-1])
             weights = weights - each.unsqueeze(-1)
             others = (Uniform(each * num_classes, num_classes),)
         entries = Entries(indices.long(), weights)
@@ -180,25 +183,6 @@ class Target(AbstractCombination):
     def given(self) -> "Target":
         """The target before it was smoothed; its mass is the divisor of a mean."""
         return self if self.origin is None else self.origin
-
-    def entropy(self) -> Tensor:
-        """Return `-sum_k q_k log q_k` per sample in nats, the floor of the cross-entropy.
-
-        Returns:
-            `(*batch)`.
-
-        Raises:
-            ValueError: an entry is negative.
-        """
-        probs = self.dense()
-        rounding = 64 * torch.finfo(probs.dtype).eps
-        if bool((probs < -rounding).any()):
-            raise ValueError(
-                f"`entropy` needs entries >= 0, got {float(probs.min()):.6g}; a target with "
-                "negative entries (negative rate, backward correction) has none"
-            )
-        entropies: Tensor = torch.special.entr(probs.clamp(min=0)).sum(-1)
-        return entropies
 
     def smooth(
         self,
@@ -213,7 +197,8 @@ class Target(AbstractCombination):
         Args:
             rate: the share that moves, in [0, 1]: a number, or a tensor with one value per sample.
                 0 marks the target as smoothed without changing it.
-            prior: where it moves: None for uniform, `(K,)`, or `(K, K)` with one row per label.
+            prior: where it moves: None for uniform, `(K,)`, or `(K, K)` with one row per label;
+                rows that sum to 1 but for rounding are divided by their sum.
             again: smooth a target that is smoothed already.
             allow_negative: accept rates below 0, whose loss is unbounded below.
 
@@ -234,6 +219,7 @@ class Target(AbstractCombination):
             checks.check_matrix(prior, self.num_classes, "prior")
             if checks.readable(prior):
                 checks.check_distribution_rows(prior, "prior")
+            prior = arithmetic.unit_rows(prior, self.dtype)
         return self.blend(factor, prior)
 
     def blend(self, rate: Factor, prior: Tensor | None = None) -> "Target":
@@ -261,9 +247,9 @@ class Target(AbstractCombination):
     def _rate_factor(self, rate: Factor, allow_negative: bool) -> Factor:
         if not isinstance(rate, Tensor):
             return checks.check_rate(rate, allow_negative=allow_negative)
-        if checks.readable(rate) and rate.numel():
-            for extreme in torch.aminmax(rate.detach()):
-                checks.check_rate(float(extreme), allow_negative=allow_negative)
+        checks.check_extremes(
+            rate, "rate", lambda value: checks.check_rate(value, allow_negative=allow_negative)
+        )
         return self._factor(rate, "rate")
 
     def _factor(self, value: Tensor, name: str) -> Tensor:
@@ -320,24 +306,25 @@ class Target(AbstractCombination):
                 "`Target.from_labels` or `Target.from_probs`"
             )
         if isinstance(lam, Tensor):
-            if checks.readable(lam) and lam.numel():
-                for extreme in torch.aminmax(lam.detach()):
-                    checks.check_fraction(float(extreme), "lam")
+            checks.check_extremes(lam, "lam", lambda x: checks.check_fraction(x, "lam"))
             lam = self._factor(lam, "lam")
         else:
             lam = checks.check_fraction(lam, "lam")
+        one, two = self._alike(other)
         # Named, as in `blend`: torch.compile takes `x * tensor` for an operation between tensors.
-        return self.__mul__(lam) + other.__mul__(1 - lam)
+        return one.__mul__(lam) + two.__mul__(1 - lam)
 
     # Called by name above: torch.compile takes `target * tensor` for an operation of its own.
     def __mul__(self, factor: Factor) -> "Target":
-        if not isinstance(factor, Tensor | float | int):
+        if isinstance(factor, Tensor):
+            factor = self._factor(factor, "factor")
+        elif checks.is_number(factor):
+            factor = checks.check_number(factor, "factor")
+        else:
             return NotImplemented
-        each = self._factor(factor, "factor") if isinstance(factor, Tensor) else factor
-        scaled = self._each_term(lambda term: term.__mul__(each))
-        if self.origin is None:
-            return scaled
-        return replace(scaled, origin=self.origin.__mul__(factor))
+        scaled = self._each_term(lambda term: term.__mul__(factor))
+        origin = self.origin
+        return scaled if origin is None else replace(scaled, origin=origin.__mul__(factor))
 
     __rmul__ = __mul__
 
@@ -348,15 +335,23 @@ class Target(AbstractCombination):
         if not isinstance(other, Target):
             return NotImplemented
         self._check_addable(other)
-        derived = self.origin is not None or other.origin is not None
-        entries = self.entries.joined(other.entries)
+        one, two = self._alike(other)
+        derived = one.origin is not None or two.origin is not None
+        entries = one.entries.joined(two.entries)
         assert entries is not None
         return replace(
-            self,
+            one,
             entries=entries,
-            others=joined(self.others + other.others),
-            origin=self.given + other.given if derived else None,
+            others=joined(one.others + two.others),
+            origin=one.given + two.given if derived else None,
         )
+
+    def _alike(self, other: "Target") -> tuple["Target", "Target"]:
+        """Both targets in the wider of their dtypes."""
+        if self.dtype == other.dtype:
+            return self, other
+        wide = torch.promote_types(self.dtype, other.dtype)
+        return self.to(wide), other.to(wide)
 
     def _check_addable(self, other: "Target") -> None:
         if self.num_classes != other.num_classes or self.batch_shape != other.batch_shape:
@@ -364,6 +359,11 @@ class Target(AbstractCombination):
                 "targets must agree in classes and batch shape to be added, got "
                 f"{self.num_classes} classes, {tuple(self.batch_shape)} and "
                 f"{other.num_classes} classes, {tuple(other.batch_shape)}"
+            )
+        if self.device != other.device:
+            raise ValueError(
+                f"targets must be on one device to be added, got {self.device} and {other.device}; "
+                "move one with `.to(device)`"
             )
         if self.smoothed != other.smoothed:
             raise ValueError(
@@ -392,6 +392,5 @@ class Target(AbstractCombination):
         """Return the target on another device or in float32 or float64, as `Tensor.to` does."""
         moved = self._each_term(lambda term: term.to(*args, **kwargs))
         checks.check_weights_dtype(moved.dtype)
-        if self.origin is None:
-            return moved
-        return replace(moved, origin=self.origin.to(*args, **kwargs))
+        origin = self.origin
+        return moved if origin is None else replace(moved, origin=origin.to(*args, **kwargs))

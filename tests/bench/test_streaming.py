@@ -1,4 +1,4 @@
-"""The benchmark of streaming: it runs, ends where values are wrong, and the page is its record's."""
+"""The benchmark of streaming runs, ends where values are wrong, and the page is its record's."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_wrong_values_are_not_timed(small, monkeypatch):
 
     monkeypatch.setattr(StreamingCalibration, "update", first_row_left_out)
     logits, labels = streaming.predictions(200, 5.0)
-    with pytest.raises(SystemExit, match="from logits the values are off by .*nothing is timed"):
+    with pytest.raises(SystemExit, match=r"from logits the values are off by .*nothing is timed"):
         streaming.gate(logits, labels, "logits")
 
 

@@ -153,6 +153,21 @@ def test_a_split_without_errors_is_at_the_bound(kind):
     assert scaling(logits).isfinite().all()
 
 
+@pytest.mark.parametrize("kind", BY_CLASS)
+def test_nothing_to_gain(kind):
+    scaling = kind().fit(torch.zeros(30, 3), torch.arange(3).repeat(10), folds=None)
+    assert scaling.refused
+    assert not scaling.improved
+    assert not scaling.at_bound
+    assert torch.equal(scaling(torch.ones(2, 3)), torch.ones(2, 3))
+
+
+def test_a_search_that_does_not_end_is_an_error(make_predictions, monkeypatch):
+    monkeypatch.setattr(newton, "_MAX_STEPS", 1)
+    with pytest.raises(RuntimeError, match="no minimum of the NLL within 1 steps"):
+        VectorScaling().fit(*uneven(make_predictions, 100, 3))
+
+
 def test_a_class_without_samples_is_at_the_bound(make_predictions):
     logits, labels = make_predictions(200, 4)
     kept = labels != 3

@@ -104,6 +104,19 @@ def test_batched_equals_at_once_equals_any_order(drawn, num_classes, bins, seed)
         assert_same(other.compute(), at_once.compute(), rel=1e-9, abs=1e-12)
 
 
+@given(st.integers(1, 6), st.integers(1, 40), st.integers(0, 1000), st.sampled_from([1e-3, 1, 9]))
+def test_of_equal_maxima_the_first_is_the_prediction(num_classes, num_samples, seed, scale):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (num_samples, num_classes)
+    logits = scale * torch.randint(-1, 2, shape, generator=generator).float()
+    labels = torch.randint(num_classes, (num_samples,), generator=generator)
+    for arguments in ({"logits": logits}, {"probs": logits.softmax(-1)}):
+        stream = StreamingCalibration(num_classes)
+        stream.update(labels, **arguments)
+        expected = float(calibration.accuracy(*arguments.values(), labels))
+        assert stream.compute().accuracy == expected
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=60))
 def test_area_is_exact_where_ranks_are_scores(pairs):
     """Confidences far enough apart are ranked apart; equal ones are ties, in random order."""

@@ -39,6 +39,9 @@ def test_compare_prints_a_table_and_writes_the_report(tmp_path, capsys):
         (["compare", "--data", "no/such.npz"], "no data set 'no/such.npz'"),
         (["compare", "--noise", "1.5"], "--noise must be in [0, 1)"),
         (["compare", "--noise", "nan"], "--noise must be in [0, 1)"),
+        (["compare", "--noise-kind", "odd"], 'Invalid value "odd" for --noise-kind'),
+        (["compare", "--noise-map", "3"], "--noise-map must hold pairs FROM:TO"),
+        (["compare", "--noisy-labels", "no/such.npy"], "no/such.npy cannot be read as noisy"),
         (["compare", "--threads", "0"], "--threads must be a whole number from 1 to 1024"),
         (["compare", "--threads", "3000000000"], "from 1 to 1024, got 3000000000"),
         (["compare", "--seeds", "100000000"], "from 1 to 1000, got 100000000"),
@@ -126,3 +129,25 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys)
         cli.main()
     assert status.value.code == 2
     assert "needs rich; pip install 'softtargets[lab]'" in capsys.readouterr().err
+
+
+def test_help_lists_every_method(capsys):
+    from softtargets.lab.methods import METHODS
+
+    assert run(["compare", "--help"]) == 0
+    words = capsys.readouterr().out.replace("│", " ").replace(",", " ").replace(".", " ").split()
+    assert set(METHODS) <= set(words)
+
+
+def test_noise_of_a_kind_and_labels_of_a_file(tmp_path, capsys):
+    quick = ["compare", "--methods", "ls", "--seeds", "1", "--epochs", "1", "--out"]
+    kind = ["--noise", "0.5", "--noise-kind", "asymmetric", "--noise-map", "3:5,1:7"]
+    assert run([*quick, str(tmp_path / "a"), *kind]) == 0
+    assert "What became of wrong labels" in capsys.readouterr().out
+    settings = json.loads((tmp_path / "a" / "summary.json").read_text())["settings"]
+    assert settings["noise_map"] == [[1, 7], [3, 5]]
+    np.savez(tmp_path / "n.npz", worse=np.arange(1797) % 10, best=np.zeros(1797, int))
+    labels = ["--noisy-labels", f"{tmp_path / 'n.npz'}:worse"]
+    assert run([*quick, str(tmp_path / "b"), *labels]) == 0
+    assert "What became of wrong labels" in capsys.readouterr().out
+    assert "n.npz:worse" in (tmp_path / "b" / "report.html").read_text()

@@ -48,7 +48,7 @@ def test_an_unknown_method_is_one_line_and_status_2(capsys):
     assert run(["methods", "nope"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "unknown method nope: choose from acls-penalty, bce-with-logits-loss" in error
+    assert "unknown method nope: choose from acls-penalty, " in error
 
 
 def test_an_installed_package_reads_its_own_cards(tmp_path, monkeypatch, capsys):

@@ -2,12 +2,14 @@
 
 import importlib
 import os
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from tests.conformance.adapters import Library, SoftTargets, Torch, part_of
+from tests.conformance.library import Library, definition, part_of, path_in
 from tests.conformance.problem import IGNORED, NotOffered, Problem
 
 
@@ -16,8 +18,43 @@ def last(tensor: Tensor) -> Tensor:
     return tensor.movedim(1, -1)
 
 
+class Torch(Library):
+    name = distribution = "torch"
+    title = "`F.cross_entropy`, `F.linear_cross_entropy`"
+    offers = frozenset({"labels", "weight", "soft", "smoothed soft", "rate", "reduction", "ignore"})
+
+    def cross_entropy(self, problem: Problem) -> Tensor:
+        return functional.cross_entropy(
+            problem.logits,
+            problem.target.to(problem.logits.dtype) if problem.soft else problem.target,
+            weight=problem.weight,
+            reduction=problem.reduction,
+            label_smoothing=problem.rate,
+        )
+
+    def default(self, problem: Problem) -> Tensor:
+        return torch.nn.CrossEntropyLoss()(problem.logits, problem.target)
+
+    def evaluated(self, problem: Problem) -> Tensor:
+        criterion = torch.nn.CrossEntropyLoss(label_smoothing=problem.rate).eval()
+        return criterion(problem.logits, problem.target)
+
+    def smoothed_twice(self, problem: Problem) -> Tensor:
+        once = (1 - problem.rate) * problem.one_hot() + problem.rate / problem.classes
+        return self.loss(problem.but(target=once))
+
+    def fused(self, hidden: Tensor, weight: Tensor, labels: Tensor, rate: float) -> Tensor:
+        chunked = torch.nn.LinearCrossEntropyOptions()
+        with warnings.catch_warnings():
+            # It says that it holds the logits after all where there is a rate.
+            warnings.simplefilter("ignore")
+            return functional.linear_cross_entropy(
+                hidden, weight, labels, label_smoothing=rate, options=chunked
+            )
+
+
 class Timm(Library):
-    name, distribution, title = "timm", "timm", "timm"
+    name, distribution, title = "timm", "timm", "`timm.loss`"
     how = "its folder `timm/loss` by itself: the package's import needs torchvision"
     offers = frozenset({"labels", "soft", "rate"})
 
@@ -43,7 +80,7 @@ class Timm(Library):
 
 class Transformers(Library):
     name, distribution = "transformers", "transformers"
-    title = "transformers, `LabelSmoother`"
+    title = "`LabelSmoother`"
     offers = frozenset({"labels", "rate", "ignore"})
 
     def load(self) -> None:
@@ -68,7 +105,7 @@ class Transformers(Library):
 
 
 class Optax(Library):
-    name, distribution, title = "optax", "optax", "optax (with jax)"
+    name, distribution, title = "optax", "optax", "optax on jax"
     offers = frozenset({"labels", "soft", "smoothed soft", "rate"})
 
     def load(self) -> None:
@@ -111,6 +148,20 @@ class Optax(Library):
     def functional_gradient(self, problem: Problem) -> Tensor:
         return self.gradient(problem)
 
+    def forward_mode(self, problem: Problem, direction: Tensor) -> Tensor:
+        start, along = self.array(problem.logits), self.array(direction)
+        found = self.jax.jvp(lambda z: self._value(problem, z), (start,), (along,))
+        return torch.tensor(float(found[1]))
+
+    def gradient_of_each(self, problem: Problem) -> Tensor:
+        rows = self.optax.smooth_labels(self.array(problem.one_hot()), problem.rate)
+        gradient = self.jax.grad(self.optax.softmax_cross_entropy)
+        found = self.jax.vmap(gradient)(self.array(problem.logits), rows)
+        return torch.tensor(found.tolist())
+
+    def loss_dtype(self, problem: Problem) -> str:
+        return str(self._value(problem, self.array(problem.logits)).dtype)
+
     def with_class_mask(self, problem: Problem, alive: Tensor) -> Tensor:
         where = self.array(alive)
         rows = self.optax.smooth_labels(self.array(problem.one_hot()), problem.rate, where=where)
@@ -120,23 +171,25 @@ class Optax(Library):
 
 
 class Keras(Library):
-    name, distribution, title = "keras", "keras", "keras (torch backend)"
+    name, distribution, title = "keras", "keras", "`keras.losses`, torch backend"
     offers = frozenset({"labels", "soft", "smoothed soft", "rate", "reduction", "ignore"})
 
     def load(self) -> None:
         os.environ.setdefault("KERAS_BACKEND", "torch")
         self.losses = importlib.import_module("keras").losses
 
+    def loss(self, problem: Problem) -> Tensor:
+        if problem.rate and "ignore" in problem.features():
+            raise NotOffered("ignored labels in its loss with smoothing")
+        return super().loss(problem)
+
     def cross_entropy(self, problem: Problem) -> Tensor:
         reductions = {"mean": "sum_over_batch_size", "sum": "sum", "none": None}
         keywords = {"from_logits": True, "reduction": reductions[problem.reduction]}
         logits = last(problem.logits)
         if not problem.soft and not problem.rate:
-            ignored = IGNORED if "ignore" in problem.features() else None
-            criterion = self.losses.SparseCategoricalCrossentropy(ignore_class=ignored, **keywords)
+            criterion = self.losses.SparseCategoricalCrossentropy(ignore_class=IGNORED, **keywords)
             return criterion(problem.target, logits)
-        if "ignore" in problem.features():
-            raise NotOffered("ignored labels in its loss with smoothing")
         criterion = self.losses.CategoricalCrossentropy(label_smoothing=problem.rate, **keywords)
         return criterion(last(problem.one_hot()), logits)
 
@@ -151,7 +204,7 @@ class Keras(Library):
 
 class SegmentationModels(Library):
     name, distribution = "smp", "segmentation-models-pytorch"
-    title = "segmentation-models-pytorch"
+    title = "segmentation-models-pytorch, `losses`"
     how = "its folder `losses` by itself: the package's import needs torchvision"
     offers = frozenset({"labels", "rate", "reduction", "ignore"})
 
@@ -177,7 +230,7 @@ class SegmentationModels(Library):
 
 
 class Monai(Library):
-    name, distribution, title = "monai", "monai", "MONAI, `DiceCELoss` (torch's CE), `DiceLoss`"
+    name, distribution, title = "monai", "monai", "`DiceCELoss` (whose CE is torch's), `DiceLoss`"
     offers = frozenset({"labels", "soft", "smoothed soft", "rate", "weight"})
 
     def load(self) -> None:
@@ -193,7 +246,8 @@ class Monai(Library):
 
 
 class TorchUncertainty(Library):
-    name, distribution, title = "torch-uncertainty", "torch-uncertainty", "torch-uncertainty"
+    name = distribution = "torch-uncertainty"
+    title = "`CrossEntropyMaxSupLoss`, `BCEWithLogitsLSLoss`"
     how = "its file `losses/classification.py` by itself: the package's import needs lightning"
 
     def load(self) -> None:
@@ -210,7 +264,8 @@ class TorchUncertainty(Library):
 
 
 class TorchMetrics(Library):
-    name, distribution, title = "torchmetrics", "torchmetrics", "torchmetrics"
+    name = distribution = "torchmetrics"
+    title = "`multiclass_calibration_error`"
 
     def load(self) -> None:
         module = importlib.import_module("torchmetrics.functional.classification")
@@ -224,7 +279,7 @@ class TorchMetrics(Library):
 
 
 class NetCal(Library):
-    name, distribution, title = "netcal", "netcal", "netcal"
+    name, distribution, title = "netcal", "netcal", "`netcal.metrics.ECE`"
 
     def load(self) -> None:
         self.metrics = importlib.import_module("netcal.metrics")
@@ -233,8 +288,20 @@ class NetCal(Library):
         return float(self.metrics.ECE(bins).measure(probs.numpy(), labels.numpy()))
 
 
+class Cleanlab(Library):
+    name, distribution, title = "cleanlab", "cleanlab", "`cleanlab.count`"
+
+    def load(self) -> None:
+        self.count = importlib.import_module("cleanlab.count")
+
+    def confident_transition(self, probs: Tensor, labels: Tensor) -> Any:
+        estimate = self.count.estimate_py_and_noise_matrices_from_probabilities
+        # Its matrix has a column for each clean class.
+        return torch.tensor(estimate(labels.numpy(), probs.numpy())[1]).T
+
+
 class EspNet(Library):
-    name, distribution, title = "espnet", "espnet", "ESPnet, `LabelSmoothingLoss`"
+    name, distribution, title = "espnet", "espnet", "`LabelSmoothingLoss`"
     how = "the file of the loss by itself: installed without its many dependencies"
     offers = frozenset({"labels", "rate", "ignore"})
 
@@ -249,6 +316,61 @@ class EspNet(Library):
         return criterion(logits, problem.target.reshape(1, -1))
 
 
+class Composer(Library):
+    name, distribution, title = "composer", "mosaicml", "`smooth_labels`, `soft_cross_entropy`"
+    how = (
+        "the functions by themselves: installed without its dependencies, which ask for an older "
+        "torch"
+    )
+    offers = frozenset({"labels", "soft", "smoothed soft", "rate", "weight", "reduction", "ignore"})
+
+    def load(self) -> None:
+        tools = part_of("composer", "loss/utils.py")
+        self.smooth_labels = definition(
+            path_in("composer", "algorithms/label_smoothing/label_smoothing.py"),
+            "smooth_labels",
+            ensure_targets_one_hot=tools.ensure_targets_one_hot,
+        )
+        self.soft_cross_entropy = definition(
+            path_in("composer", "loss/loss.py"),
+            "soft_cross_entropy",
+            torch=torch,
+            F=functional,
+            infer_target_type=tools.infer_target_type,
+            warnings=warnings,
+        )
+
+    def smoothed_target(self, problem: Problem) -> Tensor:
+        return self.smooth_labels(problem.logits, problem.target, problem.rate)
+
+    def cross_entropy(self, problem: Problem) -> Tensor:
+        target = self.smoothed_target(problem) if problem.rate else problem.target
+        return self.soft_cross_entropy(
+            problem.logits, target, weight=problem.weight, reduction=problem.reduction
+        )
+
+    def smoothed_twice(self, problem: Problem) -> Tensor:
+        return self.loss(problem.but(target=self.smoothed_target(problem)))
+
+
+class Fairseq(Library):
+    name, distribution = "fairseq", "fairseq"
+    title = "`label_smoothed_nll_loss`"
+    how = "the function by itself: installed without its dependencies, which pip no longer finds"
+    offers = frozenset({"labels", "rate"})
+
+    def load(self) -> None:
+        file = path_in("fairseq", "criterions/label_smoothed_cross_entropy.py")
+        self.function = definition(file, "label_smoothed_nll_loss")
+
+    def cross_entropy(self, problem: Problem) -> Tensor:
+        # Its models hand over log-probabilities in float32, its trainer divides by the tokens.
+        logits = last(problem.logits).reshape(-1, problem.classes)
+        log_probs = functional.log_softmax(logits, -1, dtype=torch.float32)
+        total, _ = self.function(log_probs, problem.target.reshape(-1), problem.rate)
+        return total / problem.target.numel()
+
+
 PEERS = [
     Torch,
     Timm,
@@ -260,6 +382,8 @@ PEERS = [
     TorchUncertainty,
     TorchMetrics,
     NetCal,
+    Cleanlab,
     EspNet,
+    Composer,
+    Fairseq,
 ]
-LIBRARIES = [SoftTargets, *PEERS]

@@ -1,6 +1,6 @@
 """What a library is asked, and the right answer from a float64 formula."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 IGNORED = -100
+K_MINUS_1 = "K-1, the rate is spread over the other classes"
 
 
 class NotOffered(Exception):
@@ -74,13 +75,25 @@ class Case:
     says: str
     ask: Any  # Library -> a number, several, or a word
     right: Any
+    # Other answers that can be defended, and known wrong ones, each by the reason for it.
     others: Mapping[str, Any] = field(default_factory=dict)
+    mistakes: Mapping[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-5
 
 
 def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}"[:200] if lines else type(error).__name__
+
+
+def or_refused(ask: Callable[[], Any]) -> Any:
+    """An answer where an error is one, too."""
+    try:
+        return ask()
+    except NotOffered:
+        raise
+    except Exception as error:
+        return Refused(first_line(error))
 
 
 def numbers(value: Any) -> Any:
@@ -113,23 +126,33 @@ def outcome(case: Case, library: Any) -> dict[str, Any]:
         return {"verdict": "n/a", "seen": f"has no {reason}"}
     except Exception as error:
         return {"verdict": "error", "seen": first_line(error)}
-    verdict = "fail"
+    return {
+        "verdict": _verdict(case, seen),
+        "seen": seen.error if isinstance(seen, Refused) else seen,
+    }
+
+
+def _verdict(case: Case, seen: Any) -> str:
+    tolerance = max(case.tolerance, 1e-5)
     if same(seen, case.right, case.tolerance):
-        verdict = "pass"
-    else:
-        for name, value in case.others.items():
-            if same(seen, value, case.tolerance):
-                verdict = f"other: {name}"
-                break
-    return {"verdict": verdict, "seen": seen.error if isinstance(seen, Refused) else seen}
+        return "pass"
+    for kind, answers in (("other", case.others), ("fail", case.mistakes)):
+        for reason, value in answers.items():
+            if same(seen, value, tolerance):
+                return f"{kind}: {reason}"
+    return "fail"
 
 
 def shares(problem: Problem, *, spread: str = "K", alive: Tensor | None = None) -> Tensor:
-    """The smoothed target, `(M, K)` float64: `spread` over all classes, or over the others."""
+    """The smoothed target, `(M, K)` float64.
+
+    `spread`: the rate over all K classes; "K-1", over the others; "light", the others get the
+    share of one in K and the label nothing of it.
+    """
     rows = problem.one_hot().double().movedim(1, -1).reshape(-1, problem.classes)
     mass = rows.sum(-1, keepdim=True)
-    if spread == "K-1":
-        even = (mass - rows) / (problem.classes - 1)
+    if spread in ("K-1", "light"):
+        even = (mass - rows) / (problem.classes - (spread == "K-1"))
     else:
         alive = torch.ones_like(rows, dtype=torch.bool) if alive is None else alive
         even = mass * alive / alive.sum(-1, keepdim=True)
@@ -171,8 +194,13 @@ def expected(
 def conventions(problem: Problem) -> dict[str, Tensor]:
     """What a library may define instead of the rate over all K classes."""
     return {
-        "K-1, the rate is spread over the other classes": expected(problem, spread="K-1"),
+        K_MINUS_1: expected(problem, spread="K-1"),
         "K-1 and a KL divergence, the target's entropy is taken off": expected(
             problem, spread="K-1", divergence=True
         ),
     }
+
+
+def slips(problem: Problem) -> dict[str, Tensor]:
+    """Known mistakes with a rate."""
+    return {"its target sums to 1 - rate / K": expected(problem, spread="light")}

@@ -175,6 +175,13 @@ def test_a_damaged_manifest(tmp_path, teacher, inputs, kind):
         st.TeacherCache(tmp_path, data_fingerprint=DATA)
 
 
+def test_batches_are_pairs(tmp_path, teacher, inputs):
+    labelled = [(inputs, torch.arange(N) % K, torch.arange(N))]
+    for wrong, got in ((labelled, "tuple of 3"), ([inputs[:2]], "Tensor")):
+        with pytest.raises(TypeError, match=rf"pairs `\(inputs, index\)`, got a {got}; leave the"):
+            st.TeacherCache.build(tmp_path, teacher, wrong, K, data_fingerprint=DATA)
+
+
 def test_pickles_are_small_and_know_the_folder(tmp_path, teacher, inputs, monkeypatch):
     labels = torch.randint(K, (100_000,))
     monkeypatch.chdir(tmp_path)

@@ -125,6 +125,24 @@ class TestLookup:
             kd(logits, labels, teacher_logits=cache.target(index, 4.0)), expected
         )
 
+    @pytest.mark.parametrize("top_k", [None, 3])
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_autocast_changes_nothing(self, tmp_path, inputs, dtype, top_k):
+        teacher, index = nn.Identity(), torch.tensor([30, 2, 11])
+        logits = torch.randn(N, K)
+
+        def read(folder):
+            keywords = {"dtype": torch.float16, "top_k": top_k}
+            cache = build(tmp_path / folder, teacher, logits, **keywords)
+            criterion = st.DistillationLoss(2.0, teacher=cache)
+            losses = criterion(logits[index].flip(-1), torch.tensor([0, 1, 2]), index=index)
+            return cache[index], cache.target(index, 2.0).dense(), losses
+
+        expected = read("plain")
+        with torch.autocast("cpu", dtype):
+            actual = read("autocast")
+        torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
     def test_it_is_mapped_and_not_read(self, tmp_path):
         class Wide(nn.Module):
             def forward(self, rows):

@@ -34,7 +34,7 @@ def _probs(batch, k):
 
 
 def _top_k(batch, k, rest):
-    weights, classes = (_rows(*batch, k) * 0.9).topk(min(3, k))
+    weights, classes = (_rows(*batch, k) * (0.9 if k > 3 else 1.0)).topk(min(3, k))
     return st.Target.from_top_k(classes, weights, k, rest)
 
 

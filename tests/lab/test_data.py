@@ -18,6 +18,76 @@ def arrays(classes=3, train=60, test=12):
     }
 
 
+def test_training_samples_know_their_place_in_the_source(tmp_path):
+    from sklearn.datasets import load_digits
+
+    digits = data.load("digits")
+    images, labels = load_digits(return_X_y=True)
+    assert digits.total == len(labels) == 1797
+    assert np.array_equal(labels[digits.positions], digits.train.labels)
+    shown = digits.train.inputs.double() * digits.deviation + digits.mean
+    assert np.allclose(images[digits.positions].reshape(-1, 8, 8), shown, atol=1e-4)
+    given = arrays()
+    np.savez(tmp_path / "a.npz", **given)
+    loaded = data.load(str(tmp_path / "a.npz"))
+    assert loaded.total == 60
+    assert np.array_equal(given["y_train"][loaded.positions], loaded.train.labels)
+
+
+def test_noisy_labels_are_those_of_the_training_samples(tmp_path):
+    given = arrays()
+    np.savez(tmp_path / "a.npz", **given)
+    noisy = np.random.default_rng(1).integers(0, 3, 60)
+    np.save(tmp_path / "n.npy", noisy)
+    np.savez(tmp_path / "one.npz", human=noisy)
+    np.savez(tmp_path / "two.npz", worse=noisy, best=given["y_train"])
+    np.savez(tmp_path / "more.npz", y_train=noisy, other=given["y_train"])
+    plain = data.load(str(tmp_path / "a.npz"))
+    assert plain.noisy is None
+    digests = set()
+    for name in ("n.npy", "one.npz", "one.npz:human", "two.npz:worse", "more.npz"):
+        loaded = data.load(str(tmp_path / "a.npz"), str(tmp_path / name))
+        assert loaded.digest == plain.digest
+        assert np.array_equal(loaded.noisy, noisy[plain.positions])
+        digests.add(loaded.noisy_digest)
+    assert len(digests) == 1
+    other = data.load(str(tmp_path / "a.npz"), str(tmp_path / "two.npz:best"))
+    assert other.noisy_digest not in digests
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(59, int), "must hold one integer for each of the 60 samples that a draws"),
+        (np.zeros((60, 1), int), r"got int64 of shape \(60, 1\)"),
+        (np.zeros(60), "one integer for each of the 60 .* got float64"),
+        (np.full(60, 3), r"labels must be 0 .. 2 as in a, got 3 .. 3"),
+        (np.full(60, -1), r"labels must be 0 .. 2 as in a, got -1 .. -1"),
+    ],
+)
+def test_noisy_labels_that_do_not_fit(tmp_path, labels, message):
+    np.savez(tmp_path / "a.npz", **arrays())
+    np.save(tmp_path / "n.npy", labels)
+    with pytest.raises(LabError, match=message):
+        data.load(str(tmp_path / "a.npz"), str(tmp_path / "n.npy"))
+
+
+def test_noisy_labels_that_cannot_be_read(tmp_path):
+    np.savez(tmp_path / "a.npz", **arrays())
+    np.savez(tmp_path / "two.npz", worse=np.zeros(60, int), best=np.zeros(60, int))
+    (tmp_path / "text.npy").write_text("1 2 3")
+    np.savez(tmp_path / "none.npz")
+    for name, message in {
+        "text.npy": "cannot be read as noisy labels",
+        "missing.npy": "cannot be read as noisy labels",
+        "none.npz": "cannot be read as noisy labels",
+        "two.npz": "holds the arrays worse, best; name one of them, as .*two.npz:worse",
+        "two.npz:worst": "holds the arrays worse, best; name one of them",
+    }.items():
+        with pytest.raises(LabError, match=message):
+            data.load(str(tmp_path / "a.npz"), str(tmp_path / name))
+
+
 def test_digits_is_split_by_class_without_overlap_and_the_same_each_time():
     first, second = data.load("digits"), data.load("digits")
     assert (len(first.train), len(first.validation), len(first.test)) == (898, 300, 599)

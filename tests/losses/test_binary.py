@@ -68,6 +68,9 @@ def test_torchs_loss_where_nothing_is_smoothed():
         torchs = nn.BCEWithLogitsLoss(WEIGHT, reduction=reduction, pos_weight=POSITIVE)
         ours = st.BCEWithLogitsLoss(weight=WEIGHT, reduction=reduction, pos_weight=POSITIVE)
         torch.testing.assert_close(ours(logits, answers), torchs(logits, answers))
+    several = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0))
+    ours = st.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0))
+    torch.testing.assert_close(ours(logits, answers), several(logits, answers))
 
 
 def test_gradcheck():

@@ -323,7 +323,16 @@ def test_a_policy_that_learns_sees_the_models_own_prediction():
     torch.testing.assert_close(corrected.matrix, plain.matrix)
 
 
-@pytest.mark.parametrize("smoothing", [st.OnlineLabelSmoothing(K), st.InstanceLabelSmoothing(0.1)])
+@pytest.mark.parametrize(
+    "smoothing",
+    [
+        st.OnlineLabelSmoothing(K),
+        st.InstanceLabelSmoothing(0.1),
+        st.LabelAwareSmoothing(range(1, K + 1), 0.2, 0.1),
+        st.LabelSmoothing(torch.full((K,), 0.1)),
+    ],
+    ids=lambda policy: type(policy).__name__,
+)
 def test_policies_of_labels_refuse_what_backward_correction_makes(smoothing):
     logits, labels = _batch()
     for noise in TRANSITIONS.values():
@@ -336,7 +345,7 @@ def test_policies_of_labels_refuse_what_backward_correction_makes(smoothing):
             )
 
 
-def test_backward_correction_in_the_fused_layer():
+def test_backward_correction_in_the_fused_layer_and_in_sequences():
     hidden = torch.randn(12, 3, dtype=torch.float64)
     weight = torch.randn(K, 3, dtype=torch.float64)
     labels = torch.randint(K, (12,))
@@ -344,6 +353,9 @@ def test_backward_correction_in_the_fused_layer():
         fused = st.linear_cross_entropy(hidden, weight, labels, smoothing=_backward(noise))
         whole = st.cross_entropy(hidden @ weight.T, labels, correction=_backward(noise))
         torch.testing.assert_close(fused, whole, rtol=0, atol=1e-12)
+        logits = (hidden @ weight.T).view(3, 4, K)
+        sequences = st.sequence_cross_entropy(logits, labels.view(3, 4), smoothing=_backward(noise))
+        torch.testing.assert_close(sequences, whole, rtol=0, atol=1e-12)
 
 
 @each_transition

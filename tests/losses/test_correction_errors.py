@@ -58,3 +58,22 @@ def _backward(noise, strength=1.0):
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call(torch.zeros(3, K, requires_grad=True), torch.tensor([0, 1, -100]))
+
+
+def test_a_label_that_the_noise_never_makes_is_found_on_request():
+    never = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    correction = st.ForwardCorrection(never)
+    logits, checked = torch.zeros(3, 3), st.LossOptions(validate=True)
+    labels = torch.tensor([0, 1, 2])
+    criterion = st.CrossEntropyLoss(0.1, correction=correction, options=checked)
+    assert criterion(logits, torch.tensor([0, 1, -100])).isfinite()
+    soft = torch.eye(3)
+    for target in (labels, soft, st.Target.from_probs(soft)):
+        with pytest.raises(ValueError, match=r"transition never makes, it does at \(2,\)"):
+            criterion(logits, target)
+    # Without class 1 nobody becomes class 1; a row without a living class counts nowhere.
+    masks = torch.tensor([[True, False, True], [True, True, True], [False, False, False]])
+    with pytest.raises(ValueError, match=r"it does at \(0,\)"):
+        criterion(logits, torch.tensor([2, 1, 2]), class_mask=masks)
+    assert criterion(logits, torch.tensor([0, 1, 2]), class_mask=masks).isfinite()
+    assert criterion.eval()(logits, labels).isfinite()

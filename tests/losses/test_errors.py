@@ -84,8 +84,29 @@ class TestErrors:  # 5.7
             st.cross_entropy(logits, labels.clamp(max=0) - 1 * (labels == K))
         with pytest.raises(TypeError, match=r"`target` must hold integers, got torch.bool"):
             st.cross_entropy(logits, labels > 2)
-        with pytest.raises(TypeError, match=r"`target` must be integer labels, prob.*got list"):
-            st.cross_entropy(logits, labels.tolist())
+        rows = functional.one_hot(labels % K, K).bool()
+        calls = [
+            lambda: st.cross_entropy(logits, rows),
+            lambda: st.binary_cross_entropy_with_logits(logits, rows),
+            lambda: st.Target.from_probs(rows),
+        ]
+        for call in calls:
+            with pytest.raises(TypeError, match=r"got torch\.bool; .*`\.float\(\)`") as caught:
+                call()
+            assert "Target.from" not in str(caught.value)
+        for plain in (labels.tolist(), labels.numpy()):
+            with pytest.raises(TypeError, match=r"labels, prob.*; .* `torch\.as_tensor\(labels\)`"):
+                st.cross_entropy(logits, plain)
+        noisy = st.noise.symmetric(labels % K, 0.2, K, generator=torch.Generator())
+        with pytest.raises(TypeError, match=r"got NoisyLabels; pass its `\.labels`"):
+            st.cross_entropy(logits, noisy)
+        with pytest.raises(TypeError, match=r"got NoisyLabels; pass its `\.transition`"):
+            st.ForwardCorrection(noisy)
+        with pytest.raises(ValueError, match=r"one sample of 8 classes; .*`BCEWithLogitsLoss`"):
+            st.cross_entropy(logits[:, 0], labels % 2)
+        mask = torch.ones(1, N, dtype=torch.long)
+        with pytest.raises(TypeError, match=r"`padding_mask` .*`attention_mask == 0`"):
+            st.sequence_cross_entropy(logits[None], labels[None] % K, padding_mask=mask)
 
     def test_5_7_shapes(self):
         logits, labels = batch()
@@ -111,6 +132,8 @@ class TestErrors:  # 5.7
         with pytest.raises(ValueError, match=r"must hold distributions .* apply softmax"):
             st.cross_entropy(logits, probs, options=options)
         st.cross_entropy(logits, torch.softmax(probs, -1), options=options)
+        with pytest.raises(ValueError, match=r"mass .* must be > 0, .* logits, apply softmax"):
+            st.cross_entropy(logits, probs.log())
 
     def test_5_7_options(self):
         logits, labels = batch()
@@ -144,6 +167,20 @@ class TestErrors:  # 5.7
             st.CrossEntropyLoss(weight=torch.ones(K, dtype=torch.long))
         with pytest.raises(ValueError, match=r"`weight` must have shape"):
             st.CrossEntropyLoss(weight=torch.ones(2, 2))
+        for head in (
+            st.BCEWithLogitsLoss,
+            st.CrossEntropyLoss,
+            st.DiceLoss,
+            st.FocalLoss,
+            st.GeneralizedCrossEntropyLoss,
+            st.SequenceCrossEntropyLoss,
+            st.SymmetricCrossEntropyLoss,
+        ):
+            for wrong in (torch.ones(4, 3), torch.tensor(2.0)):
+                with pytest.raises(ValueError, match=r"shape \(K,\), one number per class, got"):
+                    head(weight=wrong)
+        with pytest.raises(ValueError, match=r"`pos_weight` must have shape \(K,\)"):
+            st.BCEWithLogitsLoss(pos_weight=torch.ones(1, 5))
 
     def test_5_7_ignore_index_cannot_be_taken_out_of_a_smoothed_target(self):
         logits, labels = batch()

@@ -103,7 +103,7 @@ def calibration(probs: Tensor, logits: Tensor, labels: Tensor) -> None:
     assert_type(measure.area_under_risk_coverage(probs, labels, ignore_index=255), Tensor)
 
 
-def noise(labels: Tensor) -> None:
+def noise(inputs: Tensor, labels: Tensor) -> None:
     generator = torch.Generator()
     noisy = st.noise.symmetric(labels, 0.2, 10, generator=generator)
     assert_type(noisy.labels, Tensor)
@@ -111,3 +111,28 @@ def noise(labels: Tensor) -> None:
     st.noise.asymmetric(labels, 0.2, [1, 0], 2, generator=generator, exact=True)
     assert_type(st.noise.class_matrix(labels, labels, generator=generator), st.noise.NoisyLabels)
     assert_type(noisy.transition, Tensor)
+    probs = st.noise.out_of_fold_probs(
+        lambda x, y: torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.Softmax(-1)),
+        inputs, labels, 10, generator=generator,
+    )  # fmt: skip
+    assert_type(probs, Tensor)
+    assert_type(st.noise.estimate_transition(probs, labels, method="confident"), Tensor)
+    known = st.noise.bootstrap_transition(probs, labels, quantile=0.97, generator=generator)
+    assert_type(known.too_few, Tensor)
+    st.noise.estimate_transition(probs, method="anchors")  # type: ignore[arg-type]
+
+
+def scaling(logits: Tensor, labels: Tensor) -> None:
+    every: list[st.calibration.AbstractScaling] = [
+        st.calibration.TemperatureScaling().fit(logits, labels),
+        st.calibration.VectorScaling().fit(logits, labels, folds=None),
+    ]
+    assert_type(every[0].forward(logits), Tensor)
+    assert_type(every[0].underconfident, bool)
+    fitted = st.calibration.cross_fitted(every[0], logits, labels, folds=10)
+    assert_type(fitted.temperatures, tuple[float, ...])
+    by_class = st.calibration.ClasswiseTemperatureScaling().fit(logits, labels)
+    assert_type(by_class.temperatures, Tensor)
+    stream = st.calibration.StreamingCalibration(10, class_wise=True)
+    stream.update(labels, logits=logits)
+    assert_type((stream + stream).compute().brier_score, float)

@@ -136,7 +136,11 @@ Matrix = st.ClassMatrixSmoothing
         (lambda: Matrix(rows()[0], 0.1), ValueError, r"shape \(K, K\)"),
         (lambda: Matrix(torch.eye(3).long(), 0.1), TypeError, "floating point tensor, got"),
         (lambda: Matrix(torch.eye(3) * 2, 0.1), ValueError, "row 0 sums to 2 .*divide counts"),
-        (lambda: Matrix(torch.eye(3) * float("nan"), 0.1), ValueError, "row 0 sums to nan"),
+        (
+            lambda: Matrix(torch.eye(3) * float("nan"), 0.1),
+            ValueError,
+            "finite, got NaN or infinity in row 0",
+        ),
         (lambda: Matrix(rows(), 1.5), ValueError, r"`rate` must be in \[0, 1\], got 1.5"),
         (lambda: Matrix(rows(), "x"), TypeError, "`rate` must be a number"),
         (lambda: Matrix.from_distances(HEIGHTS, 0.0), ValueError, "`beta` must be finite and > 0"),

@@ -133,6 +133,13 @@ class TestTeacher:
             bad[0, 3] = wrong
             with pytest.raises(ValueError, match="must hold no NaN or inf"):
                 policy(target, teacher_logits=bad)
+        probs = torch.softmax(torch.randn(2, K), -1)
+        with pytest.raises(ValueError, match=r"every row is a distribution .*`probs\.log\(\)`"):
+            policy(target_of(torch.tensor([0, 1])), teacher_logits=probs)
+        policy(target, teacher_logits=probs)  # one row may be so by chance
+        with pytest.raises(ValueError, match=r"`teacher_logits` must be logits, but every row is"):
+            st.distillation_loss(torch.randn(2, K), torch.tensor([0, 1]), probs)
+        policy(target, teacher_logits=probs.log())
         with pytest.raises(ValueError, match=r"no row of -inf alone"):
             policy(target, teacher_logits=torch.full((2, K), -torch.inf))
         ignored = torch.randn(2, K)
@@ -229,6 +236,17 @@ def test_arguments(build, message):
         build()
 
 
+def test_shapes_that_do_not_fit():
+    target, teacher = target_of(torch.tensor([0, 1])), torch.randn(2, K)
+    with pytest.raises(ValueError, match=r"`logits` must have shape \(2, 5\) \(classes last\)"):
+        POLICIES["ILS2"]()(target, torch.randn(K, 2), teacher_logits=teacher)
+    policy = st.InstanceLabelSmoothing(0.1, "teacher", teacher=lambda x: x, class_dim=2)
+    with pytest.raises(
+        ValueError, match=r"`class_dim` must be a dimension of the teacher's .* 2, g"
+    ):
+        policy(target, inputs=teacher)
+
+
 def test_targets_it_cannot_read():
     with pytest.raises(TypeError, match="labels or mixed labels"):
         st.InstanceLabelSmoothing(0.1)(st.Target.from_probs(torch.eye(K)))
@@ -294,6 +312,13 @@ class TestLookup:
         assert torch.equal(said, expected)
         criterion.eval()
         assert criterion(logits, labels).isfinite()
+
+    def test_battery(self):
+        known = torch.randn(40, K, dtype=torch.float64)
+        index = torch.randint(40, (12,))
+        check_policy(
+            lambda: POLICIES["ILS"](teacher=Rows(known)), K, context=lambda logits: {"index": index}
+        )
 
     def test_in_a_cache(self, tmp_path):
         teacher, inputs = nn.Linear(3, K), torch.randn(20, 3)

@@ -15,7 +15,7 @@ from softtargets.testing import check_policy
 from tests.smoothing.cases import assert_copies, assert_loss, batch, one_hot
 
 K = 5
-SHAPES = [(2, 7), (2, 4, 5), (1, 3, 4, 2), (2, 1, 3)]
+SHAPES = [(2, 4, 5), (1, 3, 4, 2), (2, 1, 3)]
 
 
 def spatial(given, sigma):
@@ -87,7 +87,6 @@ def test_temporal_is_its_formula(rate, ratio):
 POLICIES = {
     "spatial": (lambda: st.SpatialSmoothing(1.0), (2, 4, 3)),
     "volume": (lambda: st.SpatialSmoothing(0.7), (1, 2, 3, 2)),
-    "sequence": (lambda: st.SpatialSmoothing(1.0), (2, 7)),
     "temporal": (lambda: st.TemporalSmoothing(0.2), (2, 7)),
 }
 
@@ -177,11 +176,25 @@ def test_an_empty_batch():
 def test_targets_that_do_not_fit():
     rows = st.Target.from_probs(torch.eye(K).expand(2, K, K))
     flat = st.Target.from_labels(torch.tensor([0]), K)
-    for policy in (st.SpatialSmoothing(1.0), st.TemporalSmoothing(0.1)):
-        with pytest.raises(TypeError, match="labels or mixed labels for"):
-            policy(rows)
-        with pytest.raises(ValueError, match=r"batch shape \(N, T\).*got \(1,\)"):
-            policy(flat)
+    with pytest.raises(TypeError, match="labels or mixed labels for TemporalSmoothing"):
+        st.TemporalSmoothing(0.1)(rows)
+    with pytest.raises(ValueError, match=r"batch shape \(N, T\).*got \(1,\).*unsqueeze\(0\)"):
+        st.TemporalSmoothing(0.1)(flat)
+    maps = st.Target.from_probs(torch.eye(K).expand(2, 3, K, K))
+    with pytest.raises(TypeError, match="labels or mixed labels for SpatialSmoothing"):
+        st.SpatialSmoothing(1.0)(maps)
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 5), (2, 2, 3, 4, 5)], ids=str)
+def test_what_is_no_batch_of_maps_or_volumes_is_refused(shape):
+    labels = torch.zeros(shape, dtype=torch.long)
+    message = r"\(N, H, W\) or \(N, D, H, W\).*unsqueeze\(0\).*TemporalSmoothing"
+    with pytest.raises(ValueError, match=message):
+        st.SpatialSmoothing(1.0)(st.Target.from_labels(labels, K))
+    with pytest.raises(ValueError, match=message):
+        st.cross_entropy(
+            torch.randn(K, *shape), labels, smoothing=st.SpatialSmoothing(1.0), class_dim=0
+        )
 
 
 @pytest.mark.parametrize(
@@ -192,6 +205,11 @@ def test_targets_that_do_not_fit():
         (lambda: st.SpatialSmoothing("x"), TypeError, "`sigma` must be a number"),
         (lambda: st.TemporalSmoothing(1.5), ValueError, r"`rate` must be in \[0, 1\]"),
         (lambda: st.TemporalSmoothing(0.1, ()), ValueError, "hold a weight above 0"),
+        (
+            lambda: st.TemporalSmoothing(0.1, 5),
+            TypeError,
+            r"sequence of numbers, got 5; .*`\(x,\)`",
+        ),
         (lambda: st.TemporalSmoothing(0.1, (0, 0)), ValueError, "hold a weight above 0"),
         (lambda: st.TemporalSmoothing(0.1, (-1, 2)), ValueError, r"`ratio` must be in \[0, inf\]"),
     ],

@@ -169,10 +169,18 @@ def test_5_9_a_negative_rate_needs_a_warm_up_or_permission():
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
+        (lambda: st.Schedule.step((1, 0), 30), TypeError, "`milestones` must be a sequence .* 30"),
+        (lambda: st.Schedule.step(0.1, (30,)), TypeError, r"`values` must be a sequence .* 0\.1"),
+        (
+            lambda: st.CrossEntropyLoss(st.Schedule.linear(0, 1, 3)),
+            TypeError,
+            r"`LabelSmoothing\(schedule\)`",
+        ),
         (lambda: st.Schedule.linear(0, 1, 0), ValueError, "at least 1, got 0"),
-        (lambda: st.Schedule.linear(0, 1, 2.0), TypeError, "must be integers, got float"),
+        (lambda: st.Schedule.linear(0, 1, 2.0), TypeError, r"`milestones\[0\]` must be an integer"),
         (lambda: st.Schedule.linear(0, float("nan"), 2), ValueError, "finite, got nan"),
-        (lambda: st.Schedule.cosine("a", 1, 2), TypeError, "must be numbers, got str"),
+        (lambda: st.Schedule.cosine("a", 1, 2), TypeError, "must be a number, got str"),
+        (lambda: st.Schedule("linear", (0, 1, 2), (3, 6)), ValueError, "must be start and end"),
         (lambda: st.Schedule.step((0.1,), (3,)), ValueError, "one more than `milestones`"),
         (lambda: st.Schedule.step((1, 0, 1), (3, 3)), ValueError, "must increase"),
         (lambda: st.Schedule("bent", (0, 1), (1,)), ValueError, "`curve` must be"),

@@ -74,6 +74,8 @@ def test_the_prior_is_saved_and_detached():
         ({"prior": PRIOR * 2}, "rows summing to 1"),
         ({"prior": -PRIOR}, "entries >= 0"),
         ({"prior": torch.eye(3)[:2]}, "`prior` must have shape"),
+        ({"prior": torch.tensor(1.0)}, r"`prior` must have shape \(K,\), or .* got \(\)"),
+        ({"prior": torch.zeros(0)}, r"`prior` must have shape \(K,\), or .* got \(0,\)"),
     ],
 )
 def test_arguments(arguments, message):

@@ -11,6 +11,7 @@ from softtargets import terms
 from softtargets.engine import blocks
 from softtargets.testing import check_target, dense_cross_entropy, dense_target
 from softtargets.testing.compare import block_elements, poisoned_memory, require_close
+from softtargets.testing.targets import check_ignored
 
 K = 4
 
@@ -80,6 +81,18 @@ def rows_left_out(out, logits, target, weight, saved, masked):
 
 
 original = blocks.gradient_
+
+
+def nan_stays(out, logits, target, weight, saved, masked):
+    original(out, logits, target, weight, saved, False)
+
+
+def test_a_gradient_in_ignored_rows_of_nan_is_found(monkeypatch):
+    subject = target()
+    check_ignored(subject)
+    monkeypatch.setattr(blocks, "gradient_", nan_stays)
+    with pytest.raises(AssertionError, match="an ignored row of NaN or inf has a gradient"):
+        check_ignored(subject)
 
 
 @pytest.mark.parametrize(

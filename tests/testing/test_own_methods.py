@@ -86,6 +86,26 @@ class Infinite(st.AbstractPenalty):
         return torch.where(alive, logits, 0).sum(-1) / 0
 
 
+class ReadsRows(Plain):
+    def values(self, logits, target, alive):
+        return super().values(logits, target, alive) * (2 if target.given.others else 1)
+
+
+class DividesMixtures(Plain):
+    def values(self, logits, target, alive):
+        heaviest = target.given.entries.weights.amax(-1)
+        return super().values(logits, target, alive) / (heaviest > 0.9)
+
+
+class ForgetsItself(Plain):
+    def __init__(self):
+        super().__init__()
+        self.step_size = torch.rand(())
+
+    def values(self, logits, target, alive):
+        return super().values(logits, target, alive) * self.step_size
+
+
 class Branches(st.AbstractPenalty):
     def values(self, logits, target, alive):
         size = logits.masked_fill(~alive, 0).square().mean(-1)
@@ -101,6 +121,9 @@ class Branches(st.AbstractPenalty):
         (CountsIgnored, "an ignored row has"),
         (StaysHalf, "values of torch.float16 logits are torch.float16"),
         (Infinite, "not finite"),
+        (ReadsRows, "of one-hot rows"),
+        (DividesMixtures, "not finite"),
+        (ForgetsItself, "values after state_dict|what the loss is raised by"),
         (lambda: torch.nn.Identity(), "must extend `AbstractPenalty`"),
     ],
 )
@@ -112,7 +135,7 @@ def test_mistakes_in_penalties_are_found(make, message):
 
 def test_a_penalty_that_cannot_be_compiled_is_found():
     check_penalty(Branches, K, compiles=False)
-    with pytest.raises(torch._dynamo.exc.TorchDynamoException):
+    with pytest.raises(AssertionError, match=r"Branches raised .* under torch\.compile"):
         check_penalty(Branches, K)
 
 
@@ -124,7 +147,16 @@ class Squares(torch.nn.Module):
         self.mistake = mistake
 
     def forward(self, logits, target):
-        view, built = smoothed_target(logits, target, None, class_dim=1, ignore_index=-100)
+        view, built = smoothed_target(
+            logits,
+            target,
+            None,
+            class_dim=1,
+            ignore_index=-100,
+            training=self.training or self.mistake == "eval",
+        )
+        if self.mistake == "mixed" and built.entries.classes.shape[-1] > 1:
+            built = st.Target.from_labels(built.entries.classes[..., 0], view.shape[-1])
         wide = view.to(torch.promote_types(view.dtype, torch.float32))
         alive = wide != -torch.inf
         living = alive.any(-1)
@@ -154,6 +186,8 @@ class Squares(torch.nn.Module):
         ("class", "renamed classes"),
         ("ignored", "ignored rows"),
         ("mean", "ignored rows"),
+        ("mixed", "of mixed labels and of their rows"),
+        ("eval", "in eval mode depends on the smoothing"),
     ],
 )
 def test_mistakes_in_heads_are_found(mistake, message):
@@ -163,5 +197,19 @@ def test_mistakes_in_heads_are_found(mistake, message):
 
 
 def test_rows_are_no_mean():
-    with pytest.raises((AssertionError, RuntimeError)):
+    with pytest.raises(AssertionError, match="Squares raised RuntimeError on labels"):
         check_head(lambda: Squares("rows"), K)
+
+
+class Fragile(Plain):
+    def values(self, logits, target, alive):
+        if not bool(alive.all()):
+            raise RuntimeError("singular")
+        return super().values(logits, target, alive)
+
+
+def test_what_a_method_raises_is_said_with_where():
+    with pytest.raises(AssertionError, match=r"Fragile raised RuntimeError on .*: singular"):
+        check_penalty(Fragile, K)
+    with pytest.raises(AssertionError, match="`make_head` raised TypeError when it was called"):
+        check_head(lambda: st.FocalLoss(colour=1), K)

@@ -109,6 +109,34 @@ def test_noise_and_smoothing_are_one_matrix(k, share):
     assert equivalent_smoothing(noise.dense()) == pytest.approx(share, abs=1e-14)
 
 
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("k", [2, 3, 10, 1000])
+def test_from_smoothing_goes_back_for_every_rate(k, rate):
+    share = equivalent_smoothing(SymmetricTransition(rate, k))
+    back = SymmetricTransition.from_smoothing(share, k)
+    assert back.rate == pytest.approx(rate, abs=1e-15)
+    with pytest.raises(ValueError, match=r"`rate` must be in \[0, .*every label flips"):
+        SymmetricTransition.from_smoothing(share + 2.1, k)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        SymmetricTransition(0.498, 2),
+        PairTransition(0.498, 2),
+        DenseTransition(PairTransition(0.498, 2).dense()),
+    ],
+    ids=_names,
+)
+def test_a_nearly_singular_matrix_is_solved_with_a_warning(noise):
+    probs = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    noisy = noise.apply(probs)
+    for solve in (lambda: noise.solve(noisy), lambda: noisy @ noise.inverse()):
+        with pytest.warns(UserWarning, match="its condition number is 250") as told:
+            torch.testing.assert_close(solve(), probs, rtol=0, atol=1e-12)
+        assert [each.filename for each in told] == [__file__]
+
+
 def test_pair_noise_of_two_classes_is_symmetric_and_of_three_is_not():
     assert equivalent_smoothing(PairTransition(0.2, 2)) == pytest.approx(0.4)
     with pytest.raises(ValueError, match=r"must be symmetric noise.*0\.1 away.*tolerance"):
@@ -145,7 +173,8 @@ def test_saturated_logits_keep_their_value_and_gradient(dtype):
         (lambda: SymmetricTransition(0.2, 3.0), TypeError, "`num_classes` must be an integer"),
         (lambda: DenseTransition(torch.ones(2, 3) / 3), ValueError, r"shape \(K, K\).*\(2, 3\)"),
         (lambda: DenseTransition(torch.ones(2, 2)), ValueError, "row 0 sums to 2"),
-        (lambda: DenseTransition(torch.eye(2) * torch.nan), ValueError, "`transition` must hold"),
+        (lambda: DenseTransition(torch.eye(2) * torch.nan), ValueError, "finite, got NaN.* 0"),
+        (lambda: DenseTransition(torch.eye(2) * torch.inf), ValueError, "finite, got NaN.* 0"),
         (lambda: DenseTransition(torch.eye(2, dtype=torch.long)), TypeError, "floating point"),
         (
             lambda: DenseTransition(torch.tensor([[1.5, -0.5], [0.0, 1.0]])),

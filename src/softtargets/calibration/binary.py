@@ -62,7 +62,7 @@ def binary_calibration_error(
         >>> binary_calibration_error(probs[1:3], labels[1:3], of="prediction")
         tensor(0.4000, dtype=torch.float64)
     """
-    check_bins(bins, binning)
+    bins = check_bins(bins, binning)
     scores, outcomes = _read(probs, labels, of, ignore_index)
     statistics = BinStatistics.from_scores(scores, outcomes, bins=bins, binning=binning)
     return statistics.calibration_error(norm=norm, debiased=debiased)
@@ -137,7 +137,7 @@ def multilabel_calibration_error(
         >>> multilabel_calibration_error(probs, torch.tensor([[1, 1], [1, -100]]))
         tensor(0.3500, dtype=torch.float64)
     """
-    check_bins(bins, binning)
+    bins = check_bins(bins, binning)
     errors = []
     for events in label_events(probs, labels, class_dim=class_dim, ignore_index=ignore_index):
         statistics = BinStatistics.from_scores(*events.read(), bins=bins, binning=binning)

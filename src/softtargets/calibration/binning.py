@@ -69,7 +69,7 @@ class BinStatistics:
         Raises:
             ValueError: shapes differ, no sample, a score outside [0, 1], edges not ascending.
         """
-        check_bins(bins, binning)
+        bins = check_bins(bins, binning)
         if scores.shape != outcomes.shape or scores.ndim == 0 or scores.numel() == 0:
             raise ValueError(
                 "`scores` and `outcomes` must have one shape (*groups, N) with N >= 1, got "
@@ -111,7 +111,7 @@ class BinStatistics:
         Raises:
             ValueError: `probs` or `labels` break a rule above.
         """
-        check_bins(bins, binning)
+        bins = check_bins(bins, binning)
         samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
         scores, outcomes = samples.top_label()
         if edges is None:
@@ -143,7 +143,7 @@ class BinStatistics:
         Raises:
             ValueError: `probs` or `labels` break a rule above.
         """
-        check_bins(bins, binning)
+        bins = check_bins(bins, binning)
         samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
         if binning == "width":
             return cls._classes_counted(samples, bins)

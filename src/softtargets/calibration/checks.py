@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from softtargets import checks
+
 Kind = Literal["probs", "logits", "scores"]
 
 
@@ -15,14 +17,14 @@ class Flaw(NamedTuple):
     text: str
 
 
-def check_bins(bins: int, binning: str) -> None:
-    """Raise unless `bins` is a positive integer and `binning` is known."""
-    if isinstance(bins, bool) or not isinstance(bins, int):
-        raise TypeError(f"`bins` must be an integer, got {type(bins).__name__}")
+def check_bins(bins: int, binning: str) -> int:
+    """Return `bins` as an int if it is a positive integer and `binning` is known, or raise."""
+    bins = checks.check_integer(bins, "bins")
     if bins < 1:
         raise ValueError(f"`bins` must be at least 1, got {bins}; 15 is customary")
     if binning not in ("width", "mass"):
         raise ValueError(f'`binning` must be "width" or "mass", got {binning!r}')
+    return bins
 
 
 def check_logits(logits: Tensor, labels: Tensor) -> None:

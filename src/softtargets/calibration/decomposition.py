@@ -85,7 +85,7 @@ def brier_decomposition(
     """
     if of not in ("classes", "top_label"):
         raise ValueError(f'`of` must be "classes" or "top_label", got {of!r}')
-    check_bins(bins, binning)
+    bins = check_bins(bins, binning)
     layout = {"class_dim": class_dim, "ignore_index": ignore_index}
     samples = Samples.of(probs, labels, "probs", **layout)
     if of == "top_label":
@@ -135,7 +135,7 @@ def binary_brier_decomposition(
     References:
         Murphy, A new vector partition of the probability score, 1973.
     """
-    check_bins(bins, binning)
+    bins = check_bins(bins, binning)
     events = Events.of(probs, labels, "probs", ignore_index=ignore_index)
     return decomposed(*events.read(), bins=bins, binning=binning)
 

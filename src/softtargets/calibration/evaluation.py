@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from softtargets import checks
 from softtargets.calibration.binning import BinStatistics
 from softtargets.calibration.bootstrap import (
     absolute_gap_interval,
@@ -69,7 +70,7 @@ def evaluate(
         >>> report.scaled.expected_calibration_error.low  # could be perfectly calibrated
         0.0
     """
-    check_bins(bins, "width")
+    bins = check_bins(bins, "width")
     check_logits(logits, labels)
     seed = _seed(bootstrap, generator)
     logits, labels = logits.detach().cpu().double(), labels.detach().cpu().long()
@@ -99,8 +100,7 @@ def evaluate(
 
 
 def _seed(bootstrap: int, generator: torch.Generator | None) -> int:
-    if isinstance(bootstrap, bool) or not isinstance(bootstrap, int):
-        raise TypeError(f"`bootstrap` must be an integer, got {type(bootstrap).__name__}")
+    bootstrap = checks.check_integer(bootstrap, "bootstrap")
     if bootstrap < 0:
         raise ValueError(f"`bootstrap` must be at least 0, got {bootstrap}; 0 means no intervals")
     if generator is None:

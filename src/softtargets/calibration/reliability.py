@@ -100,7 +100,7 @@ def reliability_curve(
     References:
         Wilson, Probable inference, the law of succession, and statistical inference, 1927.
     """
-    check_bins(bins, binning)
+    bins = check_bins(bins, binning)
     samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
     if class_index is None:
         scores, outcomes = samples.top_label()

@@ -6,19 +6,29 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from softtargets.cli.parameters import Count, Names
+from softtargets.lab.label_noise import Kind, parse_mapping
+from softtargets.lab.methods import DEFAULT, METHODS, expanded
+
+_METHODS = f"names separated by commas or spaces, or all: {', '.join(METHODS)}."
 
 
 def compare(
     *,
     data: str = "digits",
-    methods: Names = ("hard,ls,ols,ils1,ils2,ils",),
+    methods: Annotated[Names, Parameter(help=_METHODS)] = DEFAULT,
     seeds: Count = 5,
     epochs: Count = 40,
     noise: float = 0.0,
+    noise_kind: Kind = "symmetric",
+    noise_map: Names = (),
+    noisy_labels: str | None = None,
     out: Annotated[Path, Parameter(name="--out")] = Path("runs/compare"),
     threads: Count = 1,
 ) -> None:
     """Train the same classifier with several kinds of targets and show what each did.
+
+    The classifier is a network of two hidden layers of 128 units on the flattened inputs, which
+    are standardised with one mean and deviation.
 
     Prints accuracy, NLL, Brier score and calibration errors before and after temperature scaling,
     and writes OUT/report.html and OUT/summary.json. Runs that are already in OUT are not computed
@@ -27,10 +37,15 @@ def compare(
     Args:
         data: "digits", or the path of an .npz or .npz.xz file with the arrays x_train, y_train,
             x_test and y_test.
-        methods: names separated by commas or spaces: hard, ls, ols, ils1, ils2, ils.
+        methods: names in `softtargets.lab.methods.METHODS`, or all.
         seeds: seeds per method, counted from 0.
         epochs: passes over the training data.
-        noise: share of training labels flipped to a random other class, in [0, 1).
+        noise: rate in [0, 1) at which training labels are flipped to another class.
+        noise_kind: to which: any other alike, the next (pair), the one that --noise-map says
+            (asymmetric), or what the sample looks like (instance).
+        noise_map: pairs FROM:TO of classes for asymmetric noise, as 9:1,3:5.
+        noisy_labels: .npy or .npz file of labels to train on, one per sample of y_train, human
+            ones for instance; FILE.npz:NAME names one of its arrays.
         out: folder for the runs and the report.
         threads: threads torch computes with; the same number gives the same results.
     """
@@ -43,13 +58,17 @@ def compare(
     from softtargets.report.conclusion import terminal_conclusion
     from softtargets.report.page import write_page
     from softtargets.report.tables import comparison_tables
+    from softtargets.report.transitions import estimation_lines
 
     settings = lab.Settings(
         data=data,
-        methods=tuple(",".join(methods).lower().replace(",", " ").split()),
+        methods=expanded(tuple(name.lower() for name in _words(methods))),
         seeds=seeds,
         epochs=epochs,
         noise=noise,
+        noise_kind=noise_kind,
+        noise_map=parse_mapping(_words(noise_map)),
+        noisy_labels=noisy_labels,
     )
     lab.use_threads(threads)
     console = Console()
@@ -62,6 +81,13 @@ def compare(
     for table in comparison_tables(rows, seeds=seeds, width=max(console.width, 80)):
         console.print(table)
     console.print(terminal_conclusion(comparison, rows), highlight=False, markup=False)
+    for line in estimation_lines(comparison, rows):
+        console.print(line, highlight=False, markup=False)
     page = out / PAGE
     write_page(comparison, page)
     console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _words(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Split at commas and spaces."""
+    return tuple(",".join(texts).replace(",", " ").split())

@@ -17,6 +17,7 @@ GROUPS = {
     "loss head": "Loss heads",
     "baseline": "Baselines",
     "data-side": "Data-side: inputs and targets are mixed",
+    "schedule": "Schedules: in place of a rate, a weight or a share",
 }
 
 

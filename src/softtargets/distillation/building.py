@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from softtargets import checks
-from softtargets.distillation.chunks import Manifest, map_chunk, write_chunk, write_manifest
+from softtargets.distillation.chunks import (
+    Manifest,
+    joined,
+    map_chunk,
+    write_chunk,
+    write_manifest,
+)
 
 
 @contextmanager
@@ -46,7 +52,7 @@ def fill(
     for chunk in manifest.chunks:
         seen.update(map_chunk(folder, manifest, chunk, verify=True)["index"].tolist())
     waiting: list[dict[str, Tensor]] = []
-    for inputs, index in batches:
+    for inputs, index in map(_pair, batches):
         checks.check_labels_dtype(index, "index")
         numbers = index.detach().cpu().long()
         first = {number: i for i, number in reversed(list(enumerate(numbers.tolist())))}
@@ -68,11 +74,21 @@ def fill(
         write_manifest(folder, manifest)
 
 
+def _pair(batch: object) -> tuple[Any, Tensor]:
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        return batch[0], batch[1]
+    parts = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+    raise TypeError(
+        f"`batches` must yield pairs `(inputs, index)`, got a {type(batch).__name__}{parts}; leave "
+        "the labels out: `((inputs, index) for inputs, labels, index in loader)`"
+    )
+
+
 def _written(
     folder: Path, manifest: Manifest, waiting: list[dict[str, Tensor]], chunk_rows: int
 ) -> list[dict[str, Tensor]]:
     """Write one chunk and return the rows that are left."""
-    rows = {name: torch.cat([part[name] for part in waiting]) for name in waiting[0]}
+    rows = {name: joined([part[name] for part in waiting]) for name in waiting[0]}
     write_chunk(folder, manifest, {name: values[:chunk_rows] for name, values in rows.items()})
     left = {name: values[chunk_rows:] for name, values in rows.items()}
     return [left] if len(left["index"]) else []

@@ -196,3 +196,9 @@ def map_chunk(folder: Path, manifest: Manifest, chunk: Chunk, verify: bool) -> d
         fields[name] = part.view(chunk.rows, *shape)
         start += length
     return fields
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """Return rows of one field together, also under an autocast that knows other dtypes only."""
+    with torch.autocast("cpu", enabled=False):
+        return torch.cat(parts)

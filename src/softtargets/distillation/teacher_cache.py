@@ -14,6 +14,7 @@ from softtargets.distillation.chunks import (
     MANIFEST,
     Manifest,
     is_positive,
+    joined,
     map_chunk,
     read_manifest,
     write_manifest,
@@ -206,7 +207,7 @@ class TeacherCache:
             if name == "index":
                 continue
             parts = [self._chunks[owner][name].index_select(0, piece) for owner, piece in pieces]
-            found = torch.cat(parts) if parts else torch.empty((0, *shape), dtype=dtype)
+            found = joined(parts) if parts else torch.empty((0, *shape), dtype=dtype)
             rows[name] = found[back].reshape((*index.shape, *shape))
         return rows
 
@@ -234,8 +235,9 @@ class TeacherCache:
             path: the folder, made if it is not there.
             teacher: called with the inputs of a batch, in eval mode without gradients, as it
                 is and where it is.
-            batches: yields `(inputs, index)`, the index `(n)` integers that number the samples in
-                the data set; in any order, with the augmentation training will use, if any.
+            batches: yields pairs `(inputs, index)` without labels, the index `(n)` integers that
+                number the samples in the data set; in any order, with the augmentation training
+                will use, if any.
             num_classes: K.
             data_fingerprint: a text that names the data and its version, or a tensor whose hash
                 does, the labels for instance.

@@ -187,28 +187,40 @@ def _check_reusable(logits: Tensor, graph: bool) -> None:
 
 
 def check_target(
-    logits: Tensor, target: Target, class_mask: Tensor | None, key: tuple[slice, ...] = ()
+    logits: Tensor,
+    target: Target,
+    class_mask: Tensor | None,
+    key: tuple[slice, ...] = (),
+    transition: AbstractTransition | None = None,
 ) -> None:
-    """Raise, naming the first one, if a target that counts is not finite or its label is masked.
+    """Raise, naming the first one, if a target that counts is not finite or its label impossible.
 
     Args:
         logits: `(*batch, K)`, classes last.
         target: of the same batch shape.
         class_mask: `(*batch, K)` bool or None.
         key: where in a larger batch this part begins.
+        transition: noise between prediction and target, or None.
     """
-    dead = formula.masked_logits(logits.detach(), class_mask) == -torch.inf
+    seen = formula.masked_logits(logits.detach(), class_mask)
+    dead = seen == -torch.inf
+    living = ~dead.all(-1)
+    if transition is not None:
+        alive = ~dead | ~living.unsqueeze(-1)
+        even = torch.zeros_like(seen).masked_fill(~alive, -torch.inf)
+        dead |= transition.noisy_logits(even, alive) == -torch.inf
     given = target.given
     wrong = (dead.gather(-1, given.entries.classes) & (given.entries.weights != 0)).any(-1)
     for term in given.others:
         if isinstance(term, DenseRows):
             wrong |= (dead & (term.values != 0)).any(-1) & (term.weights != 0)
-    living = ~dead.all(-1)
     wrong &= living
     if bool(wrong.any()):
         raise ValueError(
-            f"`target` must not put mass on a masked class (logit -inf or `class_mask` False), it "
-            f"does at {_first(wrong, key)}; unmask the class or ignore the position"
+            "`target` must not put mass on a masked class (logit -inf or `class_mask` False), nor "
+            "on a noisy label that a forward correction's transition never makes, it does at "
+            f"{_first(wrong, key)}; unmask the class, correct the transition, or ignore the "
+            "position"
         )
     # Where an entry is not finite, the mass is not.
     wrong = living & ~target.ignored() & ~target.mass().isfinite()

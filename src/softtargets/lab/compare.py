@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import UNSET
 
 from softtargets.lab import data as datasets
 from softtargets.lab.data import DataSet
 from softtargets.lab.errors import LabError
-from softtargets.lab.methods import BASELINE, METHODS
+from softtargets.lab.label_noise import KINDS, Kind, Mapping, check_mapping
+from softtargets.lab.methods import BASELINE, DEFAULT, METHODS
 from softtargets.lab.models import seeded_mlp
 from softtargets.lab.output import locked, prepare
 from softtargets.lab.records import Environment, RunFolder, RunRecord, environment
 from softtargets.lab.spec import RunSpec
-from softtargets.lab.train import Teacher, check_checkpoint, predict, run
+from softtargets.lab.task import Teacher
+from softtargets.lab.train import check_checkpoint, predict, run
 
 MOST_SEEDS = 1000
 MOST_EPOCHS = 100_000
@@ -31,17 +34,25 @@ class Settings:
         methods: names in `METHODS`.
         seeds: how many seeds, counted from 0.
         epochs: passes over the training data.
-        noise: share of training labels that is flipped.
+        noise: rate at which training labels are flipped to another class.
+        noise_kind: how they are flipped.
+        noise_map: for asymmetric noise, pairs of classes, from and to.
+        noisy_labels: file of training labels, see `softtargets.lab.data.load`; None for the true
+            ones, flipped at the rate.
 
     Raises:
-        LabError: an unknown or repeated method, or a number out of range.
+        LabError: an unknown or repeated method, a number out of range, or settings of noise that
+            do not go together.
     """
 
     data: str = "digits"
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = DEFAULT
     seeds: int = 5
     epochs: int = 40
     noise: float = 0.0
+    noise_kind: Kind = "symmetric"
+    noise_map: Mapping = ()
+    noisy_labels: str | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.methods if name not in METHODS]
@@ -54,6 +65,31 @@ class Settings:
         _check_count("epochs", self.epochs, MOST_EPOCHS)
         if not 0 <= self.noise < 1:
             raise LabError(f"--noise must be in [0, 1), got {self.noise}; it is a share of labels")
+        _check_noise(self)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether training labels are not the true ones."""
+        return self.noise > 0 or self.noisy_labels is not None
+
+
+def _check_noise(settings: Settings) -> None:
+    """Raise unless the settings of label noise go together."""
+    kind = settings.noise_kind
+    if kind not in KINDS:
+        raise LabError(f"unknown --noise-kind {kind}: choose from {', '.join(KINDS)}")
+    if settings.noisy_labels is not None and settings.noise > 0:
+        raise LabError(
+            "--noise and --noisy-labels were both given; flipping labels of a file is not offered, "
+            "leave one of them out"
+        )
+    if kind != "symmetric" and settings.noise == 0:
+        raise LabError(f"--noise-kind {kind} flips nothing without a rate; give --noise, as 0.2")
+    if (kind == "asymmetric") != bool(settings.noise_map):
+        raise LabError(
+            "--noise-map and --noise-kind asymmetric go together: the map says which class is "
+            "mistaken for which, as 9:1,3:5"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,19 +132,17 @@ class Comparison:
 
 def plan(settings: Settings, data: DataSet) -> list[RunSpec]:
     """Return the specs in the order they are run: seed by seed, teachers first."""
+    teachers = [METHODS[name].teacher for name in settings.methods]
+    wanted = dict.fromkeys([*filter(None, teachers), *settings.methods])
+    names = sorted(wanted, key=lambda name: name != BASELINE)
     specs: list[RunSpec] = []
     for seed in range(settings.seeds):
-        teacher = _spec(settings, data, BASELINE, seed, None)
-        wanted = [_spec(settings, data, name, seed, teacher.run_id) for name in settings.methods]
-        if BASELINE in settings.methods or any(spec.teacher for spec in wanted):
-            specs.append(teacher)
-        specs += [spec for spec in wanted if spec.method != BASELINE]
+        specs += [_spec(settings, data, name, seed) for name in names]
     return specs
 
 
-def _spec(
-    settings: Settings, data: DataSet, method: str, seed: int, teacher: str | None
-) -> RunSpec:
+def _spec(settings: Settings, data: DataSet, method: str, seed: int) -> RunSpec:
+    teacher = METHODS[method].teacher
     return RunSpec(
         data=settings.data,
         data_hash=data.digest,
@@ -117,7 +151,10 @@ def _spec(
         seed=seed,
         noise=float(settings.noise),
         epochs=settings.epochs,
-        teacher=teacher if METHODS[method].needs_teacher else None,
+        teacher=None if teacher is None else _spec(settings, data, teacher, seed).run_id,
+        noise_kind=UNSET if settings.noise_kind == "symmetric" else settings.noise_kind,
+        noise_map=settings.noise_map or UNSET,
+        noisy_labels=data.noisy_digest or UNSET,
     )
 
 
@@ -138,7 +175,8 @@ def compare(settings: Settings, output: Path, progress: Progress | None = None) 
             finished or not, are checked before anything is computed, and never overwritten.
     """
     progress = progress or Progress()
-    data = datasets.load(settings.data)
+    data = datasets.load(settings.data, settings.noisy_labels)
+    check_mapping(settings.noise_map, data.num_classes)
     root = prepare(output)
     specs = plan(settings, data)
     folders = {spec.run_id: RunFolder(root, spec.run_id) for spec in specs}

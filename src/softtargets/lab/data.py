@@ -5,7 +5,7 @@ import lzma
 import zipfile
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ class DataSet:
         num_classes: K.
         mean: subtracted from the inputs.
         deviation: by which the inputs were divided.
+        positions: `(N,)`, where in the source each training sample is.
+        total: how many labels the source has of which training samples are drawn.
+        noisy: `(N,)` int64 training labels of a file of noisy ones, or None.
     """
 
     name: str
@@ -57,19 +60,41 @@ class DataSet:
     test: Split
     mean: float
     deviation: float
+    positions: Tensor
+    total: int
+    noisy: Tensor | None = None
+
+    @property
+    def noisy_digest(self) -> str | None:
+        """Hash of the noisy labels."""
+        if self.noisy is None:
+            return None
+        return hashlib.sha256(self.noisy.numpy().tobytes()).hexdigest()[:16]
 
 
-def load(source: str) -> DataSet:
+def load(source: str, noisy_labels: str | None = None) -> DataSet:
     """Return the data set of that name, or the one in the npz file at that path.
 
     Args:
         source: `"digits"` (1,797 handwritten digits of 8 x 8, bundled with scikit-learn), or a
             path to an `.npz` or `.npz.xz` file with the arrays `x_train` (N, ...), `y_train` (N,),
             `x_test` and `y_test`. A seventh of the training part becomes validation data.
+        noisy_labels: path of an `.npy` file with labels to train on instead of `y_train`, one for
+            each (of digits, for each of the 1,797); those of validation samples are not read. Or
+            of an `.npz` file that holds them alone, or as `y_train`; `PATH:NAME` names another of
+            its arrays.
 
     Raises:
-        LabError: no such data set or file, or a file that does not hold these arrays.
+        LabError: no such data set or file, or a file that does not hold these arrays; noisy
+            labels that do not fit the data.
     """
+    data = _load(source)
+    if noisy_labels is None:
+        return data
+    return replace(data, noisy=_noisy(noisy_labels, data))
+
+
+def _load(source: str) -> DataSet:
     if source == "digits":
         return _digits()
     path, found = Path(source), False
@@ -82,30 +107,46 @@ def load(source: str) -> DataSet:
         )
     arrays = _read_arrays(path)
     x_train, y_train, x_test, y_test = (arrays[name] for name in _ARRAYS)
-    x_train, x_validation, y_train, y_validation = _stratified(x_train, y_train, 1 / 7)
+    places = np.arange(len(y_train))
+    train, validation = _stratified(places, y_train, 1 / 7)
     name = path.name.removesuffix(".xz").removesuffix(".npz")
-    return _assemble(name, [x_train, x_validation, x_test], [y_train, y_validation, y_test])
+    return _assemble(
+        name,
+        [x_train[train], x_train[validation], x_test],
+        [y_train[train], y_train[validation], y_test],
+        positions=train,
+        total=len(places),
+    )
 
 
 def _digits() -> DataSet:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    x_rest, x_test, y_rest, y_test = _stratified(images.reshape(-1, 8, 8), labels, 1 / 3)
-    x_train, x_validation, y_train, y_validation = _stratified(x_rest, y_rest, 1 / 4)
-    return _assemble("digits", [x_train, x_validation, x_test], [y_train, y_validation, y_test])
+    images = images.reshape(-1, 8, 8)
+    rest, test = _stratified(np.arange(len(labels)), labels, 1 / 3)
+    train, validation = _stratified(rest, labels[rest], 1 / 4)
+    parts = (train, validation, test)
+    return _assemble(
+        "digits",
+        [images[part] for part in parts],
+        [labels[part] for part in parts],
+        positions=train,
+        total=len(labels),
+    )
 
 
-def _stratified(inputs: Any, labels: Any, share: float) -> list[Any]:
+def _stratified(places: Any, labels: Any, share: float) -> list[Any]:
+    """Split places in two, the second with this share of every class."""
     from sklearn.model_selection import train_test_split
 
-    parts: list[Any] = train_test_split(
-        inputs, labels, test_size=share, stratify=labels, random_state=0
-    )
+    parts: list[Any] = train_test_split(places, test_size=share, stratify=labels, random_state=0)
     return parts
 
 
-def _assemble(name: str, inputs: list[Any], labels: list[Any]) -> DataSet:
+def _assemble(
+    name: str, inputs: list[Any], labels: list[Any], *, positions: Any, total: int
+) -> DataSet:
     digest = hashlib.sha256()
     for array in (*inputs, *labels):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -127,6 +168,8 @@ def _assemble(name: str, inputs: list[Any], labels: list[Any]) -> DataSet:
         test=parts[2],
         mean=mean,
         deviation=deviation,
+        positions=torch.from_numpy(positions),
+        total=total,
     )
 
 
@@ -213,3 +256,41 @@ def _check_classes(path: Path, y_train: Any, y_test: Any) -> None:
             f"{path}: each of the classes 0 .. {num_classes - 1} needs at least 2 samples in "
             f"y_train, class {few[0]} has {counts[few[0]]}; number the classes without gaps"
         )
+
+
+def _noisy(source: str, data: DataSet) -> Tensor:
+    """Return the noisy labels of the training part, or raise."""
+    labels = _read_labels(source)
+    if labels.dtype.kind not in "iu" or labels.shape != (data.total,):
+        raise LabError(
+            f"{source} must hold one integer for each of the {data.total} samples that {data.name} "
+            f"draws its training part from, got {labels.dtype} of shape {labels.shape}"
+        )
+    if labels.min() < 0 or labels.max() >= data.num_classes:
+        raise LabError(
+            f"{source}: labels must be 0 .. {data.num_classes - 1} as in {data.name}, got "
+            f"{labels.min()} .. {labels.max()}"
+        )
+    return torch.from_numpy(labels.astype(np.int64))[data.positions]
+
+
+def _read_labels(source: str) -> Any:
+    path, name = Path(source), None
+    if not path.is_file() and ":" in source:
+        path, name = Path(source.rpartition(":")[0]), source.rpartition(":")[2]
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            return loaded
+        with loaded:
+            names = list(loaded.files)
+            chosen = name or ("y_train" if "y_train" in names else names[0])
+            if chosen in names and (name or len(names) == 1 or chosen == "y_train"):
+                return loaded[chosen]
+    except (OSError, ValueError, TypeError, EOFError, IndexError, *_ARCHIVE_ERRORS) as error:
+        raise LabError(
+            f"{source} cannot be read as noisy labels; save them with numpy.save(path, labels)"
+        ) from error
+    raise LabError(
+        f"{path} holds the arrays {', '.join(names)}; name one of them, as {path}:{names[0]}"
+    )

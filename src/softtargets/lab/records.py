@@ -1,7 +1,7 @@
 """Records: what a finished run leaves behind, written at once or not at all.
 
 RUN/checkpoint.pt   while the run is going on: everything the next epoch needs
-RUN/arrays.npz      logits and labels
+RUN/arrays.npz      logits and labels; the noise as estimated and as drawn
 RUN/model.pt        the trained weights
 RUN/record.json     written last: where it is, the run is done
 """
@@ -79,6 +79,24 @@ class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     target: list[float]
 
 
+class Denoising(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a model trained on wrong labels predicts for its own training samples, in samples.
+
+    Attributes:
+        clean: samples with the right label.
+        clean_as_true: those of them that are predicted so.
+        mislabelled: samples with a wrong label.
+        as_true: those of them whose true class is predicted.
+        as_given: those of them whose wrong label is predicted.
+    """
+
+    clean: int
+    clean_as_true: int
+    mislabelled: int
+    as_true: int
+    as_given: int
+
+
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where a run was computed."""
 
@@ -104,6 +122,9 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         temperature: of that scaling.
         temperature_at_bound: whether the search ended at its bound.
         examples: targets of a few training samples.
+        denoising: of a run under label noise; left out of the file of any other.
+        transition_error: of a run that estimated the noise, the mean L1 distance of the rows from
+            those of the noise as drawn; both matrices are in `arrays.npz`.
         arrays_sha256: hash of `arrays.npz`.
         model_sha256: hash of `model.pt`.
         content_sha256: hash of all of the above, see `seal`.
@@ -121,6 +142,8 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     examples: list[Example]
     arrays_sha256: str
     model_sha256: str
+    denoising: Denoising | msgspec.UnsetType = msgspec.UNSET
+    transition_error: float | msgspec.UnsetType = msgspec.UNSET
     content_sha256: str = ""
 
 

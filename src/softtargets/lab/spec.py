@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-Parameters = dict[str, float | str]
+Parameters = dict[str, float]
 
 
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -16,7 +16,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         method: a name in `softtargets.lab.methods.METHODS`.
         parameters: the method's settings.
         seed: initial weights, data order and label noise.
-        noise: share of training labels flipped to another class, uniformly.
+        noise: rate at which training labels are flipped to another class.
         epochs: passes over the training data.
         teacher: run_id of the teacher, for methods that have one.
         hidden: widths of the hidden layers.
@@ -24,6 +24,11 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         learning_rate: of SGD, at the start; it falls to 0 along a cosine.
         momentum: Nesterov momentum.
         weight_decay: L2 penalty.
+        noise_kind: how labels are flipped, unless evenly to all other classes.
+        noise_map: for asymmetric noise, which class to which.
+        noisy_labels: hash of training labels given in a file.
+
+    A field that is not set is not encoded, so that adding one changes no earlier run.
     """
 
     data: str
@@ -39,6 +44,9 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    noise_kind: str | msgspec.UnsetType = msgspec.UNSET
+    noise_map: tuple[tuple[int, int], ...] | msgspec.UnsetType = msgspec.UNSET
+    noisy_labels: str | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def run_id(self) -> str:

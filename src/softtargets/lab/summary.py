@@ -1,7 +1,7 @@
 """Means over seeds with intervals, and paired differences to the baseline."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -40,6 +40,19 @@ METRICS = (
 )
 
 
+def _share(key: str, title: str, *, higher_is_better: bool = False) -> Metric:
+    return Metric(key=key, title=title, higher_is_better=higher_is_better, digits=1, scale=100)
+
+
+# Of the training samples, under label noise: what the trained model predicts for them.
+DENOISING = (
+    _share("clean_as_true", "right labels kept %", higher_is_better=True),
+    _share("as_true", "true class %", higher_is_better=True),
+    _share("as_given", "wrong label %"),
+    _share("as_other", "another class %"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Mean:
     """A mean over seeds with its 95 % interval (Student's t); NaN limits with one seed."""
@@ -65,6 +78,10 @@ class Row:
         plain_difference: mean of the paired differences to hard labels; empty for these.
         scaled_difference: the same after temperature scaling.
         temperature: mean of the fitted temperatures.
+        denoising: under label noise, mean over seeds by key of `DENOISING`; else empty.
+        denoising_difference: mean of their paired differences to hard labels.
+        transition_error: of a method that estimates the noise, mean over seeds of the L1 distance
+            of a row from that of the noise as drawn.
     """
 
     method: str
@@ -73,6 +90,9 @@ class Row:
     plain_difference: dict[str, Mean]
     scaled_difference: dict[str, Mean]
     temperature: Mean
+    denoising: dict[str, Mean] = field(default_factory=dict)
+    denoising_difference: dict[str, Mean] = field(default_factory=dict)
+    transition_error: Mean | None = None
 
 
 def mean_over_seeds(values: list[float]) -> Mean:
@@ -92,6 +112,7 @@ def summarise(comparison: Comparison) -> list[Row]:
     """Return one row per method, in the order of the comparison."""
     plain = {method: _values(comparison, method, scaled=False) for method in comparison.runs}
     scaled = {method: _values(comparison, method, scaled=True) for method in comparison.runs}
+    denoised = {method: _denoised(comparison, method) for method in comparison.runs}
     return [
         Row(
             method=method,
@@ -100,9 +121,19 @@ def summarise(comparison: Comparison) -> list[Row]:
             plain_difference=_differences(plain, method),
             scaled_difference=_differences(scaled, method),
             temperature=mean_over_seeds([r.temperature for r in comparison.records(method)]),
+            denoising={key: mean_over_seeds(values) for key, values in denoised[method].items()},
+            denoising_difference=_differences(denoised, method),
+            transition_error=mean_over_seeds(errors) if errors else None,
         )
         for method in comparison.runs
+        for errors in [_transition_errors(comparison, method)]
     ]
+
+
+def _transition_errors(comparison: Comparison, method: str) -> list[float]:
+    """Distances of the estimated noise by seed; empty for a method that estimates none."""
+    found = [record.transition_error for record in comparison.records(method)]
+    return [each for each in found if each is not msgspec.UNSET]
 
 
 def _values(comparison: Comparison, method: str, *, scaled: bool) -> dict[str, list[float]]:
@@ -111,8 +142,23 @@ def _values(comparison: Comparison, method: str, *, scaled: bool) -> dict[str, l
     return {metric.key: [each[metric.key].value for each in metrics] for metric in METRICS}
 
 
+def _denoised(comparison: Comparison, method: str) -> dict[str, list[float]]:
+    """Shares of the training samples by seed; empty unless every run has wrong and right labels."""
+    counts = [record.denoising for record in comparison.records(method)]
+    shares: dict[str, list[float]] = {metric.key: [] for metric in DENOISING}
+    for each in counts:
+        if each is msgspec.UNSET or not (each.clean and each.mislabelled):
+            return {}
+        others = each.mislabelled - each.as_true - each.as_given
+        shares["clean_as_true"].append(each.clean_as_true / each.clean)
+        shares["as_true"].append(each.as_true / each.mislabelled)
+        shares["as_given"].append(each.as_given / each.mislabelled)
+        shares["as_other"].append(others / each.mislabelled)
+    return shares
+
+
 def _differences(values: dict[str, dict[str, list[float]]], method: str) -> dict[str, Mean]:
-    if method == BASELINE or BASELINE not in values:
+    if method == BASELINE or not values.get(BASELINE):
         return {}
     return {
         key: mean_over_seeds(
@@ -136,7 +182,7 @@ def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
     data = comparison.data
     records = [record for runs in comparison.runs.values() for _, record in runs]
     content = {
-        "settings": asdict(comparison.settings) | {"data": data.name},
+        "settings": asdict(comparison.settings) | _without_folders(comparison),
         "data": {
             "digest": data.digest,
             "classes": data.num_classes,
@@ -154,8 +200,19 @@ def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
                 "plain": _values(comparison, method, scaled=False),
                 "scaled": _values(comparison, method, scaled=True),
                 "temperature": [record.temperature for record in comparison.records(method)],
+                "denoising": _denoised(comparison, method),
+                "transition_error": _transition_errors(comparison, method),
             }
             for method in comparison.runs
         },
     }
     write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+
+def _without_folders(comparison: Comparison) -> dict[str, str | None]:
+    """The names of data and labels, without the folders they were in."""
+    labels = comparison.settings.noisy_labels
+    return {
+        "data": comparison.data.name,
+        "noisy_labels": None if labels is None else Path(labels).name,
+    }

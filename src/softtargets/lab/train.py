@@ -18,24 +18,20 @@ from softtargets import calibration
 from softtargets.lab import records, seeds
 from softtargets.lab.data import DataSet
 from softtargets.lab.errors import LabError
+from softtargets.lab.estimated_noise import check_folds, distance, estimated_transition
+from softtargets.lab.label_noise import denoised, is_noisy, training_labels
 from softtargets.lab.methods import METHODS
 from softtargets.lab.models import seeded_mlp
-from softtargets.lab.records import Epoch, Estimate, Example, RunFolder, RunRecord
+from softtargets.lab.records import Denoising, Epoch, Estimate, Example, RunFolder, RunRecord
 from softtargets.lab.spec import RunSpec
-from softtargets.losses import CrossEntropyLoss, cross_entropy
-from softtargets.noise import symmetric
-from softtargets.smoothing import OnlineLabelSmoothing
+from softtargets.lab.task import Task, Teacher
+from softtargets.losses import ForwardCorrection, cross_entropy
+from softtargets.mixing import mixup
+from softtargets.smoothing import AbstractSmoothing, OnlineLabelSmoothing
+from softtargets.smoothing.schedule import step_schedules
 from softtargets.target import Target
 
 EXAMPLES = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Teacher:
-    """What a run needs of its teacher: logits of all training samples, and its temperature."""
-
-    logits: Tensor
-    temperature: float
 
 
 class _DivergedError(Exception):
@@ -44,10 +40,11 @@ class _DivergedError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class _State:
-    """What changes during a run; all of it is in the checkpoint."""
+    """What a run is for, and what changes during it; all of the latter is in the checkpoint."""
 
+    task: Task
     model: nn.Module
-    criterion: CrossEntropyLoss
+    criterion: nn.Module
     optimizer: torch.optim.Optimizer
     history: list[Epoch] = field(default_factory=list)
     seconds: float = 0.0
@@ -69,15 +66,6 @@ class _State:
         self.seconds = saved["seconds"]
 
 
-def training_labels(spec: RunSpec, data: DataSet) -> Tensor:
-    """Return the labels that the run is given: the true ones, or flipped by its seed."""
-    if spec.noise == 0:
-        return data.train.labels
-    generator = seeds.generator("noise", spec.seed)
-    labels = data.train.labels
-    return symmetric(labels, spec.noise, data.num_classes, generator=generator).labels
-
-
 def run(
     spec: RunSpec,
     data: DataSet,
@@ -95,11 +83,17 @@ def run(
         on_epoch: called with the number of finished epochs, first with those of the checkpoint.
 
     Raises:
-        LabError: training diverged, or the folder cannot be read or written.
+        LabError: training diverged, the noise cannot be estimated, or the folder cannot be read or
+            written.
     """
     labels = training_labels(spec, data)
-    state = _start(spec, data, teacher)
+    began = time.perf_counter()
+    estimates = METHODS[spec.method].estimates_noise
+    estimated = estimated_transition(spec, data, labels) if estimates else None
+    estimating = time.perf_counter() - began
+    state = _start(spec, data, _task(spec, data, labels, teacher, estimated))
     _restore(state, folder)
+    state.seconds += estimating
     on_epoch(len(state.history))
     try:
         while len(state.history) < spec.epochs:
@@ -121,7 +115,13 @@ def run(
 
 def check_checkpoint(spec: RunSpec, data: DataSet, folder: RunFolder) -> None:
     """Raise `LabError` where the run has a checkpoint that it could not go on from."""
-    _restore(_start(spec, data, None), folder)
+    labels = training_labels(spec, data)
+    silent = None if spec.teacher is None else Teacher.silent(len(labels), data.num_classes)
+    unknown = None
+    if METHODS[spec.method].estimates_noise:
+        check_folds(spec, data, labels)
+        unknown = torch.eye(data.num_classes, dtype=torch.float64)
+    _restore(_start(spec, data, _task(spec, data, labels, silent, unknown)), folder)
 
 
 def _restore(state: _State, folder: RunFolder) -> None:
@@ -134,11 +134,34 @@ def _restore(state: _State, folder: RunFolder) -> None:
         raise folder.corrupt("checkpoint.pt is of another kind of run") from error
 
 
-def _start(spec: RunSpec, data: DataSet, teacher: Teacher | None) -> _State:
+def _task(
+    spec: RunSpec,
+    data: DataSet,
+    labels: Tensor,
+    teacher: Teacher | None,
+    estimated: Tensor | None,
+) -> Task:
+    return Task(
+        parameters=spec.parameters,
+        num_classes=data.num_classes,
+        labels=labels,
+        epochs=spec.epochs,
+        true_labels=data.train.labels,
+        teacher=teacher,
+        estimated=estimated,
+    )
+
+
+def _start(spec: RunSpec, data: DataSet, task: Task) -> _State:
     num_inputs = data.train.inputs[0].numel()
     model = seeded_mlp(num_inputs, spec.hidden, data.num_classes, spec.seed)
-    temperature = 1.0 if teacher is None else teacher.temperature
-    policy = METHODS[spec.method].build(data.num_classes, spec.parameters, temperature)
+    try:
+        criterion = METHODS[spec.method].build(task)
+    except ValueError as error:
+        raise LabError(
+            f"{spec.method} cannot be trained on these labels: {error}; or leave it out of "
+            "--methods"
+        ) from error
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=spec.learning_rate,
@@ -146,7 +169,7 @@ def _start(spec: RunSpec, data: DataSet, teacher: Teacher | None) -> _State:
         nesterov=spec.momentum > 0,
         weight_decay=spec.weight_decay,
     )
-    return _State(model=model, criterion=CrossEntropyLoss(policy), optimizer=optimizer)
+    return _State(task=task, model=model, criterion=criterion, optimizer=optimizer)
 
 
 def _train_epoch(
@@ -157,22 +180,35 @@ def _train_epoch(
     for group in state.optimizer.param_groups:
         group["lr"] = spec.learning_rate * (1 + math.cos(math.pi * epoch / spec.epochs)) / 2
     order = torch.randperm(len(labels), generator=seeds.generator("order", spec.seed, epoch))
+    mixing = seeds.generator("mixing", spec.seed, epoch)
     state.model.train()
     state.criterion.train()
     total = 0.0
     for batch in torch.split(order, spec.batch_size):
-        given = None if teacher is None else teacher.logits[batch]
-        logits = state.model(data.train.inputs[batch])
-        loss = state.criterion(logits, labels[batch], teacher_logits=given)
+        inputs: Tensor = data.train.inputs[batch]
+        target: Tensor | Target = labels[batch]
+        if METHODS[spec.method].mixes:
+            whole = Target.from_labels(labels[batch], data.num_classes)
+            alpha = spec.parameters["alpha"]
+            inputs, target, *_ = mixup(inputs, whole, alpha=alpha, generator=mixing)
+        given = {} if teacher is None else {"teacher_logits": teacher.logits[batch]}
+        loss = state.criterion(state.model(inputs), target, **given)
         state.optimizer.zero_grad()
         loss.backward()
         state.optimizer.step()
         total += loss.item() * len(batch)
     if not math.isfinite(total):
         raise _DivergedError("the training loss is not finite")
-    if isinstance(state.criterion.smoothing, OnlineLabelSmoothing):
-        state.criterion.smoothing.end_epoch()
+    end_epoch(state.criterion)
     return total / len(labels)
+
+
+def end_epoch(criterion: nn.Module) -> None:
+    """Tell a criterion that an epoch is over: what learns, learns, and schedules go on."""
+    for module in criterion.modules():
+        if isinstance(module, OnlineLabelSmoothing):
+            module.end_epoch()
+    step_schedules(criterion)
 
 
 @torch.no_grad()
@@ -226,11 +262,13 @@ def _finish(
     )
     assert report.scaled is not None
     assert report.temperature is not None
+    transitions = _transitions(state) if METHODS[spec.method].estimates_noise else {}
     arrays = records.pack_arrays(
         test_logits=test.numpy(),
         test_labels=data.test.labels.numpy(),
         validation_logits=validation.numpy(),
         validation_labels=data.validation.labels.numpy(),
+        **{name: each.numpy() for name, each in transitions.items()},
     )
     model = records.pack_state(state.model.state_dict())
     record = RunRecord(
@@ -244,10 +282,27 @@ def _finish(
         temperature=report.temperature,
         temperature_at_bound=bool(report.temperature_at_bound),
         examples=_examples(data, labels, state, teacher),
+        denoising=_denoising(data, labels, state) if is_noisy(spec) else msgspec.UNSET,
+        transition_error=distance(*transitions.values()) if transitions else msgspec.UNSET,
         arrays_sha256=records.sha256(arrays),
         model_sha256=records.sha256(model),
     )
     folder.finish(record, arrays, model)
+
+
+def _transitions(state: _State) -> dict[str, Tensor]:
+    """The noise that the run was corrected for, also if it went on elsewhere, and as drawn."""
+    correction = state.criterion.correction
+    assert isinstance(correction, ForwardCorrection)
+    return {
+        "transition_estimated": correction.transition.dense(),
+        "transition_drawn": state.task.transition,
+    }
+
+
+def _denoising(data: DataSet, labels: Tensor, state: _State) -> Denoising:
+    predicted = _finite(state.model, data.train.inputs, "training").argmax(-1)
+    return denoised(predicted, labels, data.train.labels)
 
 
 def _estimates(report: calibration.CalibrationReport) -> dict[str, Estimate]:
@@ -268,12 +323,11 @@ def _examples(
     """The targets of a few samples at the end, the same samples for every method and seed."""
     chosen = example_indices(data)
     target = Target.from_labels(labels[chosen], data.num_classes)
-    policy = state.criterion.smoothing
-    if policy is not None:
-        given = None if teacher is None else teacher.logits[chosen]
-        target = policy(
-            target, predict(state.model, data.train.inputs[chosen]), teacher_logits=given
-        )
+    for policy in state.criterion.children():
+        if isinstance(policy, AbstractSmoothing):
+            given = None if teacher is None else teacher.logits[chosen]
+            said = predict(state.model, data.train.inputs[chosen])
+            target = policy(target, said, teacher_logits=given)
     rows = target.dense().tolist()
     return [
         Example(

@@ -68,9 +68,12 @@ def as_target(
                     checks.check_probs(torch.where(counted, term.values, 0), "target")
         return _without_class(target, ignore_index)
     if not isinstance(target, Tensor):
+        way_out = "make a tensor of it with `torch.as_tensor(labels)`"
+        if isinstance(getattr(target, "labels", None), Tensor):
+            way_out = "pass its `.labels`"
         raise TypeError(
             "`target` must be integer labels, probabilities of the logits' shape or a `Target`, "
-            f"got {type(target).__name__}"
+            f"got {type(target).__name__}; {way_out}"
         )
     if target.device != logits.device:
         raise ValueError(
@@ -80,9 +83,15 @@ def as_target(
     if not target.is_floating_point():
         checks.check_labels_dtype(target, "target")
         if list(target.shape) != batch:
+            way_out = "check `class_dim`; one-hot rows must be floating point"
+            if target.shape == logits.shape and not batch:
+                way_out = (
+                    f"logits of shape ({num_classes},) are one sample of {num_classes} classes; "
+                    "for a yes-or-no logit per sample use `BCEWithLogitsLoss` and `labels.float()`"
+                )
             raise ValueError(
                 f"`target` must hold labels of shape {tuple(batch)} for these logits, got "
-                f"{tuple(target.shape)}; check `class_dim`; one-hot rows must be floating point"
+                f"{tuple(target.shape)}; {way_out}"
             )
         return Target.from_labels(target, num_classes, ignore_index, dtype=dtype, validate=validate)
     probs = _move(target, class_dim, "target") if target.dim() == logits.dim() else target
@@ -133,14 +142,17 @@ def _zeroed(values: Tensor, index: int) -> Tensor:
     return values.index_fill(-1, torch.tensor([index], device=values.device), 0)
 
 
-def check_weight(weight: Tensor | None, num_classes: int, name: str = "weight") -> None:
-    """Raise unless `weight` is None or one floating point number per class."""
+def check_weight(
+    weight: Tensor | None, num_classes: int | None = None, name: str = "weight"
+) -> None:
+    """Raise unless `weight` is None or one floating point number per class (None: of any K)."""
     if weight is None:
         return
     checks.check_floating(weight, name)
-    if weight.shape != (num_classes,):
+    if weight.dim() != 1 or num_classes not in (None, len(weight)):
         raise ValueError(
-            f"`{name}` must have shape ({num_classes},), one per class, got {tuple(weight.shape)}"
+            f"`{name}` must have shape ({num_classes or 'K'},), one number per class, got "
+            f"{tuple(weight.shape)}"
         )
 
 

@@ -59,7 +59,8 @@ def binary_cross_entropy_with_logits(
         smoothing: a rate in [0, 1], a `Schedule` of rates, or None.
         convention: `"rate/2"` or `"rate/K"`.
         weight: `(K,)` weights of the classes.
-        pos_weight: `(K,)` weights of the positive answers, > 1 for more recall.
+        pos_weight: weights of the positive answers, > 1 for more recall: `(K,)`, or a scalar for
+            every class.
         ignore_index: label whose position is ignored; in floating point targets the value of the
             entries that are, which must not be an answer: neither 0 nor 1. Rows of answers in a
             `Target` hold no such value: a class then is an error.
@@ -228,8 +229,11 @@ def _check_no_answer(ignore_index: int) -> None:
         )
 
 
-def _check_pos_weight(pos_weight: Tensor | None, num_classes: int) -> None:
-    if pos_weight is not None:
+def _check_pos_weight(pos_weight: Tensor | None, num_classes: int | None = None) -> None:
+    """As for class weights, but one number for all classes will do."""
+    if isinstance(pos_weight, Tensor) and pos_weight.dim() == 0:
+        checks.check_floating(pos_weight, "pos_weight")
+    else:
         check_weight(pos_weight, num_classes, "pos_weight")
 
 
@@ -281,7 +285,7 @@ class BCEWithLogitsLoss(nn.Module):
         smoothing: a rate in [0, 1], a `Schedule` of rates, or None.
         convention: `"rate/2"` or `"rate/K"`.
         weight: `(K,)` weights of the classes.
-        pos_weight: `(K,)` weights of the positive answers.
+        pos_weight: weights of the positive answers, `(K,)` or a scalar.
         ignore_index: see `binary_cross_entropy_with_logits`.
         reduction: see `binary_cross_entropy_with_logits`.
         class_dim: see `binary_cross_entropy_with_logits`.
@@ -317,9 +321,8 @@ class BCEWithLogitsLoss(nn.Module):
             raise TypeError("`smoothing` must be a rate, got a tensor; weights go into `weight=`")
         self.smoothing = _check_rate(smoothing, convention)
         check_reduction(reduction, None, validate)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
-        several = isinstance(pos_weight, Tensor) and pos_weight.dim() > 0
-        _check_pos_weight(pos_weight, len(pos_weight) if several and pos_weight is not None else 0)
+        check_weight(weight)
+        _check_pos_weight(pos_weight)
         self.convention: Convention = convention
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)

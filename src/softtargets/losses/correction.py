@@ -21,11 +21,15 @@ class ForwardCorrection(nn.Module):
     soft targets, class weights and masks work as without it. Policies that look at the model's
     logits, and penalties, see them before the correction; `.eval()` switches it off.
 
-    Symmetric and pair noise (`noise.SymmetricTransition`, `noise.PairTransition`) cost a pass over
-    the logits; a matrix costs a product with it in float64.
+    A noisy label that T never makes costs `inf`, as a masked label does, and is an error with
+    `validate=True`; what smoothing spreads goes to the labels that it makes.
+
+    Symmetric and pair noise (`noise.SymmetricTransition`, `noise.PairTransition`) need no matrix.
+    Plain labels on a CPU need one noisy label's probability a sample; smoothing, soft targets,
+    masks and GPUs need all K: several passes over the logits, with a matrix a product in float64.
 
     Args:
-        transition: `(K, K)` tensor, or a transition.
+        transition: `(K, K)` tensor, taken without a gradient, or a transition.
 
     Attributes:
         matrix: `(K, K)` buffer where the transition is a matrix, else None.

@@ -49,7 +49,8 @@ def cross_entropy(
             in float32.
         target: integer labels of the logits' shape without the class dimension, floating point
             probabilities of the logits' shape, or a `Target`.
-        smoothing: a rate in [0, 1], a policy, or None.
+        smoothing: a rate in [0, 1], a policy, or None. The function smooths in whatever mode the
+            policy is; it is a criterion's `.eval()` that switches smoothing off.
         weight: `(K,)` class weights; see `LossOptions.weight_mode` for what they do to smoothing.
         ignore_index: label that is ignored. If it is a class, its mass is also taken out of
             probabilities.
@@ -152,7 +153,7 @@ class CrossEntropyLoss(nn.Module):
         _refuse_torch_arguments(torch_arguments)
         check_smoothing_type(smoothing)
         check_reduction(reduction, None)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_weight(weight)
         if smoothing is None or isinstance(smoothing, AbstractSmoothing):
             self.smoothing: AbstractSmoothing | None = smoothing
         else:

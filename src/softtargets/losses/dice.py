@@ -334,7 +334,7 @@ class DiceLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_reduction(reduction, None, validate)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_weight(weight)
         _check_class_weight(weight, validate)
         self.settings = _checked(form, activation, per, epsilon, reduction)
         _check_smoothing(smoothing, activation)
@@ -386,6 +386,6 @@ class DiceLoss(nn.Module):
         """Return the arguments for `repr`."""
         form, activation, per, epsilon = self.settings
         rate = ""
-        if isinstance(self.smoothing, float | int | Schedule):
+        if isinstance(self.smoothing, Schedule) or checks.is_number(self.smoothing):
             rate = f"smoothing={shown(self.smoothing)}, "
         return f"{rate}form={form!r}, activation={activation!r}, per={per!r}, epsilon={epsilon:g}"

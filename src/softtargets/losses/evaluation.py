@@ -97,7 +97,7 @@ def evaluate(
     if undone is not built:
         smoothed = smoothed.smoothed_from(built)
     if options.validate:
-        check_target(view, smoothed, mask)
+        check_target(view, smoothed, mask, transition=transition)
     watchers = [] if observer is None else [observer]
     if watch is not None:
         dtype = torch.promote_types(view.dtype, torch.float32)

@@ -155,7 +155,7 @@ class FocalLoss(nn.Module):
         self.gamma = _check_gamma(gamma)
         check_smoothing(smoothing)
         check_reduction(reduction, None, validate)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_weight(weight)
         self.smoothing = smoothing
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index

@@ -163,7 +163,7 @@ class GeneralizedCrossEntropyLoss(nn.Module):
         self.q = checks.check_fraction(q, "q")
         check_smoothing(smoothing)
         check_reduction(reduction, None, validate)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_weight(weight)
         self.smoothing = smoothing
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index

@@ -100,7 +100,8 @@ def cross_entropy_with_metrics(
     Args:
         logits: see `cross_entropy`, as all arguments.
         target: a smoothed `Target` counts as it was before for NLL and accuracy.
-        smoothing: a rate, a policy, or None.
+        smoothing: a rate, a policy, or None; a criterion's is `criterion.smoothing`. A policy
+            smooths in whatever mode it is: pass None for a validation loss.
         weight: class weights of the loss.
         ignore_index: label without loss, NLL and accuracy.
         reduction: of the loss; the others are means.
@@ -150,5 +151,5 @@ def cross_entropy_with_metrics(
         nll = torch.where(counted, mass * result.logsumexp - watch.dots, 0).sum()
         samples, total = counted.sum(), mass.sum()
         nll = nll / torch.where(total == 0, 1, total)
-        right = (watch.right & counted).sum() / samples.clamp(min=1)
-    return LossWithMetrics(loss, nll, right.to(nll.dtype), samples)
+        right = (watch.right & counted).sum().to(nll.dtype) / samples.clamp(min=1)
+    return LossWithMetrics(loss, nll, right, samples)

@@ -25,7 +25,7 @@ def check_reduction(
             f'`normalizer` replaces the divisor of `reduction="mean"`, got {reduction!r}; divide '
             "the result yourself"
         )
-    if not isinstance(normalizer, Tensor | int | float) or isinstance(normalizer, bool):
+    if not (isinstance(normalizer, Tensor) or checks.is_number(normalizer)):
         raise TypeError(
             f"`normalizer` must be a number or a tensor, got {type(normalizer).__name__}"
         )
@@ -75,8 +75,9 @@ def reduce(
     if reduction == "sum":
         return total
     if normalizer is not None:
-        divisor = normalizer.to(total) if isinstance(normalizer, Tensor) else normalizer
-        return total / (divisor.reshape(()) if isinstance(divisor, Tensor) else divisor)
+        if isinstance(normalizer, Tensor):
+            return total / normalizer.to(total).reshape(())
+        return total / checks.check_number(normalizer, "normalizer")
     divisor = torch.where(living, shares, 0).sum().to(total.dtype)
     if not checks.should_validate(validate, divisor):
         return total / torch.where((living & ~ignored()).any(), divisor, 1)
@@ -85,6 +86,7 @@ def reduce(
     if bool((living & ~ignored()).any()):
         raise ValueError(
             "the mean divides by the weighted mass of the targets, which must be > 0, got "
-            f'{float(divisor)}; give `normalizer=` or use `reduction="sum"`'
+            f'{float(divisor)}; give `normalizer=` or use `reduction="sum"`; if the target holds '
+            "logits, apply softmax to them first"
         )
     return total

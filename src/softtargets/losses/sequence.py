@@ -170,7 +170,7 @@ def _check_normalizer(normalizer: object, validate: bool | None) -> None:
                 '`normalizer` must be "token", "sequence", "sequence_mean", a number or a tensor, '
                 f"got {normalizer!r}"
             )
-    elif isinstance(normalizer, Tensor | float | int):
+    elif isinstance(normalizer, Tensor) or checks.is_number(normalizer):
         check_reduction("mean", normalizer, validate)
     else:
         raise TypeError(
@@ -182,7 +182,10 @@ def _check_normalizer(normalizer: object, validate: bool | None) -> None:
 def _check_padding(padding_mask: Tensor, logits: Tensor) -> None:
     if not isinstance(padding_mask, Tensor) or padding_mask.dtype != torch.bool:
         kind = padding_mask.dtype if isinstance(padding_mask, Tensor) else type(padding_mask)
-        raise TypeError(f"`padding_mask` must be a bool tensor, True at padding, got {kind}")
+        raise TypeError(
+            f"`padding_mask` must be a bool tensor, True at padding, got {kind}; of a mask that is "
+            "1 at tokens pass `attention_mask == 0`"
+        )
     if padding_mask.shape != logits.shape[:-1]:
         raise ValueError(
             f"`padding_mask` must have shape {tuple(logits.shape[:-1])}, got "
@@ -308,7 +311,7 @@ class SequenceCrossEntropyLoss(nn.Module):
         check_smoothing(smoothing)
         self.options = LossOptions(validate=validate)
         _check_normalizer(normalizer, validate)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_weight(weight)
         if smoothing is None or isinstance(smoothing, AbstractSmoothing):
             self.smoothing: AbstractSmoothing | None = smoothing
         else:

@@ -14,7 +14,7 @@ from softtargets.target import Target
 def check_smoothing(smoothing: object) -> None:
     """Raise unless `smoothing` is None, a policy or a rate in [0, 1]."""
     check_smoothing_type(smoothing)
-    if isinstance(smoothing, int | float):
+    if checks.is_number(smoothing):
         checks.check_rate(smoothing)
 
 

@@ -205,7 +205,7 @@ class SymmetricCrossEntropyLoss(nn.Module):
         self.alpha, self.beta, self.floor = _check_numbers(alpha, beta, floor)
         check_smoothing(smoothing)
         check_reduction(reduction, None, validate)
-        check_weight(weight, len(weight) if isinstance(weight, Tensor) and weight.dim() else 0)
+        check_weight(weight)
         self.smoothing = smoothing
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index

@@ -78,18 +78,19 @@ def asymmetric(
 
         T[i, i] = 1 - rate      T[i, mapping[i]] = rate
 
-    Classes that a dict does not name keep their labels, so the share of flips in the whole set is
-    below `rate` then. For several destinations of one class use `class_matrix`.
+    Classes that a dict does not name, or that lead to themselves, keep their labels, so the share
+    of flips in the whole set is below `rate` then. For several destinations of one class use
+    `class_matrix`.
 
     Args:
         labels: integers in 0 .. K-1, or `ignore_index`, of any shape.
-        rate: probability of a flip for the classes named, in [0, 1].
+        rate: probability of a flip for the classes that lead to another one, in [0, 1].
         mapping: a dict `{from: to}`, or a sequence or tensor of K classes, the destination of
-            each; no class to itself.
+            each.
         num_classes: K; None takes the length of a sequence, and with a dict 1 + the largest class
             in `labels` or `mapping`.
         generator: see `symmetric`.
-        exact: see `symmetric`; n counts the labels of the classes named.
+        exact: see `symmetric`; n counts the labels of the classes that lead to another one.
         ignore_index: see `symmetric`.
 
     Returns:
@@ -97,8 +98,8 @@ def asymmetric(
 
     Raises:
         TypeError: see `symmetric`; a mapping that is not of class numbers.
-        ValueError: see `symmetric`; a mapping that is empty, leads out of 0 .. K-1 or to the
-            class itself, or a sequence of another length.
+        ValueError: see `symmetric`; a mapping that moves no class, or leads out of 0 .. K-1, or a
+            sequence of another length.
 
     Example:
         >>> import torch, softtargets as st
@@ -122,7 +123,7 @@ def asymmetric(
     _check_pairs(pairs, num_classes, whole)
     clean = checked_labels(labels, num_classes, generator, ignore_index)
     table = torch.tensor([pairs.get(each, each) for each in range(num_classes)])
-    rates = [rate if each in pairs else 0.0 for each in range(num_classes)]
+    rates = [rate if to != each else 0.0 for each, to in enumerate(table.tolist())]
     return flip(clean, rates, lambda: clean.look_up(table), generator=generator, exact=exact)
 
 
@@ -236,8 +237,10 @@ def _pairs(mapping: Mapping[int, int] | Sequence[int] | Tensor) -> dict[int, int
         )
     pairs = mapping.items() if isinstance(mapping, Mapping) else enumerate(mapping)
     numbers = {_class_number(each): _class_number(to) for each, to in pairs}
-    if not numbers:
-        raise ValueError("`mapping` must name a class that flips, got none; {0: 1} flips 0 to 1")
+    if all(each == to for each, to in numbers.items()):
+        raise ValueError(
+            f"`mapping` must lead a class to another one, got {numbers}; {{0: 1}} flips 0 to 1"
+        )
     return numbers
 
 
@@ -270,9 +273,4 @@ def _check_pairs(pairs: dict[int, int], num_classes: int, whole: bool) -> None:
             raise ValueError(
                 f"`mapping` must stay in 0 .. {num_classes - 1} ({num_classes} classes), got "
                 f"{each} to {to}; pass `num_classes` if there are more"
-            )
-        if each == to:
-            raise ValueError(
-                f"`mapping` must lead to another class, got {each} to {to}; leave a class that "
-                "keeps its labels out of a dict {from: to}"
             )

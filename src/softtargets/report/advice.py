@@ -15,15 +15,15 @@ from softtargets.report.notation import (
     points,
     title,
 )
-from softtargets.report.verdict import FEW_SEEDS, Board, Verdict, differences
+from softtargets.report.verdict import FEW_SEEDS, Board, Verdict, attainable, differences
 
 
 def advice(board: Board) -> list[str]:
     """Return what to do."""
     if board.baseline is None:
-        return ["Run hard labels too: only the difference to them tells what smoothing did."]
-    if not board.smoothed:
-        return ["Run a smoothing method too, to see whether it helps here."]
+        return ["Run hard labels too: only the difference to them tells what a method changed."]
+    if not board.others:
+        return ["Run another method too, to see whether it helps here."]
     if not board.testable:
         return [_more_seeds(board)]
     return [
@@ -53,11 +53,13 @@ def cautions(board: Board, standard_error: float) -> list[str]:
 
 
 def _choice(board: Board, metric: Metric, condition: str, *, scaled: bool) -> str:
-    better = board.judged(Verdict.BETTER, metric, scaled=scaled)
+    ahead = board.judged(Verdict.BETTER, metric, scaled=scaled)
+    better = attainable(ahead)
     if not better:
+        but = " but those that are told the noise" if ahead else ""
         return (
-            f"{condition}, these runs give no reason to leave hard labels; no method has a clearly "
-            f"better {noun(metric)}."
+            f"{condition}, these runs give no reason to leave hard labels; no method{but} has a "
+            f"clearly better {noun(metric)}."
         )
     best = board.best(metric, scaled=scaled, among=better)[0]
     difference = change(metric, differences(best, scaled=scaled)[metric.key])
@@ -90,7 +92,7 @@ def _wanting_teacher(rows: Sequence[Row]) -> list[str]:
     return [
         title(row.method)
         for row in rows
-        if row.method in METHODS and METHODS[row.method].needs_teacher
+        if row.method in METHODS and METHODS[row.method].teacher is not None
     ]
 
 
@@ -141,7 +143,7 @@ def _on_number(board: Board) -> list[str]:
         return []
     return [
         f"{counted(tested, 'difference')} to hard labels {'was' if tested == 1 else 'were'} "
-        f"tested, {clear} of them {'is' if clear == 1 else 'are'} clear. If smoothing did nothing, "
-        f"about {board.by_chance} would look clear by chance: trust a pattern more than one "
-        "interval that only just leaves out 0."
+        f"tested, {clear} of them {'is' if clear == 1 else 'are'} clear. If no method did "
+        f"anything, about {board.by_chance} would look clear by chance: trust a pattern more than "
+        "one interval that only just leaves out 0."
     ]

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from softtargets.lab.summary import Mean, Metric, Row
+from softtargets.lab.summary import DENOISING, Mean, Metric, Row
 from softtargets.report.notation import (
     ACCURACY,
     CALIBRATION,
@@ -22,6 +22,14 @@ from softtargets.report.verdict import (
     values,
 )
 
+# What matters most: a metric, and whether after temperature scaling.
+GLANCE = (
+    (ACCURACY, False),
+    (LIKELIHOOD, False),
+    (CALIBRATION, False),
+    (LIKELIHOOD, True),
+    (CALIBRATION, True),
+)
 _SHORT = {Verdict.UNCLEAR: "not clear", Verdict.UNTESTED: ""}
 
 
@@ -59,12 +67,6 @@ class Sheet:
 
 def glance_sheet(board: Board) -> Sheet:
     """Return accuracy, likelihood and calibration with the verdict on each, without intervals."""
-    asked = [
-        (metric, scaled)
-        for scaled in (False, True)
-        for metric in (ACCURACY, LIKELIHOOD, CALIBRATION)
-        if metric in compared_metrics(scaled=scaled)
-    ]
     lines = [
         (
             row.method,
@@ -74,12 +76,12 @@ def glance_sheet(board: Board) -> Sheet:
                     best=row.method in board.leaders(metric, scaled=scaled),
                     verdict=_verdict(board, row, metric, scaled=scaled),
                 )
-                for metric, scaled in asked
+                for metric, scaled in GLANCE
             ],
         )
         for row in board.rows
     ]
-    columns = [noun(metric) + (" after scaling" if scaled else "") for metric, scaled in asked]
+    columns = [noun(metric) + (" after scaling" if scaled else "") for metric, scaled in GLANCE]
     return Sheet(columns=columns, lines=lines)
 
 
@@ -130,9 +132,28 @@ def difference_sheet(board: Board, *, scaled: bool) -> Sheet:
                 for difference in [differences(row, scaled=scaled)[metric.key]]
             ],
         )
-        for row in board.smoothed
+        for row in board.others
     ]
     return Sheet(columns=[metric.title for metric in metrics], lines=lines)
+
+
+def denoising_sheet(board: Board) -> Sheet:
+    """Return what the trained models predict for their own training samples."""
+    lines = []
+    for row in board.rows:
+        cells = []
+        for metric in DENOISING:
+            mean, verdict = row.denoising[metric.key], board.denoising_verdict(row, metric)
+            cells.append(
+                Cell(
+                    text=number(metric, mean.value),
+                    half_width=_half_width(metric, mean),
+                    order=mean.value,
+                    verdict=_SHORT.get(verdict, board.worded(verdict)),
+                )
+            )
+        lines.append((row.method, cells))
+    return Sheet(columns=[metric.title for metric in DENOISING], lines=lines)
 
 
 def _verdict(board: Board, row: Row, metric: Metric, *, scaled: bool) -> str:

@@ -22,7 +22,8 @@ from softtargets.report.notation import (
     verb,
 )
 from softtargets.report.predictions import Confidence, predictions
-from softtargets.report.verdict import Board, Verdict, values
+from softtargets.report.untrained import untrained
+from softtargets.report.verdict import Board, Verdict, attainable, values
 
 _FAVOURED = (
     (ACCURACY, False),
@@ -57,9 +58,9 @@ def headline(board: Board, confidence: Mapping[str, Confidence]) -> list[str]:
         confidence: of each method as trained.
     """
     if board.baseline is None:
-        unknown = "Hard labels were not run, so this cannot say what smoothing changed."
+        unknown = "Hard labels were not run, so this cannot say what the others changed."
         return [_leaders(board), unknown]
-    if not board.smoothed:
+    if not board.others:
         return ["Only hard labels were run: there is nothing to compare them with."]
     if not board.testable:
         return ["One seed cannot tell a better method from a lucky run.", _leaders(board)]
@@ -79,7 +80,7 @@ def headline(board: Board, confidence: Mapping[str, Confidence]) -> list[str]:
 
 
 def terminal_conclusion(comparison: Comparison, rows: list[Row]) -> str:
-    """Return the conclusion for a terminal: the headline, and what explains it in a second line.
+    """Return the conclusion for a terminal: warning, headline and what explains it, a line each.
 
     Args:
         comparison: finished runs.
@@ -90,17 +91,19 @@ def terminal_conclusion(comparison: Comparison, rows: list[Row]) -> str:
         for method in comparison.runs
     }
     first, *rest = headline(Board(rows, comparison.settings.seeds), confidence)
-    lines = [first, " ".join(rest)] if rest else [first]
+    lines = [line for line in (untrained(comparison), first, " ".join(rest)) if line]
     return "\n".join(lines).replace(PERCENT[0], " ")
 
 
 def favourite(board: Board) -> tuple[Row, Metric, bool] | None:
     """Return the most important clear gain over hard labels: whose, in what, whether scaled.
 
+    Methods that are told the noise are passed over.
+
     Accuracy comes before the likelihood after scaling, then that as trained, then calibration.
     """
     for metric, scaled in _FAVOURED:
-        better = board.judged(Verdict.BETTER, metric, scaled=scaled)
+        better = attainable(board.judged(Verdict.BETTER, metric, scaled=scaled))
         if better:
             return board.best(metric, scaled=scaled, among=better)[0], metric, scaled
     return None
@@ -166,7 +169,7 @@ def _groups(board: Board, metric: Metric, *, scaled: bool) -> list[str]:
             sentences.append(f"{opened(board.worded(verdict))} than hard labels: {_names(rows)}.")
     unclear = board.judged(Verdict.UNCLEAR, metric, scaled=scaled)
     seeds = counted(board.seeds, "seed")
-    if len(unclear) == len(board.smoothed):
+    if len(unclear) == len(board.others):
         sentences.append(f"With {seeds}, no method differs clearly from hard labels.")
     elif unclear:
         sentences.append(f"No clear difference with {seeds}: {_names(unclear)}.")
@@ -233,14 +236,16 @@ def _leaders(board: Board) -> str:
 def _nothing_gained(board: Board) -> list[str]:
     worse = [
         row
-        for row in board.smoothed
+        for row in board.others
         if any(
             board.verdict(row, metric, scaled=False) == Verdict.WORSE
             for metric in (ACCURACY, LIKELIHOOD, CALIBRATION)
         )
     ]
+    told = any(board.judged(Verdict.BETTER, metric, scaled=scaled) for metric, scaled in _FAVOURED)
     text = (
-        "No smoothing method is clearly better than hard labels here, in accuracy, likelihood or "
+        f"No method{' but those that are told the noise' if told else ''} is clearly better than "
+        "hard labels here, in accuracy, likelihood or "
         f"calibration, with {counted(board.seeds, 'seed')}."
     )
     if not worse:
@@ -268,7 +273,7 @@ def _why_only_perhaps(board: Board) -> str:
     if clear > 2 * board.by_chance:
         return (
             f"With {seeds}, only {board.gained} of {tested} differences to hard labels "
-            f"{'is' if board.gained == 1 else 'are'} in favour of smoothing by more than the "
+            f"{'is' if board.gained == 1 else 'are'} in favour of a method by more than the "
             f"interval: {more}"
         )
     return (

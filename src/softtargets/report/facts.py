@@ -1,12 +1,21 @@
 """What was run, for the page's last section."""
 
 import math
+from pathlib import Path
 
 from softtargets.lab.compare import Comparison
-from softtargets.lab.methods import METHODS
+from softtargets.lab.label_noise import wrong_share
+from softtargets.lab.methods import BASELINE, METHODS
 from softtargets.lab.records import RunRecord
 from softtargets.lab.summary import Row
 from softtargets.report.notation import ACCURACY, counted, listed, percentage, points, title
+
+_DESTINATIONS = {
+    "symmetric": "another class, all alike",
+    "pair": "the next class",
+    "asymmetric": "the class that theirs is mistaken for",
+    "instance": "the class that random projections of the sample point to",
+}
 
 
 def facts(comparison: Comparison, rows: list[Row]) -> list[tuple[str, str]]:
@@ -46,13 +55,31 @@ def _data(comparison: Comparison) -> str:
     )
 
 
+def wrong_labels(comparison: Comparison) -> str:
+    """Return which share of the training labels is wrong, over all seeds; "" for none."""
+    if not comparison.settings.noisy:
+        return ""
+    specs = [record.spec for record in comparison.records(next(iter(comparison.runs)))]
+    return percentage(wrong_share(specs, comparison.data))
+
+
 def _noise(comparison: Comparison) -> str:
-    noise = comparison.settings.noise
-    if noise == 0:
+    settings = comparison.settings
+    if not settings.noisy:
         return "None: all labels are as they come with the data."
+    share = wrong_labels(comparison)
+    if settings.noisy_labels is not None:
+        name = Path(settings.noisy_labels).name
+        how = f"{share} of the training labels are wrong, those of {name}, the same for all seeds"
+    else:
+        how = (
+            f"At a rate of {percentage(settings.noise)}, training labels are flipped to "
+            f"{_DESTINATIONS[settings.noise_kind]}, anew for each seed; {share} of them are wrong"
+        )
     return (
-        f"{percentage(noise)} of the training labels are flipped to another class, chosen evenly. "
-        "Validation and test labels are clean."
+        f"{how}. Validation and test labels are clean, and so temperatures are fitted on clean "
+        "labels: that is kinder to temperature scaling than practice, where validation labels are "
+        "as wrong as the others."
     )
 
 
@@ -85,11 +112,19 @@ def _settings(comparison: Comparison) -> str:
     parts = []
     for method in comparison.runs:
         parameters = comparison.records(method)[0].spec.parameters
-        named = ", ".join(f"{name} = {value}" for name, value in parameters.items()) or "none"
-        teacher = method in METHODS and METHODS[method].needs_teacher
-        tail = ", teacher: the hard-label run of the same seed" if teacher else ""
-        parts.append(f"{title(method)}: {named}{tail}")
-    return "; ".join(parts) + "."
+        named = ", ".join(f"{name} = {value:g}" for name, value in parameters.items())
+        if named:
+            parts.append(f"{title(method)}: {named}")
+    text = "; ".join(parts) + "." if parts else "None."
+    taught: dict[str, list[str]] = {}
+    for method in comparison.runs:
+        teacher = METHODS[method].teacher
+        if teacher is not None:
+            taught.setdefault(teacher, []).append(title(method))
+    for teacher, methods in taught.items():
+        name = "hard-label" if teacher == BASELINE else title(teacher)
+        text += f" The teacher of {listed(methods)} is the {name} run of the same seed."
+    return text
 
 
 def _temperature(records: list[RunRecord]) -> str:

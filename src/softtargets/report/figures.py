@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, PercentFor
 from softtargets.calibration import ReliabilityCurve
 from softtargets.lab.compare import Comparison
 from softtargets.lab.summary import Metric, Row
-from softtargets.report.notation import percentage, title
+from softtargets.report.notation import number, percentage, title
 from softtargets.report.palette import INK, MUTED, PAPER, look
 from softtargets.report.predictions import Predictions
 from softtargets.report.svg import styled
@@ -95,13 +95,13 @@ def confidence_histogram(predictions: Predictions, method: str) -> Figure:
     _log_counts(axes, 5 * float(pooled.counts.sum()))
     _subtitle(axes, "number of predictions")
     axes.set(xlim=(0, 1), xlabel="confidence")
-    axes.axvline(confidence.says.value, color=INK, linewidth=1)
+    says = confidence.says.value
+    axes.axvline(says, color=INK, linewidth=1)
     axes.axvline(confidence.right.value, color=INK, linewidth=1, linestyle=(0, (3, 2)))
     axes.text(
-        0.03,
+        0.03 if says > 0.5 else says + 0.03,
         0.96,
-        f"says {percentage(confidence.says.value)} on average\n"
-        f"right {percentage(confidence.right.value)}",
+        f"says {percentage(says)} on average\nright {percentage(confidence.right.value)}",
         transform=axes.transAxes,
         va="top",
         fontsize=8,
@@ -142,19 +142,20 @@ CURVES = {
 
 
 @styled()
-def training_curve(comparison: Comparison, measure: str) -> Figure:
+def training_curve(comparison: Comparison, measure: str, methods: Sequence[str]) -> Figure:
     """A measure by epoch: mean over seeds, and the range of the seeds as a band.
 
     Args:
         comparison: finished runs.
         measure: a key of `CURVES`, the name of a field of `Epoch`.
+        methods: whose lines to draw.
     """
     heading, scale, unit = CURVES[measure]
     figure = Figure(figsize=(WIDTH, 2.7))
     axes = figure.add_axes((0.14, 0.16, 0.82, 0.73))
     axes.set_title(heading + (f", {unit}" if unit else ""))
     settled = []
-    for method in comparison.runs:
+    for method in methods:
         history = scale * np.array(
             [
                 [getattr(epoch, measure) for epoch in record.history]
@@ -194,33 +195,21 @@ def _limit_to(axes: Axes, shown: np.ndarray) -> None:
 def difference_plot(rows: Sequence[Row], metric: Metric) -> Figure:
     """Paired differences to hard labels with their intervals: filled as trained, hollow scaled.
 
+    One that is far beyond all the others is an arrow at the edge with its value.
+
     Args:
         rows: the methods that have differences.
         metric: which measure.
     """
+    names = [title(row.method) for row in rows]
     figure = Figure(figsize=(WIDTH, 0.95 + 0.36 * len(rows)))
     height = figure.get_figheight()
-    axes = figure.add_axes((0.14, 0.5 / height, 0.82, 1 - 0.8 / height))
+    left = 0.045 + 0.0165 * max(6, *map(len, names))
+    axes = figure.add_axes((left, 0.5 / height, 0.96 - left, 1 - 0.8 / height))
     axes.set_title(metric.title)
     axes.axvline(0, color=INK, linewidth=1)
-    states = (False, True) if metric in compared_metrics(scaled=True) else (False,)
-    for place, row in enumerate(rows):
-        for scaled in states:
-            shift = 0 if len(states) == 1 else (0.17 if scaled else -0.17)
-            difference = differences(row, scaled=scaled)[metric.key]
-            half = metric.scale * difference.half_width
-            axes.errorbar(
-                metric.scale * difference.value,
-                place + shift,
-                xerr=None if np.isnan(half) else half,
-                color=look(row.method).light,
-                marker=look(row.method).marker,
-                markersize=5,
-                markerfacecolor=PAPER if scaled else look(row.method).light,
-                elinewidth=1.4,
-                capsize=2.5,
-            )
-    axes.set_yticks(range(len(rows)), [title(row.method) for row in rows])
+    _difference_marks(axes, rows, metric)
+    axes.set_yticks(range(len(rows)), names)
     axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
@@ -230,3 +219,45 @@ def difference_plot(rows: Sequence[Row], metric: Metric) -> Figure:
     axes.set_axisbelow(True)
     axes.set_xlabel("better →" if metric.higher_is_better else "← better")
     return figure
+
+
+def _difference_marks(axes: Axes, rows: Sequence[Row], metric: Metric) -> None:
+    states = (False, True) if metric in compared_metrics(scaled=True) else (False,)
+    sizes = [
+        abs(differences(row, scaled=scaled)[metric.key].value) for row in rows for scaled in states
+    ]
+    farthest = 3 * float(np.quantile(sizes, 0.9))
+    for place, row in enumerate(rows):
+        for scaled in states:
+            height = place + (0 if len(states) == 1 else (0.17 if scaled else -0.17))
+            difference = differences(row, scaled=scaled)[metric.key]
+            if abs(difference.value) > farthest:
+                _beyond(axes, metric, difference.value, height)
+                continue
+            half = metric.scale * difference.half_width
+            axes.errorbar(
+                metric.scale * difference.value,
+                height,
+                xerr=None if np.isnan(half) else half,
+                color=look(row.method).light,
+                marker=look(row.method).marker,
+                markersize=5,
+                markerfacecolor=PAPER if scaled else look(row.method).light,
+                elinewidth=1.4,
+                capsize=2.5,
+            )
+
+
+def _beyond(axes: Axes, metric: Metric, value: float, height: float) -> None:
+    """An arrow at the edge, with the value."""
+    text = number(metric, value, signed=True)
+    axes.text(
+        0.0 if value < 0 else 1.0,
+        height,
+        f"← {text}" if value < 0 else f"{text} →",
+        ha="left" if value < 0 else "right",
+        va="center",
+        fontsize=7,
+        color=MUTED,
+        transform=axes.get_yaxis_transform(),
+    )

@@ -7,6 +7,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from softtargets.lab.compare import Comparison
+from softtargets.lab.methods import BASELINE
 from softtargets.lab.records import Example
 from softtargets.lab.summary import METRICS
 from softtargets.report.conclusion import says
@@ -17,11 +18,13 @@ from softtargets.report.figures import (
     reliability_diagram,
     training_curve,
 )
-from softtargets.report.notation import change, percentage, title
+from softtargets.report.grouping import Group, grouped
+from softtargets.report.notation import change, listed, percentage, title
 from softtargets.report.predictions import Predictions
 from softtargets.report.svg import inline
 from softtargets.report.targets import (
     chosen_examples,
+    keeps_label,
     picture,
     sample_picture,
     shown_classes,
@@ -40,9 +43,10 @@ class Gallery:
     Attributes:
         reliability: per state, one diagram per method.
         histograms: per method, as trained.
-        curves: per measure.
+        curves: per group of methods, one per measure.
         differences: per metric; none where nothing can be compared.
-        targets: per method.
+        targets: per method whose target is not the label alone, and hard labels.
+        kept: titles of the others.
         sample: picture of the sample of `targets`, or None.
         example: that sample.
         stored: how many samples it was chosen from.
@@ -51,9 +55,10 @@ class Gallery:
 
     reliability: list[tuple[str, list[Markup]]]
     histograms: list[Markup]
-    curves: list[Markup]
+    curves: list[tuple[Group, list[Markup]]]
     differences: list[Markup]
     targets: list[tuple[str, Markup]]
+    kept: list[str]
     sample: Markup | None
     example: Example
     stored: int
@@ -82,11 +87,20 @@ def draw_gallery(
         ],
         histograms=[_histogram(method, each) for method, each in predicted[False].items()],
         curves=[
-            _svg(training_curve(comparison, measure), measure, f"{heading[0]} by epoch")
-            for measure, heading in CURVES.items()
+            (group, _curves(comparison, group, place))
+            for place, group in enumerate(grouped(comparison.runs))
         ],
         differences=_differences(board),
-        targets=[(method, _target(each, method, classes)) for method, each in examples.items()],
+        targets=[
+            (method, _target(each, method, classes))
+            for method, each in examples.items()
+            if method == BASELINE or not keeps_label(each)
+        ],
+        kept=[
+            title(method)
+            for method, each in examples.items()
+            if method != BASELINE and keeps_label(each)
+        ],
         sample=None
         if image is None
         else _svg(sample_picture(image), "sample", f"training sample {example.index}"),
@@ -99,6 +113,18 @@ def draw_gallery(
 def _svg(figure: Figure, name: str, label: str) -> Markup:
     # The text of a figure was escaped when it was written as XML, the label by `inline`.
     return Markup(inline(figure, name.replace("_", "-").replace(" ", "-"), label))
+
+
+def _curves(comparison: Comparison, group: Group, place: int) -> list[Markup]:
+    told = listed([title(method) for method in group.methods])
+    return [
+        _svg(
+            training_curve(comparison, measure, group.methods),
+            f"{measure}-{place}",
+            f"{heading[0]} by epoch of {told}",
+        )
+        for measure, heading in CURVES.items()
+    ]
 
 
 def _reliability(predicted: Mapping[str, Predictions], state: str) -> list[Markup]:
@@ -123,7 +149,7 @@ def _histogram(method: str, each: Predictions) -> Markup:
 
 
 def _differences(board: Board) -> list[Markup]:
-    rows = board.smoothed
+    rows = board.others
     if board.baseline is None or not rows:
         return []
     drawn = []

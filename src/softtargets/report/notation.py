@@ -14,14 +14,6 @@ CALIBRATION = METRIC["expected_calibration_error_debiased"]
 PERCENT = "\N{NO-BREAK SPACE}%"
 _TIED = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
 
-_FULL_NAMES = {
-    "ls": "label smoothing",
-    "ols": "online label smoothing",
-    "ils1": "instance-based smoothing of the amount",
-    "ils2": "instance-based smoothing of the shape",
-    "ils": "instance-based smoothing",
-}
-
 
 def title(method: str) -> str:
     """Return the name a reader sees."""
@@ -30,9 +22,8 @@ def title(method: str) -> str:
 
 def introduced(method: str) -> str:
     """Return the name with what it stands for, for its first mention."""
-    if method not in _FULL_NAMES:
-        return title(method)
-    return f"{_FULL_NAMES[method]} ({title(method)})"
+    name = METHODS[method].name if method in METHODS else title(method)
+    return name if name == title(method) else f"{name} ({title(method)})"
 
 
 def decimal(value: float, digits: int, *, signed: bool = False) -> str:

@@ -11,12 +11,15 @@ from softtargets.lab.records import write_atomically
 from softtargets.lab.summary import summarise
 from softtargets.report import notation, palette
 from softtargets.report.advice import advice, cautions
-from softtargets.report.cells import difference_sheet, glance_sheet, value_sheet
+from softtargets.report.cells import denoising_sheet, difference_sheet, glance_sheet, value_sheet
 from softtargets.report.conclusion import findings, headline
-from softtargets.report.facts import facts, standard_error
+from softtargets.report.facts import facts, standard_error, wrong_labels
 from softtargets.report.figures import FEW_PREDICTIONS
 from softtargets.report.gallery import STATES, draw_gallery
+from softtargets.report.grouping import grouped
 from softtargets.report.predictions import Predictions, predictions
+from softtargets.report.transitions import estimations
+from softtargets.report.untrained import untrained
 from softtargets.report.verdict import Board
 
 
@@ -39,7 +42,7 @@ def render_page(comparison: Comparison) -> str:
     compared = [
         (state, difference_sheet(board, scaled=scaled))
         for scaled, state in STATES.items()
-        if board.baseline is not None and board.smoothed
+        if board.baseline is not None and board.others
     ]
     return (
         _environment()
@@ -47,7 +50,10 @@ def render_page(comparison: Comparison) -> str:
         .render(
             name=comparison.data.name,
             board=board,
-            noise=comparison.settings.noise,
+            wrong=wrong_labels(comparison),
+            denoising=denoising_sheet(board) if board.denoised else None,
+            estimations=estimations(comparison, rows),
+            untrained=untrained(comparison),
             headline=headline(board, confidence),
             findings=findings(board, confidence),
             advice=advice(board),
@@ -56,6 +62,7 @@ def render_page(comparison: Comparison) -> str:
             glance=glance_sheet(board),
             sheets=sheets,
             difference_sheets=compared,
+            groups=grouped(comparison.runs),
             gallery=draw_gallery(comparison, board, predicted),
             summaries={name: METHODS[name].summary for name in comparison.runs},
             facts=facts(comparison, rows),
@@ -86,6 +93,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         title=notation.title,
+        listed=notation.listed,
         percentage=notation.percentage,
         counted=notation.counted,
         colour=palette.colour_name,

@@ -13,27 +13,73 @@ class Look:
     """How a method is drawn; the dash and the marker tell methods apart without colour.
 
     Attributes:
-        light: colour on white, of the Okabe-Ito palette, darkened where it is too pale for lines.
-        dark: colour on black.
+        hue: name of the colour.
         dash: as `linestyle` of matplotlib.
         marker: as `marker` of matplotlib.
     """
 
-    light: str
-    dark: str
+    hue: str
     dash: str | tuple[float, tuple[float, ...]]
     marker: str
 
+    @property
+    def light(self) -> str:
+        """The colour on white."""
+        return _HUES[self.hue][0]
 
-_LOOKS = {
-    "hard": Look(light="#4d5156", dark="#c4c7cc", dash="-", marker="o"),
-    "ls": Look(light="#0072b2", dark="#56b4e9", dash="-", marker="s"),
-    "ols": Look(light="#d55e00", dark="#f0803c", dash=(0, (5, 1.5)), marker="^"),
-    "ils1": Look(light="#009e73", dark="#33c79b", dash=(0, (3, 1, 1, 1)), marker="D"),
-    "ils2": Look(light="#b8608f", dark="#dc94bd", dash=(0, (1.2, 1.2)), marker="v"),
-    "ils": Look(light="#b07d00", dark="#e6b034", dash=(0, (6, 1.5, 1.5, 1.5)), marker="P"),
+
+# On white and on black: the Okabe-Ito palette, darkened where too pale for lines, and more.
+_HUES = {
+    "grey": ("#4d5156", "#c4c7cc"),
+    "blue": ("#0072b2", "#56b4e9"),
+    "vermilion": ("#d55e00", "#f0803c"),
+    "green": ("#009e73", "#33c79b"),
+    "pink": ("#b8608f", "#dc94bd"),
+    "gold": ("#b07d00", "#e6b034"),
+    "purple": ("#7a5cbf", "#b39ddb"),
+    "teal": ("#00798c", "#4cc0d0"),
+    "olive": ("#6a7b00", "#b4c43c"),
+    "brown": ("#85552e", "#cc9d70"),
+    "red": ("#b8283a", "#ff7f86"),
 }
-_OTHER = Look(light="#7a5cbf", dark="#b39ddb", dash="-", marker="X")
+_DASHED = (0, (5, 1.5))
+_LONG = (0, (9, 2))
+_DOTTED = (0, (1.2, 1.2))
+_DASH_DOT = (0, (3, 1, 1, 1))
+_LONG_DOT = (0, (6, 1.5, 1.5, 1.5))
+_TWO_DOTS = (0, (4, 1, 1, 1, 1, 1))
+# Two methods share a hue only if they are of different families.
+_LOOKS = {
+    "hard": Look(hue="grey", dash="-", marker="o"),
+    "ls": Look(hue="blue", dash="-", marker="s"),
+    "prior": Look(hue="brown", dash=_DASHED, marker="<"),
+    "las": Look(hue="teal", dash=_DASH_DOT, marker=">"),
+    "tsla": Look(hue="red", dash=_DOTTED, marker="p"),
+    "ols": Look(hue="vermilion", dash=_DASHED, marker="^"),
+    "maxsup": Look(hue="purple", dash="-", marker="X"),
+    "bootstrap-soft": Look(hue="olive", dash=_DASH_DOT, marker="h"),
+    "bootstrap-hard": Look(hue="blue", dash=_DOTTED, marker="*"),
+    "ils1": Look(hue="green", dash=_DASH_DOT, marker="D"),
+    "ils2": Look(hue="pink", dash=_DOTTED, marker="v"),
+    "ils": Look(hue="gold", dash=_LONG_DOT, marker="P"),
+    "cls": Look(hue="brown", dash=_LONG, marker="d"),
+    "distill": Look(hue="red", dash="-", marker="8"),
+    "distill-ls": Look(hue="blue", dash=_LONG, marker="X"),
+    "distill-forward-est": Look(hue="purple", dash=_DASH_DOT, marker="p"),
+    "mbls": Look(hue="teal", dash="-", marker="s"),
+    "acls": Look(hue="purple", dash=_DASHED, marker="^"),
+    "cp": Look(hue="olive", dash=_DOTTED, marker="<"),
+    "zipf": Look(hue="pink", dash=_LONG_DOT, marker="D"),
+    "focal": Look(hue="gold", dash=_DASH_DOT, marker=">"),
+    "gce": Look(hue="teal", dash=_DASHED, marker="D"),
+    "sce": Look(hue="purple", dash=_DOTTED, marker="v"),
+    "forward": Look(hue="green", dash="-", marker="^"),
+    "backward": Look(hue="red", dash=_LONG_DOT, marker="<"),
+    "forward-est": Look(hue="gold", dash=_DASHED, marker="P"),
+    "mixup": Look(hue="green", dash="-", marker="p"),
+    "mixup-ls": Look(hue="vermilion", dash=_DOTTED, marker="h"),
+}
+_OTHER = Look(hue="purple", dash=_TWO_DOTS, marker="X")
 
 
 def look(method: str) -> Look:
@@ -43,7 +89,7 @@ def look(method: str) -> Look:
 
 def colour_name(method: str) -> str:
     """Return the name of the page's variable that holds the colour of the method."""
-    return f"method-{method if method in _LOOKS else 'other'}"
+    return f"hue-{look(method).hue}"
 
 
 def dashes(method: str) -> str:
@@ -60,8 +106,5 @@ def variables(*, dark: bool) -> dict[str, str]:
         "rule": "#3a3d42" if dark else RULE,
         "paper": "#16181b" if dark else PAPER,
     }
-    methods = {
-        f"method-{name}": each.dark if dark else each.light
-        for name, each in {**_LOOKS, "other": _OTHER}.items()
-    }
-    return {**greys, **methods}
+    hues = {f"hue-{name}": pair[1 if dark else 0] for name, pair in _HUES.items()}
+    return {**greys, **hues}

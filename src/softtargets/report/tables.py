@@ -1,4 +1,4 @@
-"""The comparison as tables: three for a terminal of 80 columns or more, and one in Markdown."""
+"""The comparison as tables for a terminal of 80 columns or more, and one in Markdown."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from softtargets.lab.summary import METRICS, Mean, Metric, Row
-from softtargets.report.notation import CALIBRATION, decimal, mean_and_half_width, title
+from softtargets.lab.summary import DENOISING, METRICS, Mean, Metric, Row
+from softtargets.report.cells import GLANCE
+from softtargets.report.grouping import crowded
+from softtargets.report.notation import CALIBRATION, decimal, mean_and_half_width, number, title
 from softtargets.report.verdict import (
     Board,
     Verdict,
@@ -35,20 +37,24 @@ def comparison_tables(rows: Sequence[Row], *, seeds: int, width: int = 100) -> l
 
     Returns:
         As trained; after temperature scaling; and, where hard labels were run beside other
-        methods, the paired differences to them.
+        methods, the paired differences to them. Of many methods one table, of what matters most.
+        Under label noise, last, what the models predict for their own training samples.
     """
     board = Board(list(rows), seeds)
+    told = [_denoising_table(board)] if board.denoised else []
+    if crowded(row.method for row in rows):
+        return [_glance_table(board), *told]
     wide = _tables(board, joint=" ±")
     ruler = Console(width=_WIDEST)
     if max(ruler.measure(table).maximum for table in wide) <= width:
-        return wide
-    return _tables(board, joint="\n±")
+        return wide + told
+    return _tables(board, joint="\n±") + told
 
 
 def _tables(board: Board, *, joint: str) -> list[Table]:
     """The tables with what joins a value and its half width."""
     tables = [_values_table(board, joint, scaled=scaled) for scaled in (False, True)]
-    if board.baseline is not None and board.smoothed:
+    if board.baseline is not None and board.others:
         tables.append(_difference_table(board, joint))
     return tables
 
@@ -103,6 +109,78 @@ def _head(metric: Metric) -> str:
     return "\n".join(f"{word} " for word in words)
 
 
+def _glance_table(board: Board) -> Table:
+    """Means alone, in one line per method, with the verdict on each."""
+    table = Table(
+        title=f"At a glance, {_basis(board.seeds)}",
+        title_justify="left",
+        title_style="bold",
+        caption="\n".join(_glance_caption(board)),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("method", no_wrap=True)
+    for metric, scaled in GLANCE:
+        head = ("scaled \n" if scaled else " \n") + _head(metric)
+        table.add_column(head.replace("\n", " \n") + " ", justify="right")
+    best = {asked: board.leaders(asked[0], scaled=asked[1]) for asked in GLANCE}
+    for row in board.rows:
+        cells = []
+        for asked in GLANCE:
+            metric, scaled = asked
+            verdict = board.verdict(row, metric, scaled=scaled)
+            leads = row.method in best[asked]
+            text = number(metric, values(row, scaled=scaled)[metric.key].value)
+            marks = _MARKS.get(verdict, "") + "*" * leads
+            style = f"{'bold ' if leads else ''}{_STYLES.get(verdict, '')}"
+            cells.append(Text(f"{text}{marks:2}", style=style.strip()))
+        table.add_row(title(row.method), *cells)
+    return table
+
+
+def _glance_caption(board: Board) -> list[str]:
+    lines = [
+        "accuracy: higher is better, all others: lower is better",
+        "scaled: after temperature scaling, all else as trained",
+        "* best of its column, which need not be clearly the best",
+    ]
+    if board.testable:
+        lines += _marks_caption(board)
+    return [*lines, "all numbers, with intervals: in the report and in summary.json"]
+
+
+def _marks_caption(board: Board) -> list[str]:
+    better, worse = board.worded(Verdict.BETTER), board.worded(Verdict.WORSE)
+    lines = [f"✓ {better}, ✗ {worse} than hard labels", "(95 % interval excludes 0)"]
+    if board.hedged:
+        lines.append("perhaps: too few seeds or clear differences, so it may be chance")
+    return lines
+
+
+def _denoising_table(board: Board) -> Table:
+    caption = [
+        "right labels kept: of the training samples with a right label",
+        "the other columns: of those with a wrong label, what the trained model says",
+    ]
+    if board.testable:
+        caption += _marks_caption(board)
+    if board.seeds > 1:
+        caption.append("±: half the 95 % interval over seeds (Student's t)")
+    table = _table(
+        f"What became of wrong labels, {_basis(board.seeds)}", "\n".join(caption), DENOISING
+    )
+    for row in board.rows:
+        cells = []
+        for metric in DENOISING:
+            verdict = board.denoising_verdict(row, metric)
+            text = mean_and_half_width(metric, row.denoising[metric.key], joint=" ±")
+            cells.append(_cell(text, _MARKS.get(verdict, " "), _STYLES.get(verdict, "")))
+        table.add_row(title(row.method), *cells)
+    return table
+
+
 def _values_table(board: Board, joint: str, *, scaled: bool) -> Table:
     metrics = compared_metrics(scaled=scaled)
     heading = "After temperature scaling" if scaled else "As trained"
@@ -153,10 +231,7 @@ def _values_caption(board: Board, scaled: bool) -> str:
 
 
 def _difference_table(board: Board, joint: str) -> Table:
-    better, worse = board.worded(Verdict.BETTER), board.worded(Verdict.WORSE)
-    caption = f"✓ {better}, ✗ {worse} than hard labels\n(95 % interval excludes 0)"
-    if board.hedged:
-        caption += "\nperhaps: too few seeds or clear differences, so it may be chance"
+    caption = "\n".join(_marks_caption(board))
     if not board.testable:
         caption = "one seed: no intervals, so no difference can be told from luck"
     table = _table(
@@ -164,7 +239,7 @@ def _difference_table(board: Board, joint: str) -> Table:
     )
     for scaled in (False, True):
         table.add_row(Text("after scaling" if scaled else "as trained", style="italic"))
-        for row in board.smoothed:
+        for row in board.others:
             cells = [
                 _difference_cell(board, row, metric, joint, scaled=scaled) for metric in METRICS
             ]

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from softtargets.lab.compare import Comparison
 from softtargets.lab.data import DataSet
-from softtargets.lab.methods import BASELINE
 from softtargets.lab.records import Example
 from softtargets.report.figures import WIDTH
-from softtargets.report.notation import title
+from softtargets.report.notation import decimal, title
 from softtargets.report.palette import look
 from softtargets.report.svg import styled
 
@@ -26,11 +25,13 @@ def chosen_examples(comparison: Comparison) -> dict[str, Example]:
     """Return, by method, the stored example of the first seed that shows most of all methods.
 
     It is the one on which the method that stays closest to the label moves most; then the one on
-    which all of them together do.
+    which all of them together do. Methods that keep the label in every example have no say.
     """
     first = stored_examples(comparison)
     places = range(min(len(examples) for examples in first.values()))
-    smoothed = [examples for method, examples in first.items() if method != BASELINE]
+    smoothed = [
+        examples for examples in first.values() if not all(keeps_label(each) for each in examples)
+    ]
 
     def moved(place: int) -> tuple[float, float]:
         moves = [distance_to_label(examples[place]) for examples in smoothed] or [0.0]
@@ -51,6 +52,11 @@ def distance_to_label(example: Example) -> float:
     return float(np.abs(np.array(example.target) - hard).sum())
 
 
+def keeps_label(example: Example) -> bool:
+    """Return whether, as far as is printed, the target is the label alone."""
+    return distance_to_label(example) < 2 * _LEAST_PRINTED
+
+
 def shown_classes(examples: dict[str, Example]) -> list[int]:
     """Return the classes to draw: all, or those that get most from any method."""
     most = np.max([example.target for example in examples.values()], axis=0)
@@ -69,12 +75,12 @@ def target_bars(example: Example, method: str, classes: list[int]) -> Figure:
     places = range(len(classes))
     axes.bar(places, entries, 0.78, color=look(method).light)
     for place, entry in zip(places, entries, strict=True):
-        if entry >= _LEAST_PRINTED:
-            text = f"{100 * entry:.1f}" if entry < 0.0995 else f"{100 * entry:.0f}"
-            axes.text(place, entry + 0.03, text, ha="center", fontsize=6.5)
+        if abs(entry) >= _LEAST_PRINTED:
+            text = decimal(100 * entry, 1 if abs(entry) < 0.0995 else 0)
+            axes.text(place, max(entry, 0) + 0.03, text, ha="center", fontsize=6.5)
     axes.set_xticks(list(places), [str(index) for index in classes])
     axes.tick_params(axis="x", length=0)
-    axes.set_ylim(0, 1.15)
+    axes.set_ylim(min(0, *entries), 0.15 + max(1, *entries))
     axes.set_yticks([0, 0.5, 1])
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.set_xlabel("class", labelpad=1)

@@ -1,9 +1,10 @@
 """Who is best, whose paired interval against hard labels excludes 0, and what may be chance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from softtargets.lab.methods import BASELINE
+from softtargets.lab.methods import BASELINE, METHODS
 from softtargets.lab.summary import METRICS, Mean, Metric, Row
 from softtargets.report.notation import ACCURACY, number
 
@@ -61,6 +62,12 @@ def compared_metrics(*, scaled: bool) -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS if not (scaled and metric == ACCURACY))
 
 
+def attainable(rows: Sequence[Row]) -> list[Row]:
+    """Return the methods that somebody can use who does not know which labels are wrong."""
+    told = {name for name, method in METHODS.items() if method.told_noise}
+    return [row for row in rows if row.method not in told]
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
     """The rows of a comparison, to be asked questions.
@@ -79,14 +86,14 @@ class Board:
         return next((row for row in self.rows if row.method == BASELINE), None)
 
     @property
-    def smoothed(self) -> list[Row]:
+    def others(self) -> list[Row]:
         """The methods that are compared with hard labels."""
         return [row for row in self.rows if row.method != BASELINE]
 
     @property
     def testable(self) -> bool:
         """Whether there are differences with intervals."""
-        return self.seeds > 1 and self.baseline is not None and bool(self.smoothed)
+        return self.seeds > 1 and self.baseline is not None and bool(self.others)
 
     def best(self, metric: Metric, *, scaled: bool, among: list[Row] | None = None) -> list[Row]:
         """Return the rows that print the best value; errors at or below 0 are all equally good."""
@@ -103,7 +110,7 @@ class Board:
 
     def judged(self, verdict: Verdict, metric: Metric, *, scaled: bool) -> list[Row]:
         """Return the methods with this verdict."""
-        return [row for row in self.smoothed if self.verdict(row, metric, scaled=scaled) == verdict]
+        return [row for row in self.others if self.verdict(row, metric, scaled=scaled) == verdict]
 
     def verdict(self, row: Row, metric: Metric, *, scaled: bool) -> Verdict:
         """Return the verdict on one method."""
@@ -112,6 +119,17 @@ class Board:
         ours, base = (values(each, scaled=scaled)[metric.key] for each in (row, self.baseline))
         difference = differences(row, scaled=scaled).get(metric.key)
         return judge(metric, difference, pair=(ours.value, base.value))
+
+    @property
+    def denoised(self) -> bool:
+        """Whether there were wrong labels, and it is known what every method made of them."""
+        return all(row.denoising for row in self.rows)
+
+    def denoising_verdict(self, row: Row, metric: Metric) -> Verdict:
+        """Return the verdict on a metric of `DENOISING`; there is none on naming a third class."""
+        if metric.key == "as_other":
+            return Verdict.UNTESTED
+        return judge(metric, row.denoising_difference.get(metric.key))
 
     def tally(self) -> tuple[int, int]:
         """Return how many differences were tested, and how many of them are clear."""
@@ -126,7 +144,7 @@ class Board:
 
     @property
     def by_chance(self) -> int:
-        """About how many differences would look clear if smoothing did nothing; at least 1."""
+        """About how many differences would look clear if no method did anything; at least 1."""
         return max(1, round(_ERROR_RATE * self.tally()[0]))
 
     def supported(self, verdict: Verdict) -> bool:
@@ -163,7 +181,7 @@ class Board:
     def _verdicts(self) -> list[Verdict]:
         return [
             self.verdict(row, metric, scaled=scaled)
-            for row in self.smoothed
+            for row in self.others
             for scaled in (False, True)
             for metric in compared_metrics(scaled=scaled)
         ]

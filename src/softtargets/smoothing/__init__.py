@@ -6,7 +6,7 @@ from softtargets.later import attributes
 from softtargets.smoothing.base import AbstractSmoothing
 from softtargets.smoothing.instance import InstanceLabelSmoothing, QuadraticRate
 from softtargets.smoothing.online import OnlineLabelSmoothing
-from softtargets.smoothing.schedule import Schedule
+from softtargets.smoothing.schedule import Schedule, check_scheduled, current
 from softtargets.smoothing.uniform import LabelSmoothing
 
 if TYPE_CHECKING:
@@ -43,4 +43,6 @@ __all__ = [
     "Schedule",
     "SpatialSmoothing",
     "TemporalSmoothing",
+    "check_scheduled",
+    "current",
 ]

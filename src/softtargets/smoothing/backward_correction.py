@@ -1,6 +1,5 @@
 """Backward correction of label noise: the target that is right in expectation."""
 
-import math
 import warnings
 from dataclasses import replace
 from typing import Any, final
@@ -14,9 +13,6 @@ from softtargets.smoothing.schedule import Schedule, check_scheduled, current, s
 from softtargets.target import Target
 from softtargets.transition import AbstractTransition, as_transition
 
-# From here on an error of one percent in an estimated row weighs like a whole label.
-ILL_CONDITIONED = 100.0
-
 
 @final
 class BackwardCorrection(AbstractSmoothing):
@@ -29,11 +25,13 @@ class BackwardCorrection(AbstractSmoothing):
     -a / (1 - a), without a table. Entries of q are negative, so the loss has no lower bound: start
     from ordinary cross-entropy by a schedule of the strength, stop early, or use
     `ForwardCorrection`. It can be given as `correction=`, beside a smoothing policy, which is then
-    applied after it, or as `smoothing=`.
+    applied after it, or as `smoothing=`. Under masked classes the rows of the inverse are
+    renormalised over the living ones, as those of any table are, and the mean over the noise is no
+    longer exact.
 
     Args:
-        transition: `(K, K)` tensor, T[i, j] = P(noisy j | clean i), or a transition such as
-            `noise.SymmetricTransition`.
+        transition: `(K, K)` tensor, T[i, j] = P(noisy j | clean i), taken without a gradient, or a
+            transition such as `noise.SymmetricTransition`.
         strength: how much of the correction is applied, in [0, 1], or a `Schedule`, as
             `Schedule.linear(0.0, 1.0, steps)` for a warm-up.
         allow_negative: do without the warning about the missing lower bound.
@@ -76,8 +74,7 @@ class BackwardCorrection(AbstractSmoothing):
             strength, lambda value: checks.check_fraction(value, "strength")
         )
         self.num_classes, share = transition.num_classes, transition.uniform_rate
-        condition = _check_condition(transition)
-        noisy = condition > 1 + 1e-9
+        noisy = transition.check_invertible() > 1 + 1e-9
         if noisy and not (allow_negative or isinstance(strength, Schedule) or strength == 0):
             warnings.warn(
                 "the loss of BackwardCorrection has no lower bound and falls without end on "
@@ -88,7 +85,7 @@ class BackwardCorrection(AbstractSmoothing):
         self.uniform_rate = None if share is None else -share / (1 - share)
         table = None
         if share is None:
-            inverse = transition.inverse()
+            inverse = transition.inverted()
             table = inverse if transition.table is None else inverse.to(transition.table.dtype)
         self.register_buffer("table", table)
 
@@ -117,18 +114,3 @@ class BackwardCorrection(AbstractSmoothing):
         """Return the arguments for `repr`."""
         rate = "" if self.uniform_rate is None else f", smoothing rate {self.uniform_rate:g}"
         return f"num_classes={self.num_classes}, strength={shown(self.strength)}{rate}"
-
-
-def _check_condition(transition: AbstractTransition) -> float:
-    """Return the condition number; raise for a singular matrix, warn of a nearly singular one."""
-    condition = transition.condition()
-    if math.isinf(condition):
-        transition.inverse()  # raises
-    if condition > ILL_CONDITIONED:
-        warnings.warn(
-            f"`transition` is nearly singular, its condition number is {condition:.3g}: backward "
-            "correction multiplies the noise of the gradient by up to as much; use "
-            "`ForwardCorrection`, or an estimate shrunk towards the identity",
-            stacklevel=3,
-        )
-    return condition

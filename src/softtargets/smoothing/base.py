@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from softtargets import checks
 from softtargets.engine import Observer
 from softtargets.smoothing.schedule import Schedule, step_schedules
 from softtargets.target import Target
@@ -163,7 +164,7 @@ def check_smoothing_type(smoothing: object) -> None:
             "`smoothing` must be None, a rate in [0, 1] or a policy, got a Schedule; put it into "
             "one, `LabelSmoothing(schedule)`"
         )
-    if isinstance(smoothing, bool) or not isinstance(smoothing, int | float):
+    if not checks.is_number(smoothing):
         raise TypeError(
             "`smoothing` must be None, a rate in [0, 1] or a policy such as "
             f"`LabelSmoothing(0.1)`, got {type(smoothing).__name__}"

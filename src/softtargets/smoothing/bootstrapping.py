@@ -46,14 +46,12 @@ class Bootstrapping(AbstractSmoothing):
 
     def __init__(self, beta: float | Schedule | None = None, hard: bool = False) -> None:
         super().__init__()
-        if not isinstance(hard, bool):
-            raise TypeError(f"`hard` must be a bool, got {type(hard).__name__}")
+        self.hard = checks.check_bool(hard, "hard")
         if beta is None:
             beta = 0.8 if hard else 0.95
         self.beta: float | Schedule = check_scheduled(
             beta, lambda value: checks.check_fraction(value, "beta")
         )
-        self.hard = hard
 
     def forward(
         self,

@@ -11,7 +11,7 @@ from softtargets.smoothing.base import (
     check_not_smoothed,
     check_policy_classes,
 )
-from softtargets.smoothing.per_class import rows_in
+from softtargets.smoothing.per_class import kept_rows, rows_in
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
 
@@ -27,7 +27,8 @@ class ClassMatrixSmoothing(AbstractSmoothing):
     `from_confusion`, or bring any whose rows sum to 1.
 
     Args:
-        matrix: `(K, K)` floating point, row y = where the share of label y goes.
+        matrix: `(K, K)` floating point, row y = where the share of label y goes; rows off by
+            rounding are divided by their sum.
         rate: the share that moves, in [0, 1], or a `Schedule`.
 
     Attributes:
@@ -54,10 +55,9 @@ class ClassMatrixSmoothing(AbstractSmoothing):
 
     def __init__(self, matrix: Tensor, rate: float | Schedule) -> None:
         super().__init__()
-        _check_square(matrix, "matrix")
-        checks.check_distribution_rows(matrix, "matrix")
+        rows = kept_rows(_check_square(matrix, "matrix"), "matrix")
         self.rate: float | Schedule = check_scheduled(rate, checks.check_rate)
-        self.register_buffer("matrix", matrix.detach().clone())
+        self.register_buffer("matrix", rows)
 
     @classmethod
     def from_distances(cls, distances: Tensor, beta: float, rate: float | Schedule = 1.0) -> Self:

@@ -32,21 +32,23 @@ class RowRules:
     def changed(self, counts: Tensor, old: Tensor) -> Tensor:
         """Return `(n)` bool for these counts and old rows `(n, K)`, or what is largest in them."""
         changed = counts >= self.min_count
-        return (
-            changed & (old.amax(-1) <= self.max_confidence) if self.max_confidence < 1 else changed
-        )
+        if self.max_confidence == 1:
+            return changed
+        # Not `<=`, which would keep a row of NaN for ever.
+        return changed & ~(old.amax(-1) > self.max_confidence)
 
     def mixed(self, old: Tensor, fresh: Tensor) -> Tensor:
         """Return `momentum * old + (1 - momentum) * fresh`, row by row."""
         if self.momentum == 0:
             return fresh
         kept = self.kept(old)
-        return kept * old + (1 - kept) * fresh
+        return kept * torch.where(kept == 0, 0, old) + (1 - kept) * fresh
 
     def kept(self, old: Tensor) -> Tensor:
-        """Return `(n, 1)`; a row of zeros holds nothing that momentum could keep."""
-        zeros = (old.amax(-1, keepdim=True) == 0) & (old.amin(-1, keepdim=True) == 0)
-        return self.momentum * (~zeros).to(old.dtype)
+        """Return `(n, 1)`; a row of zeros or NaN holds nothing that momentum could keep."""
+        low, high = old.amin(-1, keepdim=True), old.amax(-1, keepdim=True)
+        usable = low.isfinite() & high.isfinite() & ~((low == 0) & (high == 0))
+        return self.momentum * usable.to(old.dtype)
 
 
 class AbstractClassTable(ABC):

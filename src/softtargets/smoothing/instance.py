@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from softtargets import checks
 from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
+from softtargets.smoothing.own_logits import own_logits
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.smoothing.teacher import Lookup, looked_up, looks_up, sound_logits
 from softtargets.target import Target
@@ -39,11 +40,15 @@ class QuadraticRate:
     temperature: float | None = None
 
     def __post_init__(self) -> None:
-        checks.check_fraction(self.p1, "p1")
-        checks.check_fraction(self.p2, "p2", 0, float("inf"))
-        checks.check_fraction(self.max_rate, "max_rate")
+        checked = {
+            "p1": checks.check_fraction(self.p1, "p1"),
+            "p2": checks.check_fraction(self.p2, "p2", 0, float("inf")),
+            "max_rate": checks.check_fraction(self.max_rate, "max_rate"),
+        }
         if self.temperature is not None:
-            checks.check_positive(self.temperature, "temperature")
+            checked["temperature"] = checks.check_positive(self.temperature, "temperature")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def __call__(self, label_probs: Tensor) -> Tensor:
         """Return the rates for the teacher's probabilities of the annotated classes."""
@@ -59,7 +64,10 @@ class InstanceLabelSmoothing(AbstractSmoothing):
     ILS1 takes the rate from the teacher (`QuadraticRate`) and spreads it evenly,
     `s_k = 1 / (K - 1)`; ILS2 takes a constant rate and spreads it as the teacher does,
     `s_k = p_k(T) / sum_{j != y} p_j(T)`; ILS does both. The annotated class keeps its share also
-    where the teacher disagrees. Mixed labels take the mixture of their targets.
+    where the teacher disagrees. Mixed labels take the mixture of their targets. Of m classes that
+    are alive for the student, the teacher's spread takes those alone, given the logits; the even
+    one is uniform smoothing of rate `rate(x) K / (K - 1)`, so that the label keeps more than
+    `1 - rate(x)`.
 
     The teacher, usually the same architecture trained with hard labels, is not part of this
     module: it is neither in `parameters()` nor in `state_dict()`, `.train()` and `.to()` do not
@@ -68,7 +76,8 @@ class InstanceLabelSmoothing(AbstractSmoothing):
     Args:
         rate: a constant in [0, 1], a `Schedule`, or a `QuadraticRate`.
         spread: `"uniform"` or `"teacher"`.
-        temperature: T of the teacher's softmax, > 0.
+        temperature: T of the teacher's softmax, > 0; a `QuadraticRate` with a temperature of its
+            own takes that one, and leaves this one to the spread.
         teacher: called with `inputs`, or a `TeacherCache`, asked about `index`: the loss is then
             called with `index=`, as many sample numbers as labels. None where `teacher_logits`
             are handed over.
@@ -127,7 +136,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
             )
         self.spread = spread
         self.temperature = checks.check_positive(temperature, "temperature")
-        self.class_dim = class_dim
+        self.class_dim = checks.check_integer(class_dim, "class_dim")
         # In a tuple, so that nn.Module does not register it.
         self._teacher = (teacher,)
 
@@ -160,7 +169,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
             return self._evenly(target, rates)
         dead = torch.zeros_like(teacher_logits, dtype=torch.bool)
         if logits is not None:
-            dead = logits.detach() == -torch.inf
+            dead = own_logits(logits, target, "InstanceLabelSmoothing") == -torch.inf
         return self._as_teacher(target, rates, teacher_logits, dead)
 
     def _rates(self, target: Target, teacher_logits: Tensor) -> Tensor:
@@ -243,7 +252,14 @@ class InstanceLabelSmoothing(AbstractSmoothing):
                 "in a module whose `forward` takes them out: `teacher(inputs).logits` or "
                 "`teacher(inputs)[0]`"
             )
-        return logits.movedim(self.class_dim, -1) if logits.dim() > 1 else logits
+        if logits.dim() < 2:
+            return logits
+        if not -logits.dim() <= self.class_dim < logits.dim():
+            raise ValueError(
+                "`class_dim` must be a dimension of the teacher's logits, which have "
+                f"{logits.dim()}, got {self.class_dim}"
+            )
+        return logits.movedim(self.class_dim, -1)
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""

@@ -20,7 +20,7 @@ Offset = tuple[int, ...]
 
 @final
 class SpatialSmoothing(AbstractSmoothing):
-    r"""Spatially varying label smoothing (SVLS) of label maps, volumes and sequences.
+    r"""Spatially varying label smoothing (SVLS) of label maps and volumes.
 
         q_p = 1/2 t_p + 1/2 sum_{n != p} g_n t_n / sum_{n != p} g_n
         g_n = exp(-|n - p|^2 / (2 sigma^2))
@@ -31,7 +31,10 @@ class SpatialSmoothing(AbstractSmoothing):
 
     Beyond the border the nearest pixel is repeated. What an ignored neighbour would have given
     stays with the position's own label; ignored positions stay empty. Mixed labels give and take
-    mixtures. The target holds 9 (27, 3) classes per position whatever K is.
+    mixtures. The target holds 9 (27) classes per position whatever K is.
+
+    The first dimension is the batch, also of a single map. A volume without one, `(D, H, W)`,
+    cannot be told from D maps and is taken as these. For sequences there is `TemporalSmoothing`.
 
     It needs the map whole. For `linear_cross_entropy`, which shows policies one chunk at a time,
     call the policy first and hand over the smoothed target.
@@ -41,8 +44,7 @@ class SpatialSmoothing(AbstractSmoothing):
 
     Raises:
         TypeError: sigma is no number; the target is neither labels nor mixed labels.
-        ValueError: sigma is not positive, or the batch shape is not (N, T), (N, H, W) or
-            (N, D, H, W).
+        ValueError: sigma is not positive, or the batch shape is neither (N, H, W) nor (N, D, H, W).
 
     Example:
         >>> import torch, softtargets as st
@@ -75,10 +77,11 @@ class SpatialSmoothing(AbstractSmoothing):
     ) -> Target:
         check_not_smoothed(target, "SpatialSmoothing")
         dims = len(target.batch_shape) - 1
-        if dims not in (1, 2, 3):
+        if dims not in (2, 3):
             raise ValueError(
-                "`target` must have batch shape (N, T), (N, H, W) or (N, D, H, W) for "
-                f"SpatialSmoothing, got {tuple(target.batch_shape)}; keep the map's dimensions"
+                "`target` must have batch shape (N, H, W) or (N, D, H, W) for SpatialSmoothing, "
+                f"got {tuple(target.batch_shape)}; give a single map a batch dimension with "
+                "`labels.unsqueeze(0)`, and sequences to `TemporalSmoothing`"
             )
         offsets = [o for o in itertools.product((-1, 0, 1), repeat=dims) if any(o)]
         # Relative to the nearest neighbours, which a small sigma would round to 0 together.
@@ -129,6 +132,7 @@ class TemporalSmoothing(AbstractSmoothing):
     def __init__(self, rate: float | Schedule = 0.1, ratio: Sequence[float] = (5.0, 2.0)) -> None:
         super().__init__()
         self.rate: float | Schedule = check_scheduled(rate, checks.check_rate)
+        checks.check_sequence(ratio, "ratio")
         self.ratio = tuple(
             checks.check_fraction(weight, "ratio", 0, float("inf")) for weight in ratio
         )
@@ -151,7 +155,8 @@ class TemporalSmoothing(AbstractSmoothing):
         if len(target.batch_shape) != 2:
             raise ValueError(
                 "`target` must have batch shape (N, T) for TemporalSmoothing, got "
-                f"{tuple(target.batch_shape)}; keep sequences apart"
+                f"{tuple(target.batch_shape)}; give a single sequence a batch dimension with "
+                "`labels.unsqueeze(0)`"
             )
         rate, total = current(self.rate, target.entries.weights), 2 * sum(self.ratio)
         kernel = [

@@ -142,9 +142,9 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         if initial not in ("uniform", "zeros"):
             raise ValueError(f'`initial` must be "uniform" or "zeros", got {initial!r}')
         self.initial = initial
-        self.correct_only = correct_only
+        self.correct_only = checks.check_bool(correct_only, "correct_only")
         self.momentum = checks.check_fraction(momentum, "momentum")
-        self.min_count = _check_positive_integer(min_count, "min_count")
+        self.min_count = checks.check_integer(min_count, "min_count", 1)
         self.max_confidence = checks.check_fraction(max_confidence, "max_confidence")
         self.storage, self.top_k = storage, _check_storage(storage, top_k)
         self.epochs = 0
@@ -180,6 +180,15 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         for name, tensor in zip(self._table.row_names, rows, strict=True):
             self._buffers[name] = tensor
 
+    def _refitted_rows(self, dtype: torch.dtype) -> Rows:
+        """Return the rows with their mass exact in `dtype`, and keep them where they may stay."""
+        fitted = self._table.refitted(self._rows(), dtype)
+        if fitted is None:
+            return self._rows()
+        if not checks.short_lived():
+            self._set_rows(fitted)
+        return fitted
+
     def forward(
         self,
         target: Target,
@@ -212,11 +221,8 @@ class OnlineLabelSmoothing(AbstractSmoothing):
         labels, single = single_labels(target)
         learning = self.training and torch.is_grad_enabled()
         self._check_logits(logits, target, learning)
-        fitted = self._table.refitted(self._rows(), target.dtype)
-        if fitted is not None:
-            self._set_rows(fitted)
         # The rows are replaced at the end of an epoch, so the target may keep a reference to them.
-        soft = self._table.soft(self._rows(), target, logits)
+        soft = self._table.soft(self._refitted_rows(target.dtype), target, logits)
         hard_weight = current(self.hard_weight, target.entries.weights)
         soft_weight = 1 - hard_weight if self.soft_weight is None else self.soft_weight
         made = (target.__mul__(hard_weight) + soft.__mul__(soft_weight)).smoothed_from(target)
@@ -245,14 +251,19 @@ class OnlineLabelSmoothing(AbstractSmoothing):
                 "on it there"
             )
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def sync(self) -> None:
         """Add up the running sums of all ranks; collective, call before a checkpoint."""
         self._table.sums.sync(self._rows()[0].device)
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def end_epoch(self) -> None:
-        """Replace the rows of `matrix` by this epoch's statistics; collective."""
+        """Replace the rows of `matrix` by this epoch's statistics; collective, in any mode.
+
+        Where nothing was learned since the last time, the rows stay and a warning says so.
+        """
         self.sync()
         table = self._table
         if not bool((table.sums.counts() > 0).any()):
@@ -321,20 +332,12 @@ def _kind(arguments: dict[str, Any]) -> str:
     return f"storage={storage!r}" + ("" if top_k is None else f", top_k={top_k}")
 
 
-def _check_positive_integer(value: int, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"`{name}` must be an integer, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}")
-    return value
-
-
 def _check_storage(storage: str, top_k: int | None) -> int | None:
     """Return k, or None where rows are whole; raise if the two do not fit together."""
     if storage not in ("dense", "bfloat16", "top_k"):
         raise ValueError(f'`storage` must be "dense", "bfloat16" or "top_k", got {storage!r}')
     if storage == "top_k":
-        return _check_positive_integer(DEFAULT_TOP_K if top_k is None else top_k, "top_k")
+        return checks.check_integer(DEFAULT_TOP_K if top_k is None else top_k, "top_k", 1)
     if top_k is not None:
         raise ValueError(
             f'`top_k` must be None unless `storage` is "top_k", got {top_k} with {storage!r}; '

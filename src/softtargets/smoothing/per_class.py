@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from softtargets import arithmetic, checks
 from softtargets.target import Target
 from softtargets.terms import AbstractTerm, DenseRows, Entries, TableRows, Uniform, no_entries
 
@@ -69,11 +70,20 @@ def rows_in(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """Return distributions in a dtype at least as wide, rounded rows summing to 1 again.
 
     Args:
-        matrix: `(K,)` or `(K, K)`, as given or cast since, by `.half()` for instance.
+        matrix: `(K,)` or `(K, K)` from `kept_rows`, or cast since, by `.half()` for instance.
         dtype: of the target.
     """
     wider = torch.promote_types(matrix.dtype, dtype)
-    if wider == matrix.dtype:
-        return matrix
-    wide = matrix.to(wider)
-    return wide / wide.sum(-1, keepdim=True)
+    return matrix if wider == matrix.dtype else arithmetic.unit_rows(matrix, dtype)
+
+
+def kept_rows(matrix: Tensor, name: str) -> Tensor:
+    """Return a copy of distributions to keep, rows off by rounding summing to 1 again, or raise.
+
+    Args:
+        matrix: `(K,)` or `(K, K)` floating point.
+        name: what the error calls it.
+    """
+    checks.check_distribution_rows(matrix, name)
+    rows = matrix.detach()
+    return arithmetic.unit_rows(rows.double(), torch.float64).to(rows.dtype, copy=True)

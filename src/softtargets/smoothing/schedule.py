@@ -7,6 +7,8 @@ from typing import Literal, Protocol, final, overload
 import torch
 from torch import Tensor, nn
 
+from softtargets import checks
+
 Curve = Literal["linear", "cosine", "step"]
 
 
@@ -42,7 +44,8 @@ class Schedule(nn.Module):
     advances every schedule in the policy, its counter is in the `state_dict()` of the policy and
     of the criterion, and what it means by a step (an epoch, a batch) is where you call it.
     `count` is an integer buffer and the value is computed from it on its device: no cast rounds
-    it, no GPU waits, and `torch.compile` compiles once for all values.
+    it, no GPU waits, and `torch.compile` compiles once for all values. Give each criterion a
+    schedule of its own: one that two share is advanced by the `step()` of both.
 
     Args:
         curve: `"linear"`, `"cosine"` or `"step"`.
@@ -81,8 +84,17 @@ class Schedule(nn.Module):
         if curve not in ("linear", "cosine", "step"):
             raise ValueError(f'`curve` must be "linear", "cosine" or "step", got {curve!r}')
         self.curve = curve
-        self.values = tuple(_checked_value(value) for value in values)
-        self.milestones = tuple(_checked_steps(steps) for steps in milestones)
+        checks.check_sequence(values, "values")
+        checks.check_sequence(milestones, "milestones")
+        self.values = tuple(_checked_value(x, f"values[{i}]") for i, x in enumerate(values))
+        self.milestones = tuple(
+            checks.check_integer(x, f"milestones[{i}]", 1) for i, x in enumerate(milestones)
+        )
+        if curve != "step" and len(self.values) != 2:
+            raise ValueError(
+                f"`values` must be start and end for {curve!r}, got {len(self.values)}; pieces are "
+                "made by `Schedule.step(values, milestones)`"
+            )
         if len(self.values) != len(self.milestones) + 1:
             raise ValueError(
                 "`values` must be one more than `milestones`, got "
@@ -142,20 +154,11 @@ def _stepwise(values: Sequence[float], milestones: Sequence[int]) -> Schedule:
     return Schedule("step", values, milestones)
 
 
-def _checked_value(value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"the values of a schedule must be numbers, got {type(value).__name__}")
+def _checked_value(value: float, name: str) -> float:
+    value = checks.check_number(value, name)
     if not math.isfinite(value):
-        raise ValueError(f"the values of a schedule must be finite, got {value}")
-    return float(value)
-
-
-def _checked_steps(steps: int) -> int:
-    if isinstance(steps, bool) or not isinstance(steps, int):
-        raise TypeError(f"the steps of a schedule must be integers, got {type(steps).__name__}")
-    if steps < 1:
-        raise ValueError(f"the steps of a schedule must be at least 1, got {steps}")
-    return steps
+        raise ValueError(f"`{name}` must be finite, got {value}")
+    return value
 
 
 def check_scheduled(

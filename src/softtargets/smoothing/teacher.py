@@ -60,7 +60,9 @@ def looked_up(teacher: Lookup, index: Tensor | None, shape: torch.Size, user: st
 
 
 def sound_logits(logits: Tensor, name: str, validate: bool | None = None) -> Tensor:
-    """Return a teacher's logits, or raise at the first row that no softmax can be taken of.
+    """Return a teacher's logits, or raise at a row that no softmax can be taken of.
+
+    Rows that are all probabilities are refused too.
 
     Where values are not read such a row becomes NaN, so that nobody learns from a part of it.
 
@@ -78,4 +80,23 @@ def sound_logits(logits: Tensor, name: str, validate: bool | None = None) -> Ten
             f"{name} must hold no NaN or inf and no row of -inf alone, got such a row at {first}; "
             "check the teacher on this batch before training with it"
         )
+    if _are_distributions(logits):
+        raise ValueError(
+            f"{name} must be logits, but every row is a distribution (entries in [0, 1], sum 1); "
+            "of probabilities pass the logarithm, `probs.log()`"
+        )
     return logits
+
+
+def _are_distributions(rows: Tensor) -> bool:
+    """Whether rows are nothing but softmax outputs, beside the zeros of ignored positions.
+
+    One row may be so by chance, and one-hot rows are no teacher's probabilities.
+    """
+    low, high = torch.aminmax(rows) if rows.numel() else (rows.new_tensor(-1.0),) * 2
+    if rows.shape[-1] == 1 or not (low >= 0 and 0 < high < 1):
+        return False
+    rows = rows.reshape(-1, rows.shape[-1])
+    said = rows[rows.sum(-1) != 0]
+    sums_to_1 = ((said.sum(-1) - 1).abs() <= 1e-4).all()
+    return len(said) > 1 and bool(sums_to_1 & (said > 0).all())

@@ -55,7 +55,7 @@ class TopKTable(AbstractClassTable):
             rows[1].index_select(0, owners.flatten()),
         )
         classes, excess, each = self._split(chosen, target.dtype)
-        classes, excess = (x.view(*owners.shape, -1) for x in (classes, excess))
+        classes, excess = (x.view(*owners.shape, x.shape[-1]) for x in (classes, excess))
         rest = (each * self._num_classes).view(owners.shape)
         if logits is not None:
             excess, rest = _on_living(classes, excess, rest, logits.detach())
@@ -120,6 +120,7 @@ class TopKTable(AbstractClassTable):
         old_values = (same * excess.unsqueeze(-2)).sum(-1) + old_each.unsqueeze(-1)
         full = old_each.unsqueeze(-1) + excess
         kept = rules.kept(full)
+        full, old_values = (torch.where(kept == 0, 0, x) for x in (full, old_values))
         both = kept * old_values + (1 - kept) * values
         only_old = kept * full + (1 - kept) * each.unsqueeze(-1)
         only_old = torch.where(same.any(1) | (old[0] < 0), -1, only_old)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from softtargets import checks
 from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
-from softtargets.smoothing.per_class import blend_by_class, rows_in
+from softtargets.smoothing.per_class import blend_by_class, kept_rows, rows_in
 from softtargets.smoothing.schedule import Schedule, check_scheduled, current, shown
 from softtargets.target import Target
 
@@ -26,10 +26,11 @@ class LabelSmoothing(AbstractSmoothing):
             `Schedule`. Mixed labels: each label its own rate. (One rate per sample:
             `Target.smooth`.)
         prior: `(K,)`, the label frequencies for instance, or `(K, K)` with one row per label; rows
-            sum to 1. None is uniform.
+            sum to 1, and are divided by their sum where rounding made it another. None is uniform.
         convention: `"K"` spreads the rate over all K classes, the label included (Szegedy et al.;
             torch, timm, Keras, optax); `"K-1"` over the others alone (fairseq, Tensor2Tensor).
-            rate_K = rate_{K-1} * K / (K - 1).
+            rate_K = rate_{K-1} * K / (K - 1), also where classes are masked: the label then keeps
+            more than 1 - rate.
         allow_negative: accept a negative rate, whose loss is unbounded below. A schedule that
             starts at 0 or above warms up and needs no permission.
 
@@ -82,10 +83,13 @@ class LabelSmoothing(AbstractSmoothing):
                     "meaning for a `prior`; leave it at its default"
                 )
             checks.check_floating(prior, "prior")
-            checks.check_matrix(prior, prior.shape[-1] if prior.dim() else 0, "prior")
-            checks.check_distribution_rows(prior, "prior")
+            if not prior.numel() or prior.dim() > 2 or len(set(prior.shape)) != 1:
+                raise ValueError(
+                    "`prior` must have shape (K,), or (K, K) with one row per label, got "
+                    f"{tuple(prior.shape)}"
+                )
         self.convention = convention
-        self.register_buffer("prior", None if prior is None else prior.detach().clone())
+        self.register_buffer("prior", None if prior is None else kept_rows(prior, "prior"))
 
     def forward(
         self,

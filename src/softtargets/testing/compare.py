@@ -1,14 +1,32 @@
 """What the checks share: readable comparisons, logits to test on, settings for a while."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from softtargets.engine import blocks
 from softtargets.target import Target
+
+T = TypeVar("T")
+
+
+def tried(name: str, when: str, call: Callable[[], T]) -> T:
+    """Return what a call returns; what it raises becomes an `AssertionError` that says when.
+
+    Args:
+        name: of the method under test.
+        when: what it is tried on, for the message.
+        call: uses the method under test.
+    """
+    try:
+        return call()
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"{name} raised {type(error).__name__} {when}: {error}") from error
 
 
 def require(condition: bool, message: str) -> None:
@@ -84,6 +102,34 @@ def random_labels(shape: tuple[int, ...], num_classes: int, seed: int) -> Tensor
     labels = torch.randint(num_classes, shape, generator=generator)
     labels.view(-1)[3] = -100
     return labels
+
+
+def random_alive(labels: Tensor, num_classes: int, seed: int) -> Tensor:
+    """Return `(*batch, K)` bool, False for four classes in ten, True for every label.
+
+    Args:
+        labels: `(*batch)`, negative where ignored.
+        num_classes: K.
+        seed: of a generator of its own.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    alive = torch.rand(*labels.shape, num_classes, generator=generator) >= 0.4
+    return alive.scatter(-1, labels.clamp(min=0).unsqueeze(-1), True)
+
+
+def poisoned(values: Tensor, rows: Tensor, emptied: bool = False) -> Tensor:
+    """Return a copy whose chosen rows hold NaN and infinities, or `-inf` alone.
+
+    Args:
+        values: `(*batch, K)` floating point.
+        rows: `(*batch)` bool.
+        emptied: whether rows hold `-inf` alone, like rows without a living class.
+    """
+    filling = torch.full_like(values, -torch.inf)
+    if not emptied:
+        filling[..., ::2] = torch.nan
+        filling[..., 1::4] = torch.inf
+    return torch.where(rows.unsqueeze(-1), filling, values)
 
 
 @contextmanager

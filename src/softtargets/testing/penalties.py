@@ -1,6 +1,5 @@
 """`check_penalty`: what must hold for every penalty."""
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -8,11 +7,20 @@ from torch import Tensor
 
 from softtargets.engine import LossOptions
 from softtargets.losses import AbstractPenalty, CrossEntropyLoss
+from softtargets.smoothing.schedule import step_schedules
 from softtargets.target import Target
-from softtargets.testing.compare import random_labels, random_logits, require, require_close
+from softtargets.testing.compare import (
+    poisoned,
+    random_alive,
+    random_labels,
+    random_logits,
+    require,
+    require_close,
+    tried,
+)
+from softtargets.testing.copies import copies
 
 _ROWS = 12
-_POISON = (float("nan"), float("inf"), -float("inf"))
 
 
 def check_penalty(
@@ -24,8 +32,9 @@ def check_penalty(
 ) -> None:
     """Check a penalty by itself and in the loss, on labels.
 
-    Half precision, ignored rows, masked classes, renaming of classes, batch shapes, copies; class
-    weights, reused logits and eval mode of the loss it is added to.
+    Half precision, ignored rows, masked classes, renaming of classes, batch shapes, copies; mixed
+    labels and one-hot rows, which it may refuse with a `TypeError`; class weights, reused logits
+    and eval mode of the loss it is added to.
 
     Args:
         make_penalty: returns a fresh penalty.
@@ -41,21 +50,28 @@ def check_penalty(
         >>> from softtargets import testing
         >>> testing.check_penalty(st.MarginPenalty, num_classes=5)
     """
-    penalty = make_penalty()
+    penalty = tried("`make_penalty`", "when it was called", make_penalty)
     require(isinstance(penalty, AbstractPenalty), "a penalty must extend `AbstractPenalty`")
     logits = random_logits((_ROWS, num_classes), torch.float64, seed)
     labels = random_labels((_ROWS,), num_classes, seed)
     target = Target.from_labels(labels, num_classes, dtype=torch.float64)
-    values = penalty(logits, target)
+    name = type(penalty).__name__
+    values = tried(name, "on labels", lambda: penalty(logits, target))
     require(values.shape == labels.shape, f"one value per sample, got shape {tuple(values.shape)}")
     require(bool(values.isfinite().all()), "a value of finite logits is not finite")
-    _check_dtypes(penalty, logits, target)
-    _check_ignored(penalty, logits, labels)
-    _check_masked(penalty, logits, labels, seed)
-    _check_order(penalty, logits, labels)
-    _check_loss(make_penalty, logits, labels)
+    checks: dict[str, Callable[[], None]] = {
+        "in float16 or bfloat16": lambda: _check_dtypes(penalty, logits, target),
+        "on ignored rows of NaN": lambda: _check_ignored(penalty, logits, labels),
+        "on masked classes": lambda: _check_masked(penalty, logits, labels, seed),
+        "on renamed classes or label maps": lambda: _check_order(penalty, logits, labels),
+        "on copies": lambda: _check_copies(make_penalty, logits, target),
+        "on mixed labels or one-hot rows": lambda: _check_forms(penalty, logits, labels),
+        "in the loss": lambda: _check_loss(make_penalty, logits, labels),
+    }
     if compiles:
-        _check_compiles(penalty, logits, target)
+        checks["under torch.compile"] = lambda: _check_compiles(penalty, logits, target)
+    for when, check in checks.items():
+        tried(name, when, check)
 
 
 def _run(
@@ -80,24 +96,20 @@ def _check_dtypes(penalty: AbstractPenalty, logits: Tensor, target: Target) -> N
 
 def _check_ignored(penalty: AbstractPenalty, logits: Tensor, labels: Tensor) -> None:
     size = logits.shape[-1]
-    labels = labels.clone()
-    labels[: len(_POISON)] = -100
     ignored = labels == -100
     clean = _run(penalty, logits[~ignored], Target.from_labels(labels[~ignored], size))
-    poisoned = logits.clone()
-    for i, filling in enumerate(_POISON):
-        poisoned[i] = filling
-    values, gradient = _run(penalty, poisoned, Target.from_labels(labels, size))
-    require(bool((values[ignored] == 0).all()), "an ignored row has a value")
-    require(bool((gradient[ignored] == 0).all()), "an ignored row has a gradient")
-    require_close(values[~ignored], clean[0], 1e-12, "values beside ignored rows")
-    require_close(gradient[~ignored], clean[1], 1e-12, "gradient beside ignored rows")
+    fillings = (poisoned(logits, ignored, emptied) for emptied in (False, True))
+    for filled in (logits, *fillings):
+        values, gradient = _run(penalty, filled, Target.from_labels(labels, size))
+        require(bool((values[ignored] == 0).all()), "an ignored row has a value")
+        require(bool((gradient[ignored] == 0).all()), "an ignored row has a gradient")
+        require_close(values[~ignored], clean[0], 1e-12, "values beside ignored rows")
+        require_close(gradient[~ignored], clean[1], 1e-12, "gradient beside ignored rows")
 
 
 def _check_masked(penalty: AbstractPenalty, logits: Tensor, labels: Tensor, seed: int) -> None:
     size = logits.shape[-1]
-    alive = random_logits(tuple(logits.shape), torch.float64, seed + 1, dead=0.4) != -torch.inf
-    alive.scatter_(-1, labels.clamp(min=0).unsqueeze(-1), True)
+    alive = random_alive(labels, size, seed + 1)
     target = Target.from_labels(labels, size, dtype=torch.float64)
     masked = logits.masked_fill(~alive, -torch.inf)
     values, gradient = _run(penalty, masked, target)
@@ -122,10 +134,40 @@ def _check_order(penalty: AbstractPenalty, logits: Tensor, labels: Tensor) -> No
     square = Target.from_labels(labels.reshape(3, -1), size)
     shaped, _ = _run(penalty, logits.reshape(3, -1, size), square)
     require_close(shaped.reshape(-1), values, 1e-12, "values of another batch shape")
-    twin = copy.deepcopy(penalty)
-    twin.load_state_dict(penalty.state_dict())
-    again, _ = _run(twin, logits, Target.from_labels(labels, size))
-    require_close(again, values, 0.0, "values of a copy")
+
+
+def _check_copies(
+    make_penalty: Callable[[], AbstractPenalty], logits: Tensor, target: Target
+) -> None:
+    penalty = make_penalty()
+    for _ in range(2):
+        values, _ = _run(penalty, logits, target)
+        for name, other in copies(penalty, make_penalty):
+            require_close(_run(other, logits, target)[0], values, 0.0, f"values after {name}")
+        step_schedules(penalty)
+
+
+def _check_forms(penalty: AbstractPenalty, logits: Tensor, labels: Tensor) -> None:
+    size = logits.shape[-1]
+    turned = torch.where(labels == -100, labels, (labels + 1) % size)
+    given, other = (
+        Target.from_labels(each, size, dtype=torch.float64) for each in (labels, turned)
+    )
+    forms = {
+        "of mixed labels": given.mix(other, 0.3),
+        "of a label mixed with itself": given.mix(given, 0.3),
+        "of one-hot rows": Target.from_probs(given.dense()),
+    }
+    expected = _run(penalty, logits, given)
+    for name, target in forms.items():
+        try:
+            values, gradient = _run(penalty, logits, target)
+        except TypeError:
+            continue
+        require(bool(values.isfinite().all()), f"a value {name} is not finite")
+        if name != "of mixed labels":
+            require_close(values, expected[0], 1e-12, f"values {name}")
+            require_close(gradient, expected[1], 1e-12, f"gradient {name}")
 
 
 def _check_loss(

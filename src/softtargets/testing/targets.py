@@ -11,6 +11,7 @@ from softtargets.losses import cross_entropy
 from softtargets.target import Target
 from softtargets.testing.compare import (
     block_elements,
+    poisoned,
     poisoned_memory,
     random_logits,
     require,
@@ -26,9 +27,9 @@ _GRADIENT = {torch.float64: 0.0, torch.float32: 4e-5, torch.float16: 4e-3, torch
 def check_target(target: Target, *, seed: int = 0) -> None:
     """Check everything a loss and a user rely on, against the dense oracle.
 
-    Values and gradients for all float dtypes, masked classes, class weights, blocks of any size
-    and poisoned memory; `dense`, `mass`, `dot`, `add_to`; the algebra, selection, renaming of
-    classes, `to`, pickle, deepcopy, entropy.
+    Values and gradients for all float dtypes, masked classes, class weights, NaN and infinities in
+    ignored rows, blocks of any size and poisoned memory; `dense`, `mass`, `dot`, `add_to`; the
+    algebra, selection, renaming of classes, `to`, pickle, deepcopy, entropy.
 
     Args:
         target: any target on the CPU, of any batch shape, that asks for no gradient.
@@ -48,6 +49,7 @@ def check_target(target: Target, *, seed: int = 0) -> None:
     check_copies(target)
     check_entropy(target)
     check_losses(target, seed)
+    check_ignored(target, seed)
     check_engine(target, seed)
 
 
@@ -255,6 +257,31 @@ def _check_loss(
     silent = target.ignored()
     require(bool((losses[silent] == 0).all()), f"ignored rows have a loss ({case})")
     require(bool((own.grad[silent] == 0).all()), f"ignored rows have a gradient ({case})")
+
+
+def check_ignored(target: Target, seed: int = 0) -> None:
+    """Check that ignored rows may hold anything: no loss, no gradient, no effect on others.
+
+    Args:
+        target: any target.
+        seed: of the logits.
+    """
+    silent = target.ignored()
+    if not bool(silent.any()):
+        return
+    for dtype in (torch.float64, torch.float16):
+        clean = random_logits(_shape(target), dtype, seed)
+        expected = _run(clean, target)
+        for emptied in (False, True):
+            losses, gradient = _run(poisoned(clean, silent, emptied), target)
+            require(bool((losses[silent] == 0).all()), "an ignored row of NaN or inf has a loss")
+            zero = bool((gradient[silent] == 0).all())
+            require(zero, "an ignored row of NaN or inf has a gradient")
+            # With masks and without, sums are taken in another order.
+            rounding = max(32 * tolerance_of(target), _ROUNDING[dtype])
+            require_close(losses, expected[0], rounding, "losses beside an ignored row of NaN")
+            rounding = max(rounding, _GRADIENT[dtype])
+            require_close(gradient, expected[1], rounding, "gradient beside an ignored row of NaN")
 
 
 def check_engine(target: Target, seed: int = 0) -> None:

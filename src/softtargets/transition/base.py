@@ -1,6 +1,7 @@
 """What corrections, injection and reports need of a transition matrix, whatever its structure."""
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 
 import torch
@@ -10,6 +11,8 @@ from softtargets import checks
 
 # Singular values below this share of the largest are zeros of float64 arithmetic.
 SINGULAR = 1e-12
+# From here on an error of one percent in an estimated row weighs like a whole label.
+ILL_CONDITIONED = 100.0
 
 
 class AbstractTransition(ABC):
@@ -51,15 +54,19 @@ class AbstractTransition(ABC):
         Raises:
             TypeError: `probs` is not floating point.
             ValueError: another number of classes, or T is singular.
+
+        Warns:
+            UserWarning: T is nearly singular.
         """
 
     @abstractmethod
     def noisy_logits(self, logits: Tensor, alive: Tensor | None = None) -> Tensor:
         r"""Return `log(exp(z) @ T)`: logits of what the noise makes of `softmax(z)`.
 
-        Computed in log space, so that no difference of logits is too large. The rows of T are
-        renormalised over living classes (and spread evenly over them if none of a row is left),
-        so the `logsumexp` of the result is that of z.
+        Computed in log space, so that no difference of logits is too large (but for a
+        `DenseTransition` where T[j, j] is 0: a noisy j less likely than exp(-600) is impossible
+        there). The rows of T are renormalised over living classes (and spread evenly over them if
+        none of a row is left), so the `logsumexp` of the result is that of z.
 
         Args:
             logits: `(*batch, K)` float32 or float64, `-inf` where masked, with a living class in
@@ -116,18 +123,39 @@ class AbstractTransition(ABC):
 
         Raises:
             ValueError: T is singular.
+
+        Warns:
+            UserWarning: T is nearly singular.
         """
-        self._check_invertible()
+        self.check_invertible()
+        return self.inverted()
+
+    def inverted(self) -> Tensor:
+        """Return what `inverse` does, without its checks."""
         rows: Tensor = torch.linalg.inv(self.dense())
         return rows / rows.sum(-1, keepdim=True)
 
-    def _check_invertible(self) -> None:
-        if self.condition() == float("inf"):
+    def check_invertible(self) -> float:
+        """Return the condition number; raise for a singular matrix, warn of a nearly singular one.
+
+        The warning points to the caller of the method that calls this.
+        """
+        condition = self.condition()
+        if condition == math.inf:
             raise ValueError(
                 "`transition` must be invertible, it is singular: the noise makes mixtures of "
                 "clean classes indistinguishable; use `ForwardCorrection`, which needs no "
                 "inverse, or an estimate shrunk towards the identity"
             )
+        if condition > ILL_CONDITIONED:
+            warnings.warn(
+                f"`transition` is nearly singular, its condition number is {condition:.3g}: its "
+                "inverse multiplies errors, and backward correction the noise of the gradient, by "
+                "up to as much; use `ForwardCorrection`, or an estimate shrunk towards the "
+                "identity",
+                stacklevel=3,
+            )
+        return condition
 
     def _checked(self, probs: Tensor) -> Tensor:
         checks.check_floating(probs, "probs")
@@ -150,10 +178,15 @@ def log_of(share: float) -> float:
 
 
 def log_add(left: Tensor, right: Tensor) -> Tensor:
-    """Return `log(exp(left) + exp(right))`, whose gradient is 0 where both are `-inf`."""
-    nothing = (left == -torch.inf) & (right == -torch.inf)
-    total = torch.logaddexp(torch.where(nothing, 0, left), right)
-    return torch.where(nothing, -torch.inf, total)
+    """Return `log(exp(left) + exp(right))`, every derivative finite, 0 where both are `-inf`.
+
+    The second derivative of `torch.logaddexp` is NaN where the two are far apart.
+    """
+    top = torch.maximum(left, right).detach()
+    top = torch.where(top == -torch.inf, 0, top)
+    total = (left - top).exp() + (right - top).exp()
+    nothing = total == 0
+    return torch.where(nothing, -torch.inf, torch.where(nothing, 1, total).log() + top)
 
 
 def with_spread(noisy: Tensor, logits: Tensor, lost: Tensor, alive: Tensor) -> Tensor:

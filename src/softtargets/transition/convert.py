@@ -13,9 +13,11 @@ def as_transition(transition: AbstractTransition | Tensor) -> AbstractTransition
         return transition
     if isinstance(transition, Tensor):
         return DenseTransition(transition)
+    held = getattr(transition, "transition", None)
     raise TypeError(
         "`transition` must be a (K, K) tensor or a transition such as "
         f"`noise.SymmetricTransition(rate, num_classes)`, got {type(transition).__name__}"
+        + ("" if held is None else "; pass its `.transition`")
     )
 
 

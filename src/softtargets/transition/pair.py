@@ -58,7 +58,7 @@ class PairTransition(AbstractTransition):
         return (1 - self.rate) * probs + self.rate * probs.roll(1, -1)
 
     def solve(self, probs: Tensor) -> Tensor:
-        self._check_invertible()
+        self.check_invertible()
         probs = self._checked(probs)
         # T is circulant: the transform of a row of it divides that of the result.
         spectrum = torch.fft.rfft(probs) / torch.fft.rfft(self._column().to(probs))

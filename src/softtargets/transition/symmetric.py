@@ -59,9 +59,18 @@ class SymmetricTransition(AbstractTransition):
 
     @classmethod
     def from_smoothing(cls, rate: float, num_classes: int) -> "SymmetricTransition":
-        """Return the noise whose matrix is that of label smoothing at `rate`, in [0, 1]."""
+        """Return the noise whose matrix is that of label smoothing at `rate`.
+
+        The inverse of `equivalent_smoothing`.
+
+        Args:
+            rate: in [0, K / (K - 1)]; above 1 the label itself is the rarest.
+            num_classes: K, at least 2.
+        """
         checks.check_two_classes(checks.check_num_classes(num_classes), "a transition")
-        return cls(checks.check_rate(rate) * (num_classes - 1) / num_classes, num_classes)
+        most = num_classes / (num_classes - 1)
+        way_out = "; at K / (K - 1) every label flips"
+        return cls(checks.check_fraction(rate, "rate", 0.0, most, way_out) / most, num_classes)
 
     @property
     def uniform_rate(self) -> float:
@@ -78,7 +87,7 @@ class SymmetricTransition(AbstractTransition):
         return self._mixed(self._checked(probs), self.uniform_rate)
 
     def solve(self, probs: Tensor) -> Tensor:
-        self._check_invertible()
+        self.check_invertible()
         return self._mixed(self._checked(probs), -self.uniform_rate / (1 - self.uniform_rate))
 
     def _mixed(self, probs: Tensor, share: float) -> Tensor:
