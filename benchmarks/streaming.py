@@ -170,7 +170,7 @@ def main() -> None:
     """Measure and write the record and the table of the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     machine = record.machine() | {"threads": arguments.threads}
