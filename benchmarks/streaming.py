@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -101,24 +100,10 @@ def timed(scores: Tensor, labels: Tensor, kind: str, title: str, rounds: int) ->
             "ratio to torch.max": asdict(spread(ratios(seconds, times[REFERENCE]))),
             "seconds": asdict(spread(seconds)),
             "largest error": float(f"{error:.1g}"),
-            "megabytes beyond the predictions": round(peak(cases[name]), 1),
         }
         for name, seconds in times.items()
     }
     return {f"{name}, from {kind}" if name == REFERENCE else name: v for name, v in found.items()}
-
-
-def peak(case: Pass) -> float:
-    """Megabytes of memory that a pass adds at its worst."""
-    status = Path("/proc/self/status")
-
-    def read_field(field: str) -> float:
-        return int(status.read_text().split(f"{field}:")[1].split()[0]) / 1024
-
-    before = read_field("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
-    case.run()
-    return max(0.0, read_field("VmHWM") - before)
 
 
 def measure(rows: int, rounds: int) -> dict[str, Any]:
@@ -147,16 +132,15 @@ def table(content: dict[str, Any]) -> str:
         f"`{content['command']}`, {threads} of {machine['processor']}, torch {machine['torch']}, "
         f"load {machine['load'][0]} before the run:",
         "",
-        "| 1,000,000 x 1,000 float32 | time, share of `torch.max`'s | range | MB |",
-        "|---|---:|---:|---:|",
+        "| 1,000,000 x 1,000 float32 | time, share of `torch.max`'s | range |",
+        "|---|---:|---:|",
     ]
     for name, result in content["results"].items():
         if name.startswith(REFERENCE):
             continue
         ratio = result["ratio to torch.max"]
         lines.append(
-            f"| {name} | {ratio['median']:.2f} | {ratio['min']:.2f} to {ratio['max']:.2f} | "
-            f"{result['megabytes beyond the predictions']:.0f} |"
+            f"| {name} | {ratio['median']:.2f} | {ratio['min']:.2f} to {ratio['max']:.2f} |"
         )
     return "\n".join(lines) + "\n"
 
