@@ -1,5 +1,6 @@
 """The numbers of an audit against those of the calibration room, and the sample behind T."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from softtargets.audit import predictions, sample
+from softtargets.audit.errors import AuditError
 from softtargets.audit.predictions import Predictions, block_rows
 from softtargets.audit.run import audit, read
 from softtargets.audit.sample import Sample
@@ -112,12 +114,22 @@ def test_scaling_that_does_not_help_is_refused():
 def test_a_calibration_file_decides_the_temperature():
     logits, labels = draw(3000, sharpness=3.0)
     other, others = draw(2000, sharpness=0.5, seed=1)
-    fitted = read(of(other, others))
+    fitted = read(replace(of(other, others), path=Path("validation.npz")))
     scaling = audit(read(of(logits, labels)), fitted).scaling
     expected = TemperatureScaling().fit(torch.from_numpy(other), torch.from_numpy(others))
     assert expected.temperature < 1
     # These rows want T = 3: that T lowers their NLL is not so, and it is refused.
-    assert (scaling.temperature, scaling.improves, scaling.source) == (1, False, "x.npz: logits")
+    assert (scaling.temperature, scaling.improves, scaling.source) == (
+        1,
+        False,
+        "validation.npz: logits",
+    )
+
+
+def test_a_calibration_file_of_other_classes_is_refused():
+    fitted = read(replace(of(*draw(100, 4)), path=Path("validation.npz")))
+    with pytest.raises(AuditError, match=r"logits has 4 classes, .* logits has 5; fit on"):
+        audit(read(of(*draw(100))), fitted)
 
 
 def test_few_rows_are_not_fitted():

@@ -78,7 +78,13 @@ def judged(audit, *, gap, error):
             "under-confident: .* 5.0 points too unsure",
             "hurt",
         ),
-        ((0.001, 0.003), (0.0, 0.004), Lean.OVER, "nearly right: .* 0.2 points too sure", "help"),
+        (
+            (0.001, 0.003),
+            (0.0, 0.004),
+            Lean.OVER,
+            "nearly right: .* 0.2 points too sure",
+            "no reason",
+        ),
         (
             (-0.01, 0.01),
             (0.0, 0.02),
@@ -124,7 +130,7 @@ def test_scaling_says_what_it_gives(over):
     refused = replace(over, scaling=replace(over.scaling, improves=False))
     assert "would not help" in scaling_answers(refused)[0]
     bound = replace(over, scaling=replace(over.scaling, at_bound=True))
-    assert "the search ends at a bound" in scaling_answers(bound)[0]
+    assert "No temperature can be determined" in scaling_answers(bound)[0]
     left = replace(
         over.scaling.after, expected_calibration_error=Estimate(value=0.05, low=0.04, high=0.06)
     )

@@ -121,15 +121,16 @@ class _File:
         dtype = torch.float64 if "double" in types else torch.float32
         for group in range(self._file.num_row_groups):
             rows = self._file.metadata.row_group(group).num_rows
-            labels = [
+            parts = [
                 _tensor(self._without_nulls(batch.column(0), columns.labels, first))
                 for batch in self._batches(max(1, rows), [columns.labels], group)
             ]
+            labels = torch.cat(parts)
             with Tiles(rows, len(columns.scores), dtype) as tiles:
                 for start in range(0, len(columns.scores), _COLUMNS_AT_ONCE):
                     self._write_columns(tiles, columns, start, group, first)
                 for start, block in tiles.blocks():
-                    yield block, torch.cat(labels)[start : start + len(block)]
+                    yield block, labels[start : start + len(block)]
             first += rows
 
     def _write_columns(

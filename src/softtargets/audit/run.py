@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from softtargets.audit.checks import Checked
+from softtargets.audit.errors import AuditError
 from softtargets.audit.measure import by_class, measure, risk_coverage
 from softtargets.audit.predictions import Block, Predictions
 from softtargets.audit.result import Audit, Scaling
@@ -49,11 +50,24 @@ def audit(reading: Reading, calibration: Reading | None = None, *, seed: int = 0
         reading: of the file.
         calibration: of a file to fit the temperature on; None: halves of the same rows in turn.
         seed: of all draws.
+
+    Raises:
+        AuditError: the other file holds these very predictions, or other classes.
     """
     if calibration is None:
         return assembled(reading, cross_fitted(reading.sample, seed=seed), "", seed)
-    tried = fitted_on(calibration.sample, reading.sample)
-    return assembled(reading, tried, calibration.predictions.where, seed)
+    ours, other = reading.predictions, calibration.predictions
+    if (ours.path.resolve(), ours.key) == (other.path.resolve(), other.key):
+        raise AuditError(
+            f"{other.where} cannot be fitted on and judged by at once; leave --calibration out: "
+            "each half is then judged by a temperature of the other"
+        )
+    if ours.num_classes != other.num_classes:
+        raise AuditError(
+            f"{other.where} has {other.num_classes} classes, {ours.where} has {ours.num_classes}; "
+            "fit on predictions of the same model"
+        )
+    return assembled(reading, fitted_on(calibration.sample, reading.sample), other.where, seed)
 
 
 def assembled(reading: Reading, tried: Scaled | NotScaled, source: str, seed: int) -> Audit:

@@ -60,7 +60,8 @@ def audit(
     use_threads(threads)
     page = out or (None if json == "-" else Path(f"{file.stem}-audit.html"))
     numbers = None if json in (None, "-") else Path(str(json))
-    _check_outputs([page, numbers], [file, against, calibration])
+    beside = [Path(each.labels) for each in (keys, against_keys, calibration_keys) if each.labels]
+    _check_outputs([page, numbers], [file, against, calibration, *beside])
     if against is not None and calibration is not None:
         raise AuditError("--calibration serves one model; leave it out, or --against")
     if against is None:
@@ -131,6 +132,8 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path | None]) -> Non
     """Raise, before anything is read, if an output cannot be written or would replace an input."""
     from softtargets.lab.errors import LabError
 
+    if None not in outputs and len(set(outputs)) < len(outputs):
+        raise LabError(f"--out and --json are the same file, {outputs[0]}; choose another for one")
     for output in filter(None, outputs):
         if any(given is not None and output.resolve() == given.resolve() for given in inputs):
             raise LabError(f"{output} is read, so it cannot be written; choose another file")

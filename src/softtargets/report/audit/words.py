@@ -110,10 +110,13 @@ def smoothing_answers(audit: Audit) -> list[str]:
         "which is too low already. If the model was trained with it, less is likely to be better.",
         Lean.MIXED: "Whether label smoothing during training would help cannot be told: it lowers "
         "all confidences, and here only some are too high.",
-        Lean.NONE: "Calibration gives no reason for label smoothing during training: there is no "
-        "over-confidence to lower.",
+        Lean.NONE: "Calibration gives no reason for label smoothing during training: there is "
+        "hardly any over-confidence to lower.",
     }
-    return [answers[lean(audit.measures)], price]
+    leaning = lean(audit.measures)
+    if leaning != Lean.MIXED and abs(audit.measures.gap.value) < NOTABLE:
+        leaning = Lean.NONE
+    return [answers[leaning], price]
 
 
 def classes_answer(audit: Audit) -> str:
@@ -169,8 +172,8 @@ def _at_bound(scaling: Scaling) -> str:
             f"{PERCENT}. Fit it on rows that hold some errors."
         )
     return (
-        "No temperature can be determined: the search ends at a bound, "
-        f"T = {decimal(scaling.temperature, 2)}. Look for rows with extreme logits."
+        "No temperature can be determined: on part of the rows the search ends at its bound, as it "
+        "does where there are hardly any errors. Fit it on more rows."
     )
 
 
