@@ -7,8 +7,8 @@ is 0. Next to the interval by test inversion stand the percentile and the basic 
 same draws.
 """
 
+import argparse
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -22,14 +22,20 @@ from torch import Tensor
 
 from benchmarks.costs import RECORDS
 from softtargets.bench import record
-from softtargets.calibration import BinStatistics, compare_calibration, evaluate
-from softtargets.calibration.binned_draws import ClassDraws, TopLabelDraws
+from softtargets.calibration import (
+    BinStatistics,
+    compare_calibration,
+    estimate_calibration_error,
+    evaluate,
+    evaluate_multilabel,
+)
+from softtargets.calibration.binned_draws import ClassDraws, EventDraws, equal_width_edges
 from softtargets.calibration.intervals import inverted_interval, percentile_interval
 from softtargets.calibration.resampling import Weights
 from softtargets.calibration.smooth import smooth_error
 
 NAME = "interval_coverage.json"
-BINS, DRAWS, MANY = 15, 1000, 1_000_000
+BINS, DRAWS, FEWER, MANY, PIXELS = 15, 1000, 300, 1_000_000, 25
 SCALES = {2: 2.0, 3: 2.0, 10: 2.0, 100: 3.0}
 
 # From the logits that made the labels, and others of the same law, to those of the model.
@@ -46,7 +52,6 @@ MODELS: dict[str, Model] = {
 PAIRS = {
     "both calibrated": ("calibrated", "undecided"),
     "strongly overconfident, calibrated": ("strongly overconfident", "calibrated"),
-    "slightly overconfident, underconfident": ("slightly overconfident", "underconfident"),
     "slightly overconfident, undecided": ("slightly overconfident", "undecided"),
 }
 
@@ -75,12 +80,16 @@ def cases(share: float) -> list[Case]:
     found = []
     for truth in list(MODELS)[:4]:
         for classes, samples in ((2, 2000), (10, 2000), (100, 2000), (10, 10_000)):
-            found.append(Case("top_label", truth, classes, samples, 1000))
+            found.append(Case("top_label", truth, classes, samples, 300))
+        found.append(Case("top_label", truth, 100, 10_000, 200))
     found.append(Case("top_label", "calibrated", 10, 500, 1000))
     for truth in list(MODELS)[:5]:
-        for classes, samples in ((3, 2000), (10, 500), (10, 2000), (100, 500), (100, 2000)):
+        for classes, samples in ((10, 500), (10, 2000), (100, 2000), (10, 10_000)):
             found.append(Case("class_wise", truth, classes, samples, 200))
-    found += [Case("numbers", truth, 10, 2000, 200) for truth in list(MODELS)[:5]]
+    short = ("calibrated", "strongly overconfident", "underconfident")
+    found += [Case("numbers", truth, 10, 2000, 200) for truth in short]
+    found += [Case("labels", truth, 5, 2000, 200) for truth in short]
+    found += [Case("images", truth, 10, 200, 200) for truth in short]
     found += [Case("pairs", truth, 10, 2000, 200) for truth in PAIRS]
     return [
         Case(c.kind, c.truth, c.classes, c.samples, max(2, round(share * c.repetitions)))
@@ -139,25 +148,25 @@ def methods(case: Case, seed: int) -> dict[str, tuple[float, float]]:
     logits, other, labels = data(case.classes, case.samples, seed)
     probs = MODELS[case.truth](logits, other).softmax(-1)
     weights = Weights(DRAWS, seed)
-    top_label = case.kind == "top_label"
-    groups = 1 if top_label else case.classes
-    collected = TopLabelDraws(BINS, DRAWS) if top_label else ClassDraws(groups, BINS, DRAWS)
-    for part, row_labels in zip(probs.split(weights.rows), labels.split(weights.rows), strict=True):
-        block = weights.block(len(part))
-        if isinstance(collected, TopLabelDraws):
-            confidence, predicted = part.max(-1)
-            collected.add(confidence, predicted == row_labels, block)
-        else:
-            collected.add(part, row_labels, block)
-    model = collected.model(weights)
-    error = model.error("l1")
-    low, high = percentile_interval((model.gaps.unsqueeze(-1) + model.noise).abs().sum(0))
-    found = {
-        "inversion": inverted_interval(error, largest=float(groups)),
+    groups = 1 if case.kind == "top_label" else case.classes
+    collected: EventDraws | ClassDraws
+    if case.kind == "top_label":
+        confidence, predicted = probs.max(-1)
+        collected = EventDraws(equal_width_edges(BINS), DRAWS)
+        for part, block in weights.blocks(torch.arange(case.samples)):
+            collected.add(confidence[part], (predicted == labels)[part], block)
+    else:
+        collected = ClassDraws(groups, BINS, DRAWS)
+        for part, block in weights.blocks(torch.arange(case.samples)):
+            collected.add(probs[part], labels[part], block)
+    model = collected.model()
+    error = model.error("l1", groups)
+    low, high = percentile_interval((model.gaps.unsqueeze(-1) + model.noise).abs().sum(0) / groups)
+    return {
+        "inversion": inverted_interval(error),
         "percentile": (low, high),
         "basic": (max(0.0, 2 * error.observed - high), max(0.0, 2 * error.observed - low)),
     }
-    return {name: (ends[0] / groups, ends[1] / groups) for name, ends in found.items()}
 
 
 def covered(case: Case) -> dict[str, Any]:
@@ -172,7 +181,7 @@ def covered(case: Case) -> dict[str, Any]:
                 count[i] += part / case.repetitions
     shares = {
         method: {
-            "coverage": round(1 - above - below, 4),
+            "coverage": abs(round(1 - above - below, 4)),
             "too high": round(above, 4),
             "too low": round(below, 4),
             "width": round(width, 5),
@@ -189,7 +198,8 @@ def numbers_covered(case: Case) -> dict[str, Any]:
     for seed in range(case.repetitions):
         logits, other, labels = data(case.classes, case.samples, seed)
         generator = torch.Generator().manual_seed(seed)
-        report = evaluate(MODELS[case.truth](logits, other), labels, generator=generator)
+        options = {"bootstrap": FEWER, "generator": generator}
+        report = evaluate(MODELS[case.truth](logits, other), labels, **options)
         for name, value in truth.items():
             estimate = getattr(report, name)
             counts[name] += estimate.low <= value <= estimate.high
@@ -197,6 +207,83 @@ def numbers_covered(case: Case) -> dict[str, Any]:
         name: {"population": round(truth[name], 6), "coverage": count / case.repetitions}
         for name, count in counts.items()
     }
+
+
+def labels_covered(case: Case) -> dict[str, Any]:
+    """Return how often each interval of a multi-label report holds the population's value."""
+    probs, truth = events(10**6, MANY // 5, case)
+    population = BinStatistics.from_scores(probs.T, truth.T, bins=BINS)
+    smooth = [smooth_error(p, t) for p, t in zip(probs.T, truth.T, strict=True)]
+    squares = population.calibration_error(norm="l2").square().mean()
+    values = {
+        "expected_calibration_error": float(population.calibration_error().mean()),
+        "root_mean_square_calibration_error": float(squares.sqrt()),
+        "maximum_calibration_error": float(population.calibration_error(norm="max").amax()),
+        "smooth_calibration_error": float(torch.stack(smooth).mean()),
+        "brier_reliability": float(squares),
+    }
+    if case.truth == "calibrated":
+        values = dict.fromkeys(values, 0.0)
+    counts = dict.fromkeys(values, 0)
+    for seed in range(case.repetitions):
+        probs, truth = events(seed, case.samples, case)
+        generator = torch.Generator().manual_seed(10**7 + seed)
+        happened = torch.bernoulli(truth, generator=generator).long()
+        report = evaluate_multilabel(probs.logit(), happened, bootstrap=FEWER, generator=generator)
+        for name, value in values.items():
+            estimate = getattr(report, name)
+            counts[name] += estimate.low <= value <= estimate.high
+    return {
+        name: {"population": round(values[name], 6), "coverage": count / case.repetitions}
+        for name, count in counts.items()
+    }
+
+
+def events(seed: int, samples: int, case: Case) -> tuple[Tensor, Tensor]:
+    """Return a model's probabilities of labels, most of them rare, and the true ones."""
+    logits = 2 * data_logits(seed, samples, case.classes) - 1
+    model = MODELS[case.truth](logits, logits)
+    return model.sigmoid(), logits.sigmoid()
+
+
+def data_logits(seed: int, *shape: int) -> Tensor:
+    """Return normal numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, dtype=torch.float64, generator=generator)
+
+
+def images_covered(case: Case) -> dict[str, Any]:
+    """Return how often the ECE's interval holds the truth when pixels of an image are alike."""
+    value = population(case.classes, case.truth)["expected_calibration_error"]
+    counts = {"whole images": 0, "pixels as if independent": 0}
+    for seed in range(case.repetitions):
+        logits, labels = images(seed, case)
+        probs = MODELS[case.truth](logits.flatten(0, 1), logits).softmax(-1)
+        layouts = {
+            "whole images": (probs.view(logits.shape), labels, -1),
+            "pixels as if independent": (probs, labels.flatten(), 1),
+        }
+        for name, (scores, answers, class_dim) in layouts.items():
+            generator = torch.Generator().manual_seed(seed)
+            found = estimate_calibration_error(
+                scores, answers, class_dim=class_dim, generator=generator
+            )
+            counts[name] += found.low <= value <= found.high
+    shares = {name: {"coverage": round(n / case.repetitions, 4)} for name, n in counts.items()}
+    return {"population": round(value, 6), "methods": shares}
+
+
+def images(seed: int, case: Case) -> tuple[Tensor, Tensor]:
+    """Return logits and labels of images: half of a pixel's logits, and of its luck, is shared."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (case.samples, 1 + PIXELS, case.classes)
+    logits = torch.randn(shape, dtype=torch.float64, generator=generator)
+    logits = SCALES[case.classes] * (logits[:, :1] + logits[:, 1:]) / 2**0.5
+    luck = torch.rand(case.samples, 1 + PIXELS, dtype=torch.float64, generator=generator)
+    shared = torch.rand(case.samples, PIXELS, generator=generator) < 0.5
+    luck = torch.where(shared, luck[:, :1], luck[:, 1:])
+    below = logits.softmax(-1).cumsum(-1) < luck.unsqueeze(-1)
+    return logits, below.sum(-1).clamp_max(case.classes - 1)
 
 
 def pair_covered(case: Case) -> dict[str, Any]:
@@ -209,7 +296,7 @@ def pair_covered(case: Case) -> dict[str, Any]:
         logits, other, labels = data(case.classes, case.samples, seed)
         pair = (MODELS[name](logits, other) for name in (first, second))
         generator = torch.Generator().manual_seed(seed)
-        found = compare_calibration(*pair, labels, generator=generator)
+        found = compare_calibration(*pair, labels, bootstrap=FEWER, generator=generator)
         for name, value in truth.items():
             difference = getattr(found, name)
             counts[name][0] += difference.low <= value <= difference.high
@@ -227,17 +314,27 @@ def pair_covered(case: Case) -> dict[str, Any]:
 def run(case: Case) -> tuple[Case, dict[str, Any]]:
     """Return a case and what came of it, computed with one thread."""
     torch.set_num_threads(1)
-    measure = {"numbers": numbers_covered, "pairs": pair_covered}.get(case.kind, covered)
-    return case, measure(case)
+    measures = {
+        "numbers": numbers_covered,
+        "labels": labels_covered,
+        "images": images_covered,
+        "pairs": pair_covered,
+    }
+    return case, measures.get(case.kind, covered)(case)
 
 
 def main() -> None:
-    """Simulate and write the record; an argument is the share of the repetitions to make."""
-    share = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+    """Simulate and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the repetitions; 1 is recorded"
+    )
+    arguments = parser.parse_args()
     machine, began = record.machine(), time.perf_counter()
     results: dict[str, list[dict[str, Any]]] = {}
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for case, found in pool.map(run, cases(share)):
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        for case, found in pool.map(run, cases(arguments.share)):
             row = {
                 "truth": case.truth,
                 "classes": case.classes,
@@ -247,13 +344,19 @@ def main() -> None:
             results.setdefault(case.kind, []).append(row | found)
             print(case.kind, row | found, file=sys.stderr, flush=True)
     content = {
-        "command": "python -m benchmarks.interval_coverage",
+        "command": f"python -m benchmarks.interval_coverage --processes {arguments.processes}",
         "machine": machine,
-        "settings": {"bins": BINS, "draws": DRAWS, "level": 0.95},
+        "settings": {
+            "bins": BINS,
+            "draws": DRAWS,
+            "draws of whole reports": FEWER,
+            "pixels": PIXELS,
+            "level": 0.95,
+        },
         "seconds": round(time.perf_counter() - began, 1),
         "results": results,
     }
-    if share == 1:
+    if arguments.share == 1:
         record.write(RECORDS, NAME, content)
     print(record.as_text(content))
 

@@ -75,7 +75,7 @@ def test_values_are_those_of_the_functions(make_predictions):
 def test_blocks_change_nothing(make_predictions, monkeypatch):
     logits, labels = make_predictions(60, 5)
     at_once = calibration.evaluate(logits, labels, bootstrap=40)
-    for module, elements in (("resampling", 41 * 7), ("measurement", 5 * 3), ("gaps", 40 * 2)):
+    for module, elements in (("resampling", 41 * 7), ("samples", 5 * 3), ("gaps", 40 * 2)):
         monkeypatch.setattr(f"softtargets.calibration.{module}._BLOCK_ELEMENTS", elements)
     blocked = calibration.evaluate(logits, labels, bootstrap=40)
     for name in ESTIMATES:

@@ -12,15 +12,16 @@ from softtargets import calibration
 from softtargets.calibration import resampling
 from softtargets.calibration.measurement import Measurement
 from softtargets.calibration.resampling import PoissonWeights, WeightedSums, Weights, resampled
+from softtargets.calibration.samples import Samples
 from softtargets.calibration.selective_draws import SelectiveDraws
 from softtargets.calibration.smooth import residual_grid
 
 
 def weights_of(samples, draws, seed, rows=None):
     """`(N, B)`: the weights of a bootstrap, drawn in one block or several."""
-    source = Weights(draws, seed)
-    sizes = [rows] * (samples // rows) if rows else [samples]
-    return torch.cat([source.block(size).clone() for size in sizes])[:, 1:]
+    source, units = Weights(draws, seed), torch.arange(samples)
+    parts = units.split(rows or samples)
+    return torch.cat([b.weights.clone() for part in parts for _, b in source.blocks(part)])[:, 1:]
 
 
 def test_the_law_of_the_weights():
@@ -54,14 +55,28 @@ def test_the_global_generator_is_left_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_sums_equal_a_loop(make_predictions):
-    """Every draw measured anew, on samples repeated as its weights say."""
+@pytest.mark.parametrize(("pixels", "block"), [(1, 2**18), (5, 2**18), (5, 4 * 7), (30, 4 * 7)])
+def test_sums_equal_a_loop(make_predictions, monkeypatch, pixels, block):
+    """Every draw measured anew, on samples repeated as their images' weights say."""
+    monkeypatch.setattr("softtargets.calibration.samples._BLOCK_ELEMENTS", block)
     logits, labels = make_predictions(60, 4, sharpness=1.4)
-    measured = Measurement(logits, labels, bins=6, draws=5, seed=3)
-    weights = weights_of(60, 5, seed=3)
+    units = torch.arange(60) // pixels
+    if pixels > 1:
+        ignored = torch.rand(60, generator=torch.Generator().manual_seed(0)) < 0.3
+        ignored[pixels : 2 * pixels] = pixels == 5  # an image without a label
+        images = labels.where(~ignored, -100).view(-1, pixels)
+        samples = Samples.of(logits.view(-1, pixels, 4), images, "logits", class_dim=-1)
+        logits, labels, units = logits[~ignored], labels[~ignored], units[~ignored]
+        units = units.unique(return_inverse=True)[1]
+    else:
+        samples = Samples.of(logits, labels, "logits")
+    measured = Measurement(samples, bins=6, draws=5, seed=3)
+    assert measured.num_units == int(units.max()) + 1
+    weights = weights_of(measured.num_units, 5, seed=3)[units]
+    weights[:, weights.sum(0) == 0] = 1
     probs = logits.softmax(-1)
     for d in range(5):
-        index = torch.arange(60).repeat_interleave(weights[:, d].long())
+        index = torch.arange(len(labels)).repeat_interleave(weights[:, d].long())
         again = (probs[index], labels[index])
         expected = torch.stack(
             [
@@ -74,17 +89,29 @@ def test_sums_equal_a_loop(make_predictions):
         shares = torch.bincount(labels[index], minlength=4) / len(index)
         torch.testing.assert_close(measured.drawn_label_shares[:, d], shares.double())
         for model, build in (
-            (measured.top_label_model, calibration.BinStatistics.top_label),
-            (measured.class_wise_model, calibration.BinStatistics.class_wise),
+            (measured.noisy.whole.model, calibration.BinStatistics.top_label),
+            (measured.noisy.brier.model, calibration.BinStatistics.class_wise),
         ):
             filled = build(probs, labels, bins=6).counts.flatten() > 0
             gaps = build(*again, bins=6).signed_gaps.flatten()[filled]
             torch.testing.assert_close(model.gaps + model.noise[:, d], gaps)
+    scores, errors = measured.confidences, (~measured.hits).double()
+    selective = resampled(
+        lambda w: torch.stack([(w * errors).sum(-1), (w * scores).sum(-1)], -1) / w.sum(-1, True),
+        units,
+        draws=5,
+        seed=3,
+    )
+    source = PoissonWeights(measured.num_units, 5, 3, torch.int32).block(5)
+    source[source.sum(-1) == 0] = 1
+    source = source[:, units]
+    expected = torch.stack([source @ errors.int(), (source.double() @ scores)], -1)
+    torch.testing.assert_close(selective, expected / source.sum(-1, keepdim=True))
 
 
 def test_smooth_residuals_equal_a_loop(make_predictions):
     logits, labels = make_predictions(50, 3)
-    measured = Measurement(logits, labels, bins=6, draws=3, seed=1)
+    measured = Measurement(Samples.of(logits, labels, "logits"), bins=6, draws=3, seed=1)
     weights = weights_of(50, 3, seed=1)
     drawn = measured._weights.averages(measured._smooth._sums)
     scores, hits = measured.confidences, measured.hits.double()
@@ -101,8 +128,8 @@ def test_selective_risk_equals_a_loop(levels):
     top = 0.5 + torch.randint(levels, (80,), generator=generator).double() / (2 * levels)
     probs, labels = torch.stack([top, 1 - top], 1), (~right).long()
     labels[top == 0.5] = 0  # the first of equal classes is the prediction
-    drawn = resampled(SelectiveDraws(top, labels != 0), 80, draws=6, seed=2)
-    weights = resampled(lambda each: each.clone(), 80, draws=6, seed=2)
+    drawn = resampled(SelectiveDraws(top, labels != 0), torch.arange(80), draws=6, seed=2)
+    weights = resampled(lambda each: each.clone(), torch.arange(80), draws=6, seed=2)
     for values, weight in zip(drawn, weights, strict=True):
         index = torch.arange(80).repeat_interleave(weight)
         again = (probs[index], labels[index])
@@ -122,28 +149,29 @@ def test_any_statistic_in_blocks(monkeypatch):
     def mean(weights):
         return (weights * values).sum(-1) / weights.sum(-1)
 
-    at_once = resampled(mean, 30, draws=9, seed=0)
+    at_once = resampled(mean, torch.arange(30), draws=9, seed=0)
     monkeypatch.setattr(resampling, "_BLOCK_ELEMENTS", 64)
-    assert torch.equal(resampled(mean, 30, draws=9, seed=0), at_once)
+    assert torch.equal(resampled(mean, torch.arange(30), draws=9, seed=0), at_once)
     assert at_once.shape == (9,)
 
 
 def test_a_draw_without_samples_is_the_samples():
     weights = Weights(200, seed=0)
     sums = WeightedSums(1, 200)
-    block = weights.block(1)
-    assert bool((block == 0).any())
+    ((_, block),) = weights.blocks(torch.arange(1))
+    assert bool((block.weights == 0).any())
     sums.add(torch.full((1, 1), 3.0, dtype=torch.float64), block)
     assert torch.equal(weights.averages(sums), torch.full((1, 200), 3.0, dtype=torch.float64))
-    assert bool((resampled(lambda w: w.sum(-1), 1, draws=200, seed=0) > 0).all())
+    assert bool((resampled(lambda w: w.sum(-1), torch.arange(1), draws=200, seed=0) > 0).all())
 
 
-def test_sparse_sums_equal_dense_ones():
+@pytest.mark.parametrize("units", [range(9), [0, 0, 1, 1, 1, 2, 3, 3, 4]])
+def test_sparse_sums_equal_dense_ones(units):
     generator = torch.Generator().manual_seed(0)
     row = torch.randint(7, (40,), generator=generator)
     sample = torch.randint(9, (40,), generator=generator)
     values = torch.randn(40, generator=generator, dtype=torch.float64)
-    weights = Weights(4, seed=0).block(9)
+    ((_, weights),) = Weights(4, seed=0).blocks(torch.tensor(units))
     dense = torch.zeros(9, 7, dtype=torch.float64)
     dense.index_put_((sample, row), values, accumulate=True)
     one, other = WeightedSums(7, 4), WeightedSums(7, 4)

@@ -17,6 +17,7 @@ from softtargets.calibration.binning import BinStatistics
 from softtargets.calibration.compare import (
     CalibrationComparison,
     Difference,
+    MultilabelComparison,
     compare_calibration,
 )
 from softtargets.calibration.cross_fitting import CrossFitted, cross_fitted
@@ -34,6 +35,7 @@ from softtargets.calibration.errors import (
 from softtargets.calibration.estimate import estimate_calibration_error
 from softtargets.calibration.evaluation import evaluate
 from softtargets.calibration.logit_norm import LogitNormScore, logit_norm_score
+from softtargets.calibration.multilabel import compare_multilabel, evaluate_multilabel
 from softtargets.calibration.reliability import ReliabilityCurve, reliability_curve
 from softtargets.calibration.scaling import AbstractScaling
 from softtargets.calibration.scores import accuracy, brier_score, negative_log_likelihood
@@ -46,7 +48,7 @@ from softtargets.calibration.selective import (
 )
 from softtargets.calibration.smooth import smooth_calibration_error
 from softtargets.calibration.streaming import StreamedCalibration, StreamingCalibration
-from softtargets.calibration.summary import CalibrationReport, Estimate
+from softtargets.calibration.summary import CalibrationReport, Estimate, MultilabelReport
 from softtargets.calibration.temperature import TemperatureScaling
 from softtargets.calibration.vector import ClasswiseTemperatureScaling, VectorScaling
 
@@ -61,6 +63,8 @@ __all__ = [
     "Difference",
     "Estimate",
     "LogitNormScore",
+    "MultilabelComparison",
+    "MultilabelReport",
     "ReliabilityCurve",
     "RiskCoverageCurve",
     "StreamedCalibration",
@@ -78,9 +82,11 @@ __all__ = [
     "brier_score",
     "classwise_calibration_error",
     "compare_calibration",
+    "compare_multilabel",
     "cross_fitted",
     "estimate_calibration_error",
     "evaluate",
+    "evaluate_multilabel",
     "excess_area_under_risk_coverage",
     "expected_calibration_error",
     "logit_norm_score",

@@ -1,17 +1,23 @@
 """Two models on the same samples: which differences are real."""
 
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from softtargets.calibration.checks import check_bins, check_logits
+from softtargets.calibration.checks import check_bins
 from softtargets.calibration.intervals import Centred, widest
 from softtargets.calibration.measurement import Measurement
-from softtargets.calibration.numbers import unbiased_numbers
-from softtargets.calibration.resampling import seed_of
+from softtargets.calibration.numbers import Noisy
+from softtargets.calibration.resampling import draws_and_seed
+from softtargets.calibration.samples import Samples
+from softtargets.calibration.selective import selected_scores
+from softtargets.calibration.summary import plain
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Verdict = Literal["lower", "higher", "no clear difference"]
 
@@ -83,23 +89,52 @@ class CalibrationComparison:
 
     def to_dict(self) -> dict[str, object]:
         """Nested dictionaries of plain numbers; NaN and infinity, unknown to JSON, are None."""
-        plain: dict[str, object] = {}
-        for name, value in asdict(self).items():
-            plain[name] = value
-            if isinstance(value, dict):
-                plain[name] = {key: _known_to_json(part) for key, part in value.items()}
-        return plain
+        return plain(self)
 
     def __str__(self) -> str:
-        size = f"{self.num_samples} samples, {self.num_classes} classes"
-        lines = [f"{size}: a, b, a - b with 95 % interval"]
-        names = [f.name for f in fields(self) if isinstance(getattr(self, f.name), Difference)]
-        width = max(map(len, names))
-        for name in names:
-            d: Difference = getattr(self, name)
-            numbers = f"{d.a:7.4f} {d.b:7.4f}  {d.difference:7.4f}  [{d.low:7.4f}, {d.high:7.4f}]"
-            lines.append(f"  {name.replace('_', ' '):<{width}}  {numbers}  {d.verdict}")
-        return "\n".join(lines)
+        return _table(self, f"{self.num_samples} samples, {self.num_classes} classes")
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MultilabelComparison:
+    """The differences of two models' numbers; `MultilabelReport` says what each number is.
+
+    Args:
+        num_samples: N.
+        num_labels: L.
+        negative_log_likelihood: lower is better, as is all else but the resolution.
+        brier_score: mean over all answers.
+        brier_reliability: without bias.
+        brier_resolution: without bias; higher is better.
+        expected_calibration_error: of P(y = 1), without bias.
+        overconfidence_error: without bias.
+        underconfidence_error: without bias.
+        root_mean_square_calibration_error: without bias.
+        maximum_calibration_error: without bias.
+        smooth_calibration_error: without bias.
+    """
+
+    num_samples: int
+    num_labels: int
+    negative_log_likelihood: Difference
+    brier_score: Difference
+    brier_reliability: Difference
+    brier_resolution: Difference
+    expected_calibration_error: Difference
+    overconfidence_error: Difference
+    underconfidence_error: Difference
+    root_mean_square_calibration_error: Difference
+    maximum_calibration_error: Difference
+    smooth_calibration_error: Difference
+
+    def to_dict(self) -> dict[str, object]:
+        """Nested dictionaries of plain numbers; NaN and infinity, unknown to JSON, are None."""
+        return plain(self)
+
+    def __str__(self) -> str:
+        return _table(self, f"{self.num_samples} samples, {self.num_labels} labels")
 
     __repr__ = __str__
 
@@ -112,6 +147,10 @@ def compare_calibration(
     bootstrap: int = 1000,
     generator: torch.Generator | None = None,
     bins: int = 15,
+    scores_a: Tensor | None = None,
+    scores_b: Tensor | None = None,
+    class_dim: int = 1,
+    ignore_index: int = -100,
 ) -> CalibrationComparison:
     """Say of every number of the report whether two models of the same samples differ in it.
 
@@ -121,18 +160,24 @@ def compare_calibration(
 
     Noise adds to calibration errors, more to those of a model whose confidences are spread
     wider, and each resample adds noise once more. So both are freed of it before they are
-    subtracted: with the truth under which the observed ECE is the mean of its draws (see
-    `evaluate`) each error is `observed - mean of its draws + error of that truth`.
+    subtracted, with the mean error of draws under a truth: that under which the observed error is
+    the mean. The interval reaches from the lowest to the highest end under this truth, the gaps
+    observed, and calibration.
 
     Each verdict errs by itself in about 5 % of cases: of fifteen, one may well be wrong.
 
     Args:
-        logits_a: `(N, K)`, floating point; -inf masks a class. Of probabilities pass the logarithm.
+        logits_a: `(N, K)`, or more dimensions, floating point; -inf masks a class. Of probabilities
+            pass the logarithm. Entries of the first dimension are resampled, see `evaluate`.
         logits_b: the same of the other model.
-        labels: `(N,)`, integers in 0 .. K - 1.
+        labels: `(N,)`, the shape without the classes, integers in 0 .. K - 1.
         bootstrap: number of resamples, at least 1.
         generator: source of the resamples, on the CPU. None: a fresh one seeded with 0.
         bins: number of equal-width bins.
+        scores_a: how sure the first model is, for selective risk; see `evaluate`.
+        scores_b: the same of the second: two scores of one model can be compared too.
+        class_dim: where the classes are; -1 for `(batch, tokens, K)`.
+        ignore_index: the label of positions to leave out.
 
     Returns:
         A `CalibrationComparison`.
@@ -156,30 +201,49 @@ def compare_calibration(
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
     """
     bins = check_bins(bins, "width")
-    check_logits(logits_a, labels)
-    check_logits(logits_b, labels)
+    check_same_shape(logits_a, logits_b)
+    draws, seed = draws_for_differences(bootstrap, generator)
+
+    def numbers(logits: Tensor, scores: Tensor | None) -> Measurement:
+        samples = Samples.of(
+            logits, labels, "logits", class_dim=class_dim, ignore_index=ignore_index
+        )
+        chosen = None if scores is None else selected_scores(scores, samples).cpu()
+        return Measurement(samples, scores=chosen, bins=bins, draws=draws, seed=seed)
+
+    a, b = numbers(logits_a, scores_a), numbers(logits_b, scores_b)
+    return CalibrationComparison(
+        num_samples=a.num_samples, num_classes=a.num_classes, **differences(a.noisy, b.noisy)
+    )
+
+
+def check_same_shape(logits_a: Tensor, logits_b: Tensor) -> None:
+    """Raise unless two models have predictions of the same samples."""
     if logits_a.shape != logits_b.shape:
         raise ValueError(
             f"`logits_b` must have the shape of `logits_a`, {tuple(logits_a.shape)}, got "
             f"{tuple(logits_b.shape)}; both models must rate the same samples and classes"
         )
-    seed = seed_of(bootstrap, generator)
-    if bootstrap == 0:
+
+
+def draws_for_differences(bootstrap: int, generator: torch.Generator | None) -> tuple[int, int]:
+    """As `draws_and_seed`, but at least one draw."""
+    draws, seed = draws_and_seed(bootstrap, generator)
+    if draws == 0:
         raise ValueError("`bootstrap` must be at least 1, got 0; differences need their noise")
-    a, b = (
-        unbiased_numbers(Measurement(logits, labels, bins=bins, draws=bootstrap, seed=seed))
-        for logits in (logits_a, logits_b)
-    )
-    differences = {name: _difference(a[name], b[name]) for name in a}
-    return CalibrationComparison(
-        num_samples=logits_a.shape[0], num_classes=logits_a.shape[1], **differences
-    )
+    return draws, seed
+
+
+def differences(a: Noisy, b: Noisy) -> dict[str, Difference]:
+    """Every number of one model less that of another, drawn with equal seeds."""
+    first, second = a.unbiased(), b.unbiased()
+    return {name: _difference(first[name], second[name]) for name in first}
 
 
 def _difference(a: list[Centred], b: list[Centred]) -> Difference:
     both = zip(a, b, strict=True)
-    differences = [Centred(x.estimate - y.estimate, x.noise - y.noise) for x, y in both]
-    difference, (low, high) = differences[0].estimate, widest(differences)
+    found = [Centred(x.estimate - y.estimate, x.noise - y.noise) for x, y in both]
+    difference, (low, high) = found[0].estimate, widest(found)
     verdict: Verdict = "no clear difference"
     if low > 0 or difference == math.inf:
         verdict = "higher"
@@ -190,5 +254,12 @@ def _difference(a: list[Centred], b: list[Centred]) -> Difference:
     )
 
 
-def _known_to_json(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _table(comparison: "DataclassInstance", size: str) -> str:
+    lines = [f"{size}: a, b, a - b with 95 % interval"]
+    found = {f.name: getattr(comparison, f.name) for f in fields(comparison)}
+    rows = {name: d for name, d in found.items() if isinstance(d, Difference)}
+    width = max(map(len, rows))
+    for name, d in rows.items():
+        numbers = f"{d.a:7.4f} {d.b:7.4f}  {d.difference:7.4f}  [{d.low:7.4f}, {d.high:7.4f}]"
+        lines.append(f"  {name.replace('_', ' '):<{width}}  {numbers}  {d.verdict}")
+    return "\n".join(lines)

@@ -54,7 +54,9 @@ class GapModel:
 
     def __init__(self, statistics: BinStatistics, drawn: Tensor) -> None:
         filled = statistics.counts.flatten() > 0
-        self._size = statistics.num_samples
+        # Labels may have answers of different samples.
+        size = statistics.counts.sum(-1, keepdim=True).expand(statistics.counts.shape)
+        self._size = size.flatten()[filled].double()
         self.gaps = statistics.signed_gaps.flatten()[filled]
         self.noise = drawn[filled]
         self.noise -= self.gaps.unsqueeze(-1)
@@ -64,14 +66,15 @@ class GapModel:
         self.fitted_gaps = self._fitted * self._counts / self._size
         self._spread = self.noise.abs().mean(-1) * self._size
 
-    def error(self, part: Part) -> "GapError":
+    def error(self, part: Part, groups: int = 1) -> "GapError":
         """The error that is a part or a norm of the gaps.
 
         Args:
             part: "l1": sum |gap|; "over", "under": its negative and positive gaps alone;
                 "l2": sum w g^2 with w the shares of samples; "max": max |g|.
+            groups: what sums are divided by: of classes or labels, for their mean.
         """
-        return GapError(self, part)
+        return GapError(self, part, groups)
 
     def reduced_at(self, scale: float, part: Part) -> Tensor:
         """`(B,)` draws of an error under the truth of scale t."""
@@ -115,7 +118,7 @@ class GapModel:
             return (-gaps).clamp_min(0).sum(0)
         if part == "under":
             return gaps.clamp_min(0).sum(0)
-        shares = (self._counts[rows] / self._size).unsqueeze(-1)
+        shares = (self._counts / self._size)[rows].unsqueeze(-1)
         if part == "l2":
             return (gaps.square() / shares).sum(0)
         return (gaps.abs() / shares).amax(0)
@@ -138,19 +141,23 @@ class GapError:
 
     model: GapModel
     part: Part
+    groups: int
 
     @property
     def observed(self) -> float:
         """The error of the samples."""
-        return float(self.model.reduced(self.model.gaps.unsqueeze(-1), self.part)[0])
+        return self._of(self.model.gaps)
 
     def truth_at(self, scale: float) -> float:
         """The error of the truth of scale t."""
-        return float(self.model.reduced(scale * self.model.fitted_gaps.unsqueeze(-1), self.part)[0])
+        return self._of(scale * self.model.fitted_gaps)
 
     def draws_at(self, scale: float) -> Tensor:
         """`(B,)` draws of the error under that truth."""
-        return self.model.reduced_at(scale, self.part)
+        return self.model.reduced_at(scale, self.part) / self.groups
+
+    def _of(self, gaps: Tensor) -> float:
+        return float(self.model.reduced(gaps.unsqueeze(-1), self.part)[0]) / self.groups
 
     def excess(self, scale: float, *, drawn: bool) -> Tensor:
         """What noise adds to the error, or to draws of it, as far as they tell by themselves.
@@ -159,8 +166,8 @@ class GapError:
         """
         if self.part in ("l2", "max"):
             return self.model.gaps.new_zeros(1)
-        half = 1.0 if self.part == "l1" else 0.5
-        return half * self.model.excess(scale, drawn=drawn)
+        share = (1.0 if self.part == "l1" else 0.5) / self.groups
+        return share * self.model.excess(scale, drawn=drawn)
 
 
 @dataclass(frozen=True, slots=True)

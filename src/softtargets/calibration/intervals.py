@@ -35,6 +35,29 @@ class NoisyError(Protocol):
     def excess(self, scale: float, *, drawn: bool) -> Tensor: ...
 
 
+class MeanError(NamedTuple):
+    """The mean of errors of the same samples, as of several labels."""
+
+    errors: tuple[NoisyError, ...]
+
+    @property
+    def observed(self) -> float:
+        """The error of the samples."""
+        return math.fsum(error.observed for error in self.errors) / len(self.errors)
+
+    def truth_at(self, scale: float) -> float:
+        """The error of the truths of scale t."""
+        return math.fsum(error.truth_at(scale) for error in self.errors) / len(self.errors)
+
+    def draws_at(self, scale: float) -> Tensor:
+        """`(B,)` draws of the error under those truths."""
+        return torch.stack([error.draws_at(scale) for error in self.errors]).mean(0)
+
+    def excess(self, scale: float, *, drawn: bool) -> Tensor:
+        """What noise adds to the error, or to draws of it, as far as they tell by themselves."""
+        return torch.stack([error.excess(scale, drawn=drawn) for error in self.errors]).mean(0)
+
+
 def percentile_interval(draws: Tensor) -> Interval:
     """The central 95 % of `(B,)` draws; NaN where a draw is not finite."""
     low, high = torch.quantile(draws, _ends(draws)).tolist()
@@ -69,11 +92,11 @@ def unbiased(error: NoisyError, scales: Iterable[float]) -> list[Centred]:
 
 
 def scales_of(error: NoisyError) -> tuple[float, float, float]:
-    """The truths that an unbiased estimate is made under, by their scale.
+    """The truths that an unbiased estimate is made under, by their scale; the first is the best.
 
-    The fitted one, calibration, and the one whose draws have the observed error as their mean.
+    The one whose draws have the observed error as their mean, the fitted one, and calibration.
     """
-    return 1.0, 0.0, unbiased_scale(error.observed, error.draws_at)
+    return unbiased_scale(error.observed, error.draws_at), 1.0, 0.0
 
 
 def widest(estimates: Iterable[Centred]) -> Interval:

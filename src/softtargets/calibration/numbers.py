@@ -1,6 +1,7 @@
-"""The numbers of a report: their values, their intervals, and their noise without bias."""
+"""The numbers of a report: their intervals, and their noise without bias."""
 
-import torch
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from softtargets.calibration.binning import BinStatistics
@@ -8,6 +9,7 @@ from softtargets.calibration.gaps import GapModel, RootError
 from softtargets.calibration.intervals import (
     Centred,
     Interval,
+    NoisyError,
     inverted_interval,
     percentile_interval,
     reflected_interval,
@@ -15,137 +17,119 @@ from softtargets.calibration.intervals import (
     unbiased,
     widest,
 )
-from softtargets.calibration.measurement import Measurement
-from softtargets.calibration.reliability import wilson_interval
-from softtargets.calibration.smooth import smooth_error
-
-_MEANS = ("accuracy", "negative_log_likelihood", "brier_score")
-_SELECTIVE = (
-    "area_under_risk_coverage",
-    "excess_area_under_risk_coverage",
-    "risk_at_80_percent_coverage",
-)
 
 
-def values(measured: Measurement) -> dict[str, float]:
-    """Every number of the report, as its function defines it."""
-    top_label, class_wise = measured.top_label, measured.class_wise
-    resolution, uncertainty = _spread_of_outcomes(class_wise)
-    ece = top_label.calibration_error(debiased=True, floor=False)
-    class_wise_error = class_wise.calibration_error(debiased=True, floor=False).mean()
-    found: dict[str, Tensor | float] = {
-        **dict(zip(_MEANS, measured.means, strict=True)),
-        "brier_reliability": class_wise.calibration_error(norm="l2").square().sum(),
-        "brier_resolution": resolution,
-        "brier_uncertainty": uncertainty,
-        "expected_calibration_error": top_label.calibration_error(),
-        "expected_calibration_error_debiased": ece.clamp_min(0),
-        "expected_calibration_error_signed": ece,
-        "overconfidence_error": (-top_label.signed_gaps).clamp_min(0).sum(),
-        "underconfidence_error": top_label.signed_gaps.clamp_min(0).sum(),
-        "root_mean_square_calibration_error": top_label.calibration_error(norm="l2"),
-        "maximum_calibration_error": top_label.calibration_error(norm="max"),
-        "smooth_calibration_error": smooth_error(measured.confidences, measured.hits),
-        "classwise_calibration_error": class_wise.calibration_error().mean(),
-        "classwise_calibration_error_debiased": class_wise_error.clamp_min(0),
-        "classwise_calibration_error_signed": class_wise_error,
-    }
-    found |= dict(zip(_SELECTIVE, measured.selective, strict=True))
-    return {name: float(value) for name, value in found.items()}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrierNoise:
+    """What the intervals of the Brier score's terms are made of.
 
-
-def intervals(measured: Measurement) -> dict[str, Interval]:
-    """The 95 % interval of every number; `evaluate` says which is made how."""
-    found = {}
-    drawn = [*measured.drawn_means, *measured.drawn_selective]
-    for name, draws in zip((*_MEANS, *_SELECTIVE), drawn, strict=True):
-        found[name] = percentile_interval(draws)
-    share = torch.tensor(measured.means[0], dtype=torch.float64)
-    wilson = wilson_interval(share, torch.tensor(measured.num_samples))
-    found["accuracy"] = float(wilson[0]), float(wilson[1])
-    top_label, class_wise = measured.top_label_model, measured.class_wise_model
-    error = inverted_interval(top_label.error("l1"))
-    ends = inverted_interval(class_wise.error("l1"), largest=float(measured.num_classes))
-    class_error = ends[0] / measured.num_classes, ends[1] / measured.num_classes
-    found |= {
-        "brier_reliability": inverted_interval(class_wise.error("l2"), largest=2.0),
-        "expected_calibration_error": error,
-        "expected_calibration_error_debiased": error,
-        "root_mean_square_calibration_error": inverted_interval(RootError(top_label.error("l2"))),
-        "maximum_calibration_error": inverted_interval(top_label.error("max")),
-        "smooth_calibration_error": inverted_interval(measured.smooth_model),
-        "classwise_calibration_error": class_error,
-        "classwise_calibration_error_debiased": class_error,
-    }
-    parts = {**_signed_parts(top_label), **_brier_terms(measured)}
-    for name in ("overconfidence_error", "underconfidence_error", "brier_resolution"):
-        low, high = widest(parts[name])
-        found[name] = max(low, 0.0), max(high, 0.0)
-    _, uncertainty = _spread_of_outcomes(measured.class_wise)
-    noise = _drawn_uncertainty(measured) - uncertainty
-    low, high = reflected_interval(float(uncertainty), noise)
-    found["brier_uncertainty"] = max(low, 0.0), min(high, 1 - 1 / measured.num_classes)
-    return found
-
-
-def unbiased_numbers(measured: Measurement) -> dict[str, list[Centred]]:
-    """Every number that may differ between models of the same samples, under three truths."""
-    found = {}
-    plain = [*measured.means, *measured.selective.tolist()]
-    drawn = [*measured.drawn_means, *measured.drawn_selective]
-    for name, value, draws in zip((*_MEANS, *_SELECTIVE), plain, drawn, strict=True):
-        found[name] = [Centred(value, draws - value)] * 3
-    top_label, classes = measured.top_label_model, measured.num_classes
-    class_wise = measured.class_wise_model.error("l1")
-    scales = scales_of(top_label.error("l1"))
-    root = RootError(top_label.error("l2"))
-    found |= {
-        "expected_calibration_error": unbiased(top_label.error("l1"), scales),
-        "root_mean_square_calibration_error": unbiased(root, scales),
-        "maximum_calibration_error": unbiased(top_label.error("max"), scales),
-        "smooth_calibration_error": unbiased(
-            measured.smooth_model, scales_of(measured.smooth_model)
-        ),
-        "classwise_calibration_error": [
-            Centred(estimate / classes, noise / classes)
-            for estimate, noise in unbiased(class_wise, scales_of(class_wise))
-        ],
-        **_signed_parts(top_label),
-        **_brier_terms(measured),
-    }
-    return found
-
-
-def _signed_parts(model: GapModel) -> dict[str, list[Centred]]:
-    scales = scales_of(model.error("l1"))
-    return {
-        "overconfidence_error": unbiased(model.error("over"), scales),
-        "underconfidence_error": unbiased(model.error("under"), scales),
-    }
-
-
-def _brier_terms(measured: Measurement) -> dict[str, list[Centred]]:
-    """Reliability and resolution of the Brier score.
-
-    Noise adds to the resolution what it adds to the reliability, for their difference,
-    Brier score - uncertainty but for the variation inside bins, does not know of bins.
+    Args:
+        model: the bins of all classes or labels.
+        groups: what sums over the bins are divided by.
+        score: `(B,)`: the score of each draw.
+        resolution: of the samples.
+        uncertainty: of the samples.
+        drawn_uncertainty: `(B,)`: that of each draw.
+        most_uncertainty: the largest there can be.
     """
-    model = measured.class_wise_model
-    reliability = unbiased(model.error("l2"), scales_of(model.error("l1")))
-    plain, _ = _spread_of_outcomes(measured.class_wise)
-    observed, uncertainty = model.error("l2").observed, _drawn_uncertainty(measured)
-    resolution = []
-    for estimate, noise in reliability:
-        whole = noise + uncertainty - measured.drawn_means[2]
-        resolution.append(Centred(float(plain) + estimate - observed, whole - whole.mean()))
-    return {"brier_reliability": reliability, "brier_resolution": resolution}
+
+    model: GapModel
+    groups: int
+    score: Tensor
+    resolution: float
+    uncertainty: float
+    drawn_uncertainty: Tensor
+    most_uncertainty: float
+
+    def terms(self) -> dict[str, list[Centred]]:
+        """Reliability and resolution under three truths.
+
+        Noise adds to the resolution what it adds to the reliability, for their difference,
+        Brier score - uncertainty but for the variation inside bins, does not know of bins.
+        """
+        error = self.model.error("l2", self.groups)
+        reliability = unbiased(error, scales_of(self.model.error("l1")))
+        resolution = []
+        for estimate, noise in reliability:
+            whole = noise + self.drawn_uncertainty - self.score
+            value = self.resolution + estimate - error.observed
+            resolution.append(Centred(value, whole - whole.mean()))
+        return {"brier_reliability": reliability, "brier_resolution": resolution}
+
+    def intervals(self) -> dict[str, Interval]:
+        """Of the three terms."""
+        error = self.model.error("l2", self.groups)
+        low, high = widest(self.terms()["brier_resolution"])
+        noise = self.drawn_uncertainty - self.uncertainty
+        least, most = reflected_interval(self.uncertainty, noise)
+        top = self.most_uncertainty
+        return {
+            "brier_reliability": inverted_interval(error, largest=2.0),
+            "brier_resolution": (max(low, 0.0), max(high, 0.0)),
+            "brier_uncertainty": (max(min(least, top), 0.0), max(min(most, top), 0.0)),
+        }
 
 
-def _drawn_uncertainty(measured: Measurement) -> Tensor:
-    return 1 - measured.drawn_label_shares.square().sum(0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noisy:
+    """Numbers of a model with their draws.
+
+    Args:
+        means: values of the samples that noise does not bias, and `(B,)` draws of them.
+        errors: what noise makes larger, and the error that says which truths it is judged under.
+        parts: the two sides of `whole`.
+        whole: a sum of absolute gaps.
+        brier: the terms of the Brier score.
+    """
+
+    means: dict[str, tuple[float, Tensor]]
+    errors: dict[str, tuple[NoisyError, NoisyError]]
+    parts: dict[str, NoisyError]
+    whole: NoisyError
+    brier: BrierNoise
+
+    def intervals(self) -> dict[str, Interval]:
+        """The 95 % interval of every number; `evaluate` says which is made how."""
+        found = {name: percentile_interval(draws) for name, (_, draws) in self.means.items()}
+        found |= {name: inverted_interval(error) for name, (error, _) in self.errors.items()}
+        for name, estimates in self._unbiased_parts().items():
+            low, high = widest(estimates)
+            found[name] = max(low, 0.0), min(max(high, 0.0), 1.0)
+        return found | self.brier.intervals()
+
+    def unbiased(self) -> dict[str, list[Centred]]:
+        """Every number that may differ between models of the same samples, under three truths."""
+        found = {}
+        for name, (value, draws) in self.means.items():
+            found[name] = [Centred(value, draws - value)] * 3
+        for name, (error, judge) in self.errors.items():
+            found[name] = unbiased(error, scales_of(judge))
+        return found | self._unbiased_parts() | self.brier.terms()
+
+    def _unbiased_parts(self) -> dict[str, list[Centred]]:
+        scales = scales_of(self.whole)
+        return {name: unbiased(part, scales) for name, part in self.parts.items()}
 
 
-def _spread_of_outcomes(statistics: BinStatistics) -> tuple[Tensor, Tensor]:
+def gap_errors(model: GapModel, groups: int = 1) -> dict[str, tuple[NoisyError, NoisyError]]:
+    """The three norms of the gaps of some bins, those of the l1 norm judging them."""
+    whole = model.error("l1", groups)
+    return {
+        "expected_calibration_error": (whole, whole),
+        "root_mean_square_calibration_error": (RootError(model.error("l2", groups)), whole),
+        "maximum_calibration_error": (model.error("max"), whole),
+    }
+
+
+def signed_parts(model: GapModel, groups: int = 1) -> dict[str, NoisyError]:
+    """The two sides of the l1 norm."""
+    return {
+        "overconfidence_error": model.error("over", groups),
+        "underconfidence_error": model.error("under", groups),
+    }
+
+
+def spread_of_outcomes(statistics: BinStatistics) -> tuple[Tensor, Tensor]:
     """Resolution and uncertainty, as `brier_decomposition` defines them."""
     counts = statistics.counts.double()
     total = counts.sum(-1, keepdim=True)

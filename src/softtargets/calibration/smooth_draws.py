@@ -7,44 +7,61 @@ from torch import Tensor
 
 from softtargets.calibration.binning import BinStatistics, bin_index
 from softtargets.calibration.gaps import excess_of, fitted_rates
-from softtargets.calibration.resampling import WeightedSums, Weights
+from softtargets.calibration.resampling import Block, WeightedSums, averages
 from softtargets.calibration.smooth import residual_grid, smooth_error_on_grid, split_on_grid
 
 _CELLS = 512
+_POINTS = _CELLS + 1
 _IMAGES = 2  # reflections that a Gaussian no wider than 1 still reaches
 
 
 class SmoothDraws:
-    """Residuals on a grid of confidences.
+    """Residuals on a grid of scores, of one event or of several labels.
 
     Args:
         draws: B, at least 0.
+        labels: L.
     """
 
-    def __init__(self, draws: int) -> None:
-        self._sums = WeightedSums(_CELLS + 1, draws)
+    def __init__(self, draws: int, labels: int = 1) -> None:
+        self._sums = WeightedSums(labels * _POINTS, draws)
 
-    def add(self, scores: Tensor, outcomes: Tensor, weights: Tensor) -> None:
-        """Add `(n,)` float64 confidences and outcomes, and `(n, 1 + B)` weights."""
-        index, share = split_on_grid(scores, _CELLS)
-        residuals = outcomes.double() - scores
-        parts = torch.cat([residuals * (1 - share), residuals * share])
-        samples = torch.arange(len(scores)).repeat(2)
-        self._sums.add_sparse(torch.cat([index, index + 1]), samples, parts, weights)
-
-    def model(self, weights: Weights, scores: Tensor, statistics: BinStatistics) -> "SmoothModel":
-        """Their model; once, after all samples.
+    def add(
+        self, scores: Tensor, outcomes: Tensor, block: Block, answered: Tensor | None = None
+    ) -> None:
+        """Add samples of every label.
 
         Args:
-            weights: of the bootstrap.
-            scores: `(N,)`: all confidences.
-            statistics: top-label bins, whose fitted gaps are the shape of the truth.
+            scores: `(n,)` or `(L, n)`, float64.
+            outcomes: the same shape, bool.
+            block: their weights.
+            answered: the same shape, bool: what counts; None: all.
         """
-        plain = self._sums.matrix[:, 0] / len(scores)
+        counted = torch.ones_like(outcomes) if answered is None else answered
+        label, sample = counted.view(-1, counted.shape[-1]).nonzero(as_tuple=True)
+        scores, outcomes = scores[counted], outcomes[counted]
+        index, share = split_on_grid(scores, _CELLS)
+        index += label * _POINTS
+        residuals = outcomes.double() - scores
+        parts = torch.cat([residuals * (1 - share), residuals * share])
+        self._sums.add_sparse(torch.cat([index, index + 1]), sample.repeat(2), parts, block)
+
+    def model(
+        self, totals: Tensor, scores: Tensor, statistics: BinStatistics, label: int = 0
+    ) -> "SmoothModel":
+        """The model of one label; once, after all samples.
+
+        Args:
+            totals: `(1 + B,)`: sums of the weights.
+            scores: `(N,)`: all scores.
+            statistics: their bins, whose fitted gaps are the shape of the truth.
+            label: which label.
+        """
+        sums = self._sums.matrix[label * _POINTS : (label + 1) * _POINTS]
+        plain = sums[:, 0] / len(scores)
         fitted = fitted_rates(statistics)[bin_index(scores, statistics.edges)]
-        return SmoothModel(
-            plain, residual_grid(scores, fitted, _CELLS), weights.averages(self._sums)
-        )
+        drawn = averages(sums, totals)
+        return SmoothModel(plain, residual_grid(scores, fitted, _CELLS), drawn)
 
 
 class SmoothModel:
