@@ -23,11 +23,13 @@ def page(text: str) -> str:
 def coverage(content: dict[str, Any]) -> str:
     """Return the tables of the simulation."""
     machine, settings, results = content["machine"], content["settings"], content["results"]
+    draws = f"{settings['draws']:,} draws ({settings['draws of whole reports']} for whole reports)"
     lines = [
-        f"`{content['command']}`, {settings['draws']:,} draws ({settings['draws of whole reports']} "
-        f"for whole reports), 1 thread of {machine['processor']}, torch {machine['torch']}:",
+        f"`{content['command']}`, {draws}, 1 thread of {machine['processor']}, torch "
+        f"{machine['torch']}:",
         "",
-        "| error | model | classes | samples | data sets | truth | inversion | percentile | basic |",
+        "| error | model | classes | samples | data sets | truth | inversion | percentile | basic "
+        "|",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for kind, title in (("top_label", "ECE"), ("class_wise", "class-wise ECE")):
@@ -60,18 +62,20 @@ def coverage(content: dict[str, Any]) -> str:
 def costs(content: dict[str, Any]) -> str:
     """Return the table of times."""
     machine = content["machine"]
+    load = f"load {machine['load'][0]} before the run"
     lines = [
         f"`{content['command']}`, {machine['threads']} threads of {machine['processor']}, torch "
-        f"{machine['torch']}, load {machine['load'][0]} before the run, {content['draws']:,} draws:",
+        f"{machine['torch']}, {load}, {content['draws']:,} draws:",
         "",
-        "| call | predictions | median | range | peak memory beyond the inputs |",
-        "|---|---|---:|---:|---:|",
+        "| call | predictions | median | range | on the processor | memory beyond the inputs |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     for name, result in content["results"].items():
         seconds, shape = result["seconds"], " x ".join(f"{n:,}" for n in result["shape"])
         lines.append(
             f"| {name} | {shape} | {seconds['median']:.2f} s | {seconds['min']:.2f} to "
-            f"{seconds['max']:.2f} s | {result['megabytes']:,} MB |"
+            f"{seconds['max']:.2f} s | {result['processor seconds']['median']:.2f} s | "
+            f"{result['megabytes']:,} MB |"
         )
     return "\n".join(lines) + "\n"
 

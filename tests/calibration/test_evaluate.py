@@ -86,7 +86,7 @@ def test_blocks_change_nothing(make_predictions, monkeypatch):
 
 @pytest.mark.parametrize(("sharpness", "num_samples"), [(1.0, 500), (1.5, 2000)])
 def test_intervals_cover(make_predictions, sharpness, num_samples):
-    """60 models each; a 95 % interval misses 3 of them on average, more than 9 one time in 500."""
+    """30 models each; a 95 % interval misses 1.5 of them on average, more than 5 one time in 500."""
     logits, _ = make_predictions(200_000, sharpness=sharpness, seed=999)
     scores, predicted = logits.softmax(-1).max(-1)
     chance = (logits / sharpness).softmax(-1).gather(1, predicted.unsqueeze(1)).squeeze(1)
@@ -94,13 +94,13 @@ def test_intervals_cover(make_predictions, sharpness, num_samples):
     truth = 0.0 if sharpness == 1 else truth
     covered = {"expected": 0, "accuracy": 0}
     right = float(chance.mean())
-    for seed in range(60):
+    for seed in range(30):
         logits, labels = make_predictions(num_samples, sharpness=sharpness, seed=seed)
-        report = calibration.evaluate(logits, labels, bootstrap=200)
+        report = calibration.evaluate(logits, labels, bootstrap=120)
         error = report.expected_calibration_error
         covered["expected"] += error.low <= truth <= error.high
         covered["accuracy"] += report.accuracy.low <= right <= report.accuracy.high
-    assert min(covered.values()) >= 51
+    assert min(covered.values()) >= 25
 
 
 def test_temperature(make_predictions):
