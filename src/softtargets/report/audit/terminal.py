@@ -21,6 +21,8 @@ def print_audit(console: Console, audit: Audit) -> None:
         audit: what was found.
     """
     told = [*summary(audit), classes_answer(audit), selection_answer(audit)]
+    if audit.note:
+        told.append(f"{audit.path.name} is {audit.note}.")
     console.print()
     _print_told(console, headline(audit), told)
     console.print(_number_table(audit))
