@@ -224,9 +224,9 @@ def test_shapes_and_types_are_checked(tmp_path, drawn):
         ({"logits": logits[:, 0], "labels": labels}, r"must have shape \(N, K\), got \(400,\)"),
         ({"logits": logits.astype(int), "labels": labels}, "must hold floating point numbers"),
         *(
-            ({**arrays, key: arrays[key].astype(np.longdouble)}, f"{key} must hold .*, got .*128")
-            for arrays in [{"logits": logits, "labels": labels}]
-            for key in arrays
+            ({**whole, key: whole[key].astype(np.longdouble)}, f"{key} must hold .*, got .*128")
+            for whole in [{"logits": logits, "labels": labels}]
+            for key in whole
             if np.finfo(np.longdouble).bits == 128
         ),
         ({"logits": logits, "labels": labels.astype(str)}, "labels must hold whole numbers"),

@@ -74,8 +74,8 @@ def npz_array(path: Path, name: str, member: zipfile.ZipInfo) -> StoredArray:
 
 def _unpacking(member: zipfile.ZipInfo) -> str:
     return (
-        f"compressed: {math.ceil(member.file_size / 1e6):,} MB are unpacked while it is read, which takes "
-        "time but no more memory; numpy.savez does not compress"
+        f"compressed: {math.ceil(member.file_size / 1e6):,} MB are unpacked while it is read, "
+        "which takes time but no more memory"
     )
 
 

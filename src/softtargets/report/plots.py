@@ -15,6 +15,14 @@ from softtargets.audit.result import ClassMeasures
 from softtargets.calibration import ReliabilityCurve, RiskCoverageCurve
 from softtargets.report.palette import INK, MUTED, PAPER, RULE, look
 
+__all__ = [
+    "class_gap_plot",
+    "class_reliability_plot",
+    "confidence_histogram",
+    "reliability_diagram",
+    "risk_coverage_plot",
+]
+
 FEW_PREDICTIONS = 5  # a bin with fewer is drawn hollow, off the line
 MOST_CLASSES = 12
 COLOR = look("ls").light

@@ -37,13 +37,14 @@ def selection_panel(curves: Mapping[str, RiskCoverageCurve]) -> Figure:
         curves: by name, at most two.
     """
     axes = _panel(3.1, "Errors")
-    _subtitle(axes, "dotted: at random, and best possible")
+    said = "dotted: at random, and best possible"
+    axes.set_title(said, loc="right", fontsize=7.5, fontweight="normal", color=MUTED)
     for (name, curve), style in zip(curves.items(), (FIRST, SECOND), strict=False):
         plots.risk_coverage_plot(
             curve, axes=axes, color=style.light, linestyle=style.dash, label=name
         )
     if len(curves) > 1:
-        axes.legend(loc="upper left", fontsize=7.5)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 0.93), fontsize=7.5)
     return axes.figure
 
 
@@ -57,7 +58,6 @@ def class_gap_panel(classes: Sequence[ClassMeasures], style: Look = FIRST) -> Fi
     """
     shown = min(plots.MOST_CLASSES, len(plots.predicted(classes)))
     axes = _panel(0.8 + 0.22 * shown, "Worst classes" if shown < len(classes) else "Classes")
-    _subtitle(axes, "95 % intervals, all classes at once")
     plots.class_gap_plot(classes, axes=axes, color=style.light, marker=style.marker)
     return axes.figure
 
@@ -83,7 +83,3 @@ def _panel(height: float, title: str) -> Axes:
     axes = figure.add_axes(box)
     axes.set_title(title)
     return axes
-
-
-def _subtitle(axes: Axes, text: str) -> None:
-    axes.set_title(text, loc="right", fontsize=7.5, fontweight="normal", color=MUTED)

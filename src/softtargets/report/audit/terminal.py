@@ -21,12 +21,14 @@ def print_audit(console: Console, audit: Audit) -> None:
         audit: what was found.
     """
     told = [*summary(audit), classes_answer(audit), selection_answer(audit)]
-    if audit.note:
-        told.append(f"{audit.path.name} is {audit.note}.")
     console.print()
     _print_told(console, headline(audit), told)
     console.print(_number_table(audit))
     console.print(_class_table(audit))
+    if audit.note:
+        console.print(
+            f"{audit.path.name} is {audit.note}.", style="dim", highlight=False, markup=False
+        )
 
 
 def _number_table(audit: Audit) -> Table:
@@ -37,7 +39,9 @@ def _number_table(audit: Audit) -> Table:
         how = f"T fitted on {audit.scaling.source}" if audit.scaling.source else "cross-fitted"
         caption += f"; after scaling: {rows}{drawn}, {how}"
     title = f"{audit.num_samples:,} samples, {audit.num_classes:,} classes"
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left"
+    )
     table.add_column("", no_wrap=True)
     for head in state_titles(audit):
         table.add_column(head, justify="right")
@@ -98,15 +102,16 @@ def _difference_table(comparison: Comparison, *, scaled: bool) -> Table:
     one, other = versus.names(comparison)
     table = Table(
         title="After temperature scaling of each" if scaled else "As given",
-        caption=f"difference: {other} minus {one}, paired by sample, 95 % interval",
+        caption=f"{other} minus {one}, paired by sample; 95 % intervals",
         box=box.SIMPLE_HEAD,
+        pad_edge=False,
         title_justify="left",
     )
     table.add_column("", no_wrap=True)
     for head in (one, other):
         table.add_column(head, justify="right", overflow="fold")
     table.add_column("difference", justify="right", no_wrap=True)
-    table.add_column(f"{other} is", overflow="fold", max_width=14)
+    table.add_column("", no_wrap=True)
     for line in versus.lines(comparison, scaled=scaled):
         difference = rf"{line.difference.value} \[{line.difference.interval}]"
         cells = (line.first.value, line.second.value, difference, line.verdict)
