@@ -6,6 +6,7 @@ matplotlib and numpy, which the extra `softtargets[lab]` brings.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,8 +28,8 @@ FEW_PREDICTIONS = 5  # a bin with fewer is drawn hollow, off the line
 MOST_CLASSES = 12
 COLOR = look("ls").light
 _MINUS = "\N{MINUS SIGN}"
-_DIAGONAL = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (4, 3))}
-_GRID = {"color": RULE, "linewidth": 0.6}
+_DIAGONAL: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (4, 3))}
+_GRID: dict[str, Any] = {"color": RULE, "linewidth": 0.6}
 
 
 def reliability_diagram(
@@ -170,7 +171,7 @@ def risk_coverage_plot(
         errors = risk[-1]
         kept = np.linspace(1 - errors, 1, 100) if errors < 1 else np.linspace(0.01, 1, 100)
         best = np.concatenate([[0], 1 - (1 - errors) / kept])
-        dots = {"color": color, "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
+        dots: dict[str, Any] = {"color": color, "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
         axes.plot(np.concatenate([[0], kept]), best, **dots)
         axes.plot([0, 1], [errors, errors], **dots)
     axes.set(xlim=(0, 1), xlabel="predictions kept, the surest first", ylabel="errors among them")

@@ -24,9 +24,9 @@ def reliability_panel(curve: ReliabilityCurve, title: str, style: Look = FIRST) 
         title: above the picture.
         style: colour and marker.
     """
-    axes = _panel(3.9, title)
+    figure, axes = _panel(3.9, title)
     plots.reliability_diagram(curve, axes=axes, color=style.light, marker=style.marker)
-    return axes.figure
+    return figure
 
 
 @styled()
@@ -36,7 +36,7 @@ def selection_panel(curves: Mapping[str, RiskCoverageCurve]) -> Figure:
     Args:
         curves: by name, at most two.
     """
-    axes = _panel(3.1, "Errors")
+    figure, axes = _panel(3.1, "Errors")
     said = "dotted: at random, and best possible"
     axes.set_title(said, loc="right", fontsize=7.5, fontweight="normal", color=MUTED)
     for (name, curve), style in zip(curves.items(), (FIRST, SECOND), strict=False):
@@ -45,7 +45,7 @@ def selection_panel(curves: Mapping[str, RiskCoverageCurve]) -> Figure:
         )
     if len(curves) > 1:
         axes.legend(loc="upper left", bbox_to_anchor=(0, 0.93), fontsize=7.5)
-    return axes.figure
+    return figure
 
 
 @styled()
@@ -57,9 +57,11 @@ def class_gap_panel(classes: Sequence[ClassMeasures], style: Look = FIRST) -> Fi
         style: colour and marker.
     """
     shown = min(plots.MOST_CLASSES, len(plots.predicted(classes)))
-    axes = _panel(0.8 + 0.22 * shown, "Worst classes" if shown < len(classes) else "Classes")
+    figure, axes = _panel(
+        0.8 + 0.22 * shown, "Worst classes" if shown < len(classes) else "Classes"
+    )
     plots.class_gap_plot(classes, axes=axes, color=style.light, marker=style.marker)
-    return axes.figure
+    return figure
 
 
 @styled()
@@ -70,16 +72,16 @@ def class_reliability_panel(classes: Sequence[ClassMeasures], style: Look = FIRS
         classes: in any order.
         style: colour and marker.
     """
-    axes = _panel(3.4, "All classes")
+    figure, axes = _panel(3.4, "All classes")
     plots.class_reliability_plot(classes, axes=axes, color=style.light, marker=style.marker)
-    return axes.figure
+    return figure
 
 
-def _panel(height: float, title: str) -> Axes:
-    """Axes in a figure of their own, margins in inches."""
+def _panel(height: float, title: str) -> tuple[Figure, Axes]:
+    """A figure with axes, margins in inches."""
     left, right, top, bottom = 0.63, 0.2, 0.28, 0.42
     figure = Figure(figsize=(WIDTH, height))
     box = (left / WIDTH, bottom / height, 1 - (left + right) / WIDTH, 1 - (top + bottom) / height)
     axes = figure.add_axes(box)
     axes.set_title(title)
-    return axes
+    return figure, axes
