@@ -224,6 +224,12 @@ def test_terminal_output_needs_80_columns_and_no_colour(over, comparison, capsys
     assert max(map(len, printed.splitlines())) <= 80
     assert "15 classes" in printed
     assert "[" in printed
+    assert all(line.count("[") == line.count("]") for line in printed.splitlines())
+    assert printed.count("calibration error, debiased") == 2
+    print_audit(Console(width=100, no_color=True), over)
+    wide = capsys.readouterr().out
+    assert wide.count("calibration error, debiased") == 1
+    assert all(line.count("[") == line.count("]") for line in wide.splitlines())
     assert "\\" not in printed
     print_comparison(console, comparison)
     printed = capsys.readouterr().out

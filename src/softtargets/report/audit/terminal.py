@@ -11,6 +11,7 @@ from softtargets.report.audit.words import classes_answer, headline, selection_a
 from softtargets.report.notation import PERCENT
 
 _SHOWN_CLASSES = 5
+_WIDE = 98  # columns of a terminal that the numbers before and after scaling take side by side
 
 
 def print_audit(console: Console, audit: Audit) -> None:
@@ -23,7 +24,10 @@ def print_audit(console: Console, audit: Audit) -> None:
     told = [*summary(audit), classes_answer(audit), selection_answer(audit)]
     console.print()
     _print_told(console, headline(audit), told)
-    console.print(_number_table(audit))
+    states = list(range(len(state_titles(audit))))
+    # In a narrow terminal one table for each state, rather than intervals on two lines.
+    for part in [states] if console.width >= _WIDE else [[state] for state in states]:
+        console.print(_number_table(audit, part))
     console.print(_class_table(audit))
     if audit.note:
         console.print(
@@ -31,9 +35,9 @@ def print_audit(console: Console, audit: Audit) -> None:
         )
 
 
-def _number_table(audit: Audit) -> Table:
+def _number_table(audit: Audit, states: list[int]) -> Table:
     caption = "in brackets: 95 % intervals"
-    if audit.scaling is not None:
+    if audit.scaling is not None and 1 in states:
         rows = f"{audit.scaling.rows:,} rows"
         drawn = " drawn at random" if audit.scaling.rows < audit.num_samples else ""
         how = f"T fitted on {audit.scaling.source}" if audit.scaling.source else "cross-fitted"
@@ -43,13 +47,13 @@ def _number_table(audit: Audit) -> Table:
         title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left"
     )
     table.add_column("", no_wrap=True)
-    for head in state_titles(audit):
-        table.add_column(head, justify="right")
+    for state in states:
+        table.add_column(state_titles(audit)[state], justify="right")
         table.add_column("", style="dim")
     for name, cells in number_rows(audit):
         texts = (
             text
-            for cell in cells
+            for cell in (cells[state] for state in states)
             for text in (cell.value, f"[{cell.interval}]" if cell.interval else "")
         )
         table.add_row(name, *(_plain(text).replace("[", r"\[") for text in texts))
