@@ -86,7 +86,7 @@ def test_blocks_change_nothing(make_predictions, monkeypatch):
 
 @pytest.mark.parametrize(("sharpness", "num_samples"), [(1.0, 500), (1.5, 2000)])
 def test_intervals_cover(make_predictions, sharpness, num_samples):
-    """30 models each; a 95 % interval misses 1.5 of them on average, more than 5 one time in 500."""
+    """30 models each; a 95 % interval misses more than 5 of them one time in 300."""
     logits, _ = make_predictions(200_000, sharpness=sharpness, seed=999)
     scores, predicted = logits.softmax(-1).max(-1)
     chance = (logits / sharpness).softmax(-1).gather(1, predicted.unsqueeze(1)).squeeze(1)
