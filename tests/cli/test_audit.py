@@ -129,7 +129,10 @@ PROBS = softmax(LOGITS)
             {"probs": changed(PROBS, 321, 2, np.inf)},
             "must have entries in [0, 1], got inf in row 321;",
         ),
-        ({"probs": changed(PROBS, 321, slice(None), 0.3)}, "row 321 sums to 1.5; save more digits, or if these are logits, say"),
+        (
+            {"probs": changed(PROBS, 321, slice(None), 0.3)},
+            "row 321 sums to 1.5; save more digits, or",
+        ),
         ({"probs": LOGITS}, "in row 0; if these are logits, say --logits probs"),
         ({"logits": PROBS}, "every row is a distribution (entries in [0, 1], sum 1); say --probs"),
         ({"logits": LOGITS[:, :1], "labels": LABELS * 0}, "at least 2 classes, got 1"),

@@ -30,9 +30,7 @@ def print_audit(console: Console, audit: Audit) -> None:
         console.print(_number_table(audit, part))
     console.print(_class_table(audit))
     if audit.note:
-        console.print(
-            f"{audit.path.name} is {audit.note}.", style="dim", highlight=False
-        )
+        console.print(f"{audit.path.name} is {audit.note}.", style="dim", highlight=False)
 
 
 def _number_table(audit: Audit, states: list[int]) -> Table:
