@@ -9,13 +9,14 @@ import torch
 from msgspec import UNSET
 
 from softtargets.lab import data as datasets
+from softtargets.lab import train
 from softtargets.lab.data import DataSet
 from softtargets.lab.errors import LabError
 from softtargets.lab.label_noise import KINDS, Kind, Mapping, check_mapping
+from softtargets.lab.measuring import predict
 from softtargets.lab.methods import BASELINE, DEFAULT, METHODS
 from softtargets.lab.networks import network
 from softtargets.lab.options import Training
-from softtargets.lab.measuring import predict
 from softtargets.lab.output import locked, prepare
 from softtargets.lab.records import Environment, RunFolder, RunRecord, environment
 from softtargets.lab.spec import RunSpec, given
@@ -195,6 +196,15 @@ def compare(settings: Settings, output: Path, progress: Progress | None = None) 
         for method in settings.methods
     }
     return Comparison(settings=settings, data=data, runs=runs)
+
+
+def follow(settings: Settings) -> None:
+    """Take part in the runs of the process that compares; see `softtargets.lab.session`.
+
+    Args:
+        settings: the same as that process has.
+    """
+    train.follow(lambda: datasets.load(settings.data, settings.noisy_labels))
 
 
 def _compute(

@@ -36,13 +36,6 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def select(self, index):
-        return Split(inputs=self.inputs[index], labels=self.labels[index])
-
-    def take(self, index: Tensor | slice) -> Tensor:
-        """Return inputs."""
-        return self.inputs[index]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSet:
@@ -70,11 +63,6 @@ class DataSet:
     positions: Tensor
     total: int
     noisy: Tensor | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a sample."""
-        return tuple(self.train.inputs.shape[1:])
 
     @property
     def noisy_digest(self) -> str | None:
@@ -306,8 +294,3 @@ def _read_labels(source: str) -> Any:
     raise LabError(
         f"{path} holds the arrays {', '.join(names)}; name one of them, as {path}:{names[0]}"
     )
-
-
-def augment(name: str, batch: Tensor, generator: torch.Generator) -> Tensor:
-    keep = torch.rand(batch.shape, generator=generator) < 0.9
-    return batch * keep

@@ -147,10 +147,8 @@ class Trainer:
         with self.session.autocast():
             logits = self.model(inputs).float()
         arguments = {} if said is None else {"teacher_logits": said}
-        if share == 0:
-            loss = logits.sum()  # of nothing: this rank only takes part in the exchange
-        else:
-            loss = self.criterion(logits, target, **arguments)
+        # With nothing to compute, a rank only takes part in the exchange of gradients.
+        loss = self.criterion(logits, target, **arguments) if share else logits.sum()
         if share != 1:
             loss = loss * share
         # Gradients are averaged over ranks, each of which has the gradient of its share.

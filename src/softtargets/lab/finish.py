@@ -13,8 +13,8 @@ from softtargets.lab.data import DataSet
 from softtargets.lab.estimated_noise import distance
 from softtargets.lab.label_noise import denoised, is_noisy
 from softtargets.lab.measuring import estimates, examples, finite, predict
-from softtargets.lab.models import penultimate
 from softtargets.lab.methods import METHODS
+from softtargets.lab.models import penultimate
 from softtargets.lab.records import Denoising, RunFolder, RunRecord
 from softtargets.lab.session import Session
 from softtargets.lab.spec import given

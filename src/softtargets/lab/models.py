@@ -1,6 +1,5 @@
 """Models small enough for a CPU."""
 
-import math
 from itertools import pairwise
 
 import torch
@@ -37,19 +36,3 @@ def seeded_mlp(num_inputs: int, hidden: tuple[int, ...], num_classes: int, seed:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.generator("weights", seed).initial_seed())
         return MLP(num_inputs, hidden, num_classes)
-
-
-def build(
-    name: str,
-    shape: tuple[int, ...],
-    num_classes: int,
-    seed: int,
-    hidden: tuple[int, ...] = (128, 128),
-) -> nn.Module:
-    """Return a network."""
-    assert name == "mlp"
-    return seeded_mlp(math.prod(shape), hidden, num_classes, seed)
-
-
-def penultimate(model):
-    return model.features, model.head

@@ -1,5 +1,6 @@
 """How the models of a comparison are trained: the options, and the fields of a spec they become."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 from softtargets.lab.errors import LabError
 from softtargets.lab.spec import Device, Optimizer, Precision, Rates, RunSpec
 
-# What a spec does not encode: naming it changes no run.
+# What holds where a spec says nothing else: naming it changes no run.
 _USUAL = {
     "model": "mlp",
     "augment": "none",
     "optimizer": "sgd",
+    "momentum": 0.9,
+    "batch_size": 64,
     "schedule": "cosine",
     "warm_up": 0,
     "precision": "float32",
@@ -80,7 +83,7 @@ class Training:
         Raises:
             LabError: they make no spec; it names the option as the command line does.
         """
-        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         if self.optimizer == "adamw":
             fields |= {name: usual for name, usual in _ADAPTIVE.items() if fields[name] is None}
         fields = {

@@ -156,6 +156,11 @@ def announced() -> Any:
     return job[0]
 
 
+def launched() -> int:
+    """Return how many processes torchrun has started beside and including this one; 0 for none."""
+    return int(os.environ.get("WORLD_SIZE", "0"))
+
+
 @contextmanager
 def processes(ranks: int) -> Iterator[int]:
     """Join the processes that torchrun has started, yield this one's rank, and leave in order.
@@ -169,10 +174,9 @@ def processes(ranks: int) -> Iterator[int]:
     Raises:
         LabError: there is another number of them.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started != ranks:
+    if max(launched(), 1) != ranks:
         raise LabError(
-            f"torchrun has started {started} processes, --ranks says {ranks}; make them equal"
+            f"torchrun has started {launched()} processes, --ranks says {ranks}; make them equal"
         )
     if ranks == 1:
         yield 0

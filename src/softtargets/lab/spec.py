@@ -123,8 +123,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             )
         if self.precision == "float16" and given(self.device, "cpu") == "cpu":
             raise ValueError(
-                "`precision` float16 needs the scaled gradients of a CUDA device; take bfloat16, or "
-                "the device cuda"
+                "`precision` float16 needs the scaled gradients of a CUDA device; take bfloat16, "
+                "or the device cuda"
             )
         smallest = given(self.accumulate, 1) * given(self.ranks, 1)
         if smallest > self.batch_size:
