@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from softtargets.lab import data as datasets
 from softtargets.lab import train
-from softtargets.lab.data import DataSet
+from softtargets.lab.data import DataSet, Source
 from softtargets.lab.errors import LabError
 from softtargets.lab.label_noise import KINDS, Kind, Mapping, check_mapping
 from softtargets.lab.measuring import predict
@@ -19,6 +19,7 @@ from softtargets.lab.networks import network
 from softtargets.lab.options import Training
 from softtargets.lab.output import locked, prepare
 from softtargets.lab.records import Environment, RunFolder, RunRecord, environment
+from softtargets.lab.session import without_leader
 from softtargets.lab.spec import RunSpec, given
 from softtargets.lab.task import Teacher
 from softtargets.lab.train import check_checkpoint, run
@@ -33,7 +34,7 @@ class Settings:
     """What to compare.
 
     Attributes:
-        data: `"digits"` or a path, see `softtargets.lab.data.load`.
+        data: `"digits"`, a path or another `Source`, see `softtargets.lab.data.load`.
         methods: names in `METHODS`.
         seeds: how many seeds, counted from 0.
         epochs: passes over the training data.
@@ -84,6 +85,10 @@ def _check_noise(settings: Settings) -> None:
     kind = settings.noise_kind
     if kind not in KINDS:
         raise LabError(f"unknown --noise-kind {kind}: choose from {', '.join(KINDS)}")
+    if Source.parse(settings.data).noisy_labels is not UNSET:
+        raise LabError(
+            f"{settings.data}: give noisy labels by --noisy-labels, not as an option of the data"
+        )
     if settings.noisy_labels is not None and settings.noise > 0:
         raise LabError(
             "--noise and --noisy-labels were both given; flipping labels of a file is not offered, "
@@ -204,7 +209,8 @@ def follow(settings: Settings) -> None:
     Args:
         settings: the same as that process has.
     """
-    train.follow(lambda: datasets.load(settings.data, settings.noisy_labels))
+    with without_leader():
+        train.follow(lambda: datasets.load(settings.data, settings.noisy_labels))
 
 
 def _compute(

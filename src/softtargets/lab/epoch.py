@@ -148,7 +148,7 @@ class Trainer:
             logits = self.model(inputs).float()
         arguments = {} if said is None else {"teacher_logits": said}
         # With nothing to compute, a rank only takes part in the exchange of gradients.
-        loss = self.criterion(logits, target, **arguments) if share else logits.sum()
+        loss: Tensor = self.criterion(logits, target, **arguments) if share else logits.sum()
         if share != 1:
             loss = loss * share
         # Gradients are averaged over ranks, each of which has the gradient of its share.

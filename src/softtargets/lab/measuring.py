@@ -83,7 +83,7 @@ def measure(
     train = finite(model, data.train, "training", samples)
     labels = labels[: len(train)]
     validation = finite(model, data.validation, "validation")
-    truth = data.validation.labels
+    truth = data.validation.labels.cpu()
     error = calibration.expected_calibration_error(validation.softmax(-1), truth, debiased=True)
     epoch = Epoch(
         loss=loss,

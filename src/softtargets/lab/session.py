@@ -81,10 +81,9 @@ class Session:
         """Return the data on the device; inputs stay where they are if they would fill it."""
         if self.device.type == "cpu":
             return data
-        parts = (data.train, data.validation, data.test)
-        needed = sum(part.inputs.nbytes for part in parts)
-        if 2 * needed > torch.cuda.mem_get_info(self.device)[0]:
+        if 2 * data.memory > torch.cuda.mem_get_info(self.device)[0]:
             return data
+        parts = (data.train, data.validation, data.test)
         train, validation, test = (part.to(self.device) for part in parts)
         return replace(data, train=train, validation=validation, test=test)
 
@@ -154,6 +153,21 @@ def announced() -> Any:
     job: list[Any] = [None]
     distributed.broadcast_object_list(job)
     return job[0]
+
+
+@contextmanager
+def without_leader() -> Iterator[None]:
+    """Turn what breaks when the leader has ended into one line; the leader has said why it did.
+
+    Raises:
+        LabError: the leader is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "onnection" not in str(error):
+            raise
+        raise LabError("rank 0 has ended, and this process with it; see what rank 0 says") from None
 
 
 def launched() -> int:

@@ -10,6 +10,7 @@ from torch import nn
 
 from softtargets.lab.averaging import AveragedModel
 from softtargets.lab.data import DataSet
+from softtargets.lab.data.augment import check_augmentation
 from softtargets.lab.errors import LabError
 from softtargets.lab.methods import METHODS
 from softtargets.lab.networks import network
@@ -61,8 +62,10 @@ class State:
             session: where it is computed.
 
         Raises:
-            LabError: the method cannot be built for the task, or the network for the data.
+            LabError: the method cannot be built for the task, or the network for the data, or these
+                cannot be augmented so.
         """
+        check_augmentation(given(spec.augment, "none"), data.shape)
         model = network(spec, data).to(session.device)
         try:
             criterion = METHODS[spec.method].build(task)
