@@ -286,7 +286,10 @@ def test_the_run_id_depends_on_every_field_but_the_place_of_the_data():
         "data_hash": "x", "parameters": {"rate": 0.2}, "seed": 7, "noise": 0.1, "epochs": 9,
         "teacher": "t", "hidden": (8,), "batch_size": 8, "learning_rate": 0.2, "momentum": 0.8,
         "weight_decay": 0.0, "method": "ls", "noise_kind": "pair", "noise_map": ((0, 1),),
-        "noisy_labels": "x",
+        "noisy_labels": "x", "model": "cnn", "augment": "flip", "optimizer": "adamw",
+        "schedule": "step", "warm_up": 1, "precision": "bfloat16", "accumulate": 2, "average": 0.9,
+        "patience": 2, "clip": 1.0, "measured": 9, "keep_features": True, "device": "cuda",
+        "ranks": 2,
     }  # fmt: skip
     ids = {msgspec.structs.replace(base, **{k: v}).run_id for k, v in changes.items()}
     assert len(ids | {base.run_id}) == len(changes) + 1

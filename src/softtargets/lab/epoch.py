@@ -153,7 +153,9 @@ class Trainer:
             loss = loss * share
         # Gradients are averaged over ranks, each of which has the gradient of its share.
         scaled = loss if self.session.ranks == 1 else loss * self.session.ranks
-        (scaled if self.scaler is None else self.scaler.scale(scaled)).backward()
+        if self.scaler is not None:
+            scaled = self.scaler.scale(scaled)
+        scaled.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _update(self) -> None:

@@ -3,12 +3,15 @@
 import math
 from pathlib import Path
 
+from msgspec import UNSET
+
 from softtargets.lab.compare import Comparison
 from softtargets.lab.label_noise import wrong_share
 from softtargets.lab.methods import BASELINE, METHODS
 from softtargets.lab.records import RunRecord
 from softtargets.lab.summary import Row
 from softtargets.report.notation import ACCURACY, counted, listed, percentage, points, title
+from softtargets.report.training import model, optimiser, peak_memory, training
 
 _DESTINATIONS = {
     "symmetric": "another class, all alike",
@@ -30,8 +33,9 @@ def facts(comparison: Comparison, rows: list[Row]) -> list[tuple[str, str]]:
         ("Data", _data(comparison)),
         ("Label noise", _noise(comparison)),
         ("Runs", _runs(comparison, records)),
-        ("Model", _model(comparison, records[0])),
-        ("Optimiser", _optimiser(records[0])),
+        ("Model", model(comparison, records[0])),
+        ("Optimiser", optimiser(records[0].spec)),
+        *training(records),
         ("Settings of the methods", _settings(comparison)),
         ("Temperature", _temperature(records)),
         ("Size of the test set", _test_set(comparison, rows)),
@@ -93,21 +97,6 @@ def _runs(comparison: Comparison, records: list[RunRecord]) -> str:
     )
 
 
-def _model(comparison: Comparison, record: RunRecord) -> str:
-    widths = [comparison.data.train.inputs[0].numel(), *record.spec.hidden]
-    widths.append(comparison.data.num_classes)
-    return f"Multi-layer perceptron with ReLU, widths {' – '.join(map(str, widths))}."
-
-
-def _optimiser(record: RunRecord) -> str:
-    spec = record.spec
-    return (
-        f"SGD with Nesterov momentum {spec.momentum:g}, learning rate {spec.learning_rate:g} "
-        f"falling to 0 along a cosine, weight decay {spec.weight_decay:g}, batches of "
-        f"{spec.batch_size}. The same for all methods."
-    )
-
-
 def _settings(comparison: Comparison) -> str:
     parts = []
     for method in comparison.runs:
@@ -148,7 +137,8 @@ def _test_set(comparison: Comparison, rows: list[Row]) -> str:
 def _environment(records: list[RunRecord]) -> str:
     described = {
         f"softtargets {each.softtargets}, torch {each.torch}, Python {each.python}, "
-        f"{each.machine}, {counted(each.threads, 'thread')}": None
+        f"{each.machine}, {counted(each.threads, 'thread')}"
+        f"{f', {each.device}' if each.device is not UNSET else ''}": None
         for each in (record.environment for record in records)
     }
-    return f"{listed(list(described))}."
+    return f"{listed(list(described))}.{peak_memory(records)}"
