@@ -1,4 +1,3 @@
-import hashlib
 import json
 import multiprocessing
 import os
@@ -17,6 +16,7 @@ from softtargets.lab import compare, data, summary, train
 from softtargets.lab.errors import LabError
 from softtargets.lab.execution import perform, schedule
 from softtargets.lab.records import RunFolder
+from tests.lab.files import numbers
 
 SMALL = compare.Settings(methods=("hard", "ols", "ils"), seeds=2, epochs=3)
 
@@ -26,18 +26,6 @@ def finished(tmp_path_factory):
     compare.use_threads(1)  # as in the processes that are killed
     folder = tmp_path_factory.mktemp("comparison")
     return folder, compare.compare(SMALL, folder)
-
-
-def numbers(folder: Path) -> dict[str, object]:
-    """Everything a comparison recorded, but for the time it took."""
-    found = {}
-    for path in sorted((folder / "runs").iterdir()):
-        record = json.loads((path / "record.json").read_text())
-        del record["seconds"], record["content_sha256"]
-        with np.load(path / "arrays.npz") as arrays:
-            digests = {name: hashlib.sha256(arrays[name]).hexdigest() for name in arrays.files}
-        found[path.name] = (record, digests, sorted(each.name for each in path.iterdir()))
-    return found
 
 
 def test_recorded_metrics_are_those_of_the_recorded_logits(finished):

@@ -34,7 +34,7 @@ CHECKPOINT = FILES[0]
 RESULT = FILES[1:]
 
 _ANSWERS_IN = 5.0  # seconds for a cluster's address to take a connection
-_CONNECTS_IN = 20.0  # and for Ray to answer there
+_CONNECTS_IN = 10.0  # and for Ray to answer there; a cluster with a place does within 3
 _KEPT_EVERY = 10.0  # seconds between checkpoints that are sent to the driver
 _TELLS_WITHIN = 2.0  # seconds after which a worker answers, though there is nothing to tell
 
@@ -75,15 +75,17 @@ class RayPool(AbstractPool):
     @property
     def description(self) -> str:
         return (
-            f"{self._size} workers, each of {self._work.threads} torch threads, on "
-            f"{self._session.name}"
+            f"workers on {self._session.name}: {self._size}, threads of torch in each: "
+            f"{self._work.threads}"
         )
 
     def submit(self, worker: int, spec: RunSpec) -> None:
         key = key_of(spec)
         if key not in self._data:
             self._data[key] = self._ray.put(self._work.data[key])
-        actor = self._actors[worker] or self._actor.remote(self._work.threads, __version__)
+        actor = self._actors[worker] or self._actor.remote(
+            self._work.threads, __version__, self._session.folder
+        )
         self._actors[worker] = actor
         self._specs[worker] = spec
         files = _sent(self._work.root, spec)
@@ -121,11 +123,13 @@ class Worker:
     Args:
         threads: with which torch computes.
         version: of the driver's softtargets.
+        folder: for temporary files; None for the machine's own.
     """
 
-    def __init__(self, threads: int, version: str) -> None:
+    def __init__(self, threads: int, version: str, folder: str | None) -> None:
         torch.set_num_threads(threads)
         self._version = version
+        self._folder = folder
         self._data: dict[Key, DataSet] = {}
         self._events: queue.Queue[tuple[Event, Files]] = queue.Queue()
 
@@ -159,7 +163,7 @@ class Worker:
         return found
 
     def _run(self, spec: RunSpec, key: Key, files: dict[str, Files]) -> None:
-        with tempfile.TemporaryDirectory(prefix="softtargets-") as name:
+        with tempfile.TemporaryDirectory(prefix="softtargets-", dir=self._folder) as name:
             root = Path(name)
             for run_id, each in files.items():
                 folder = RunFolder(root, run_id)
@@ -188,7 +192,7 @@ class _Session:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         self.ray = _imported()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._files: tempfile.TemporaryDirectory[str] | None = None
         self._ours = not self.ray.is_initialized()
         address = address or os.environ.get("RAY_ADDRESS") or None
         if not self._ours:
@@ -200,19 +204,24 @@ class _Session:
             self.name = address
             self._connect(address)
 
+    @property
+    def folder(self) -> str | None:
+        """Where workers put their files; goes with a Ray of our own."""
+        return None if self._files is None else self._files.name
+
     def _start(self) -> None:
         """Start Ray on this machine, with files and a password that are nobody else's."""
         own = "RAY_AUTH_MODE" not in os.environ and "RAY_AUTH_TOKEN" not in os.environ
         if own:
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        self._folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+        self._files = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
         try:
             self.ray.init(
                 address="local",
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="ERROR",
-                _temp_dir=self._folder.name,
+                _temp_dir=self._files.name,
             )
         finally:
             if own:
@@ -242,8 +251,8 @@ class _Session:
     def close(self) -> None:
         if self._ours:
             self.ray.shutdown()
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._files is not None:
+            self._files.cleanup()
 
 
 def _imported() -> ModuleType:
@@ -268,6 +277,22 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, port), timeout=_ANSWERS_IN).close()
     except OSError as error:
         raise _unreachable(address, error.strerror or str(error)) from error
+    if os.environ.get("RAY_USE_TLS", "0") == "0" and not _speaks_grpc(f"{host}:{port}"):
+        raise _unreachable(address, "something else answers there")
+
+
+def _speaks_grpc(address: str) -> bool:
+    """Whether Ray's protocol is spoken there; what cannot be asked in plain text is believed."""
+    try:
+        import grpc
+    except ImportError:  # Ray has its own for addresses other than ray://
+        return True
+    with grpc.insecure_channel(address) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_ANSWERS_IN)
+        except grpc.FutureTimeoutError:
+            return False
+    return True
 
 
 def _unreachable(address: str, why: str) -> LabError:

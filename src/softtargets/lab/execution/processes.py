@@ -42,7 +42,7 @@ class ProcessPool(AbstractPool):
 
     @property
     def description(self) -> str:
-        return f"{self.size} processes, each of {self._work.threads} torch threads"
+        return f"processes: {self.size}, threads of torch in each: {self._work.threads}"
 
     def submit(self, worker: int, spec: RunSpec) -> None:
         key = key_of(spec)

@@ -164,12 +164,12 @@ class _Schedule:
         if deaths > RETRIES:
             raise LabError(
                 f"{spec.run_id} cannot be computed: its worker died {deaths} times, at last it "
-                f"{lost.why}; its epochs up to now are kept, give it more memory or fewer workers"
+                f"{lost.why}; its checkpoint is kept; give it more memory or fewer workers"
             )
         self._waiting.insert(0, spec)
         self._progress.note(
-            f"the worker of {spec.run_id} {lost.why}; it goes on from the last epoch, retry "
-            f"{deaths} of {RETRIES}"
+            f"the worker of {spec.run_id} {lost.why}; the run goes on from its last checkpoint, "
+            f"retry {deaths} of {RETRIES}"
         )
 
     def _arrived(self, spec: RunSpec, *, elsewhere: bool) -> None:
