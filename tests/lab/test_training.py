@@ -230,6 +230,9 @@ def test_a_run_for_several_processes_needs_them(tmp_path, monkeypatch):
     digits, spec = planned({"ranks": 2})
     with pytest.raises(LabError, match=r"is for 2 ranks, got 1; start as many with --ranks"):
         run(spec, digits, RunFolder(tmp_path, spec.run_id), None)
+    settings = compare.Settings(training=Training(ranks=2))
+    with pytest.raises(LabError, match=r"--ranks 2 does not go with --on processes:2"):
+        compare.compare(settings, tmp_path, on="processes:2")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(LabError, match="torchrun has started 2 processes, --ranks says 1"):
         processes(1).__enter__()

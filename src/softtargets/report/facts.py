@@ -6,7 +6,6 @@ from pathlib import Path
 from msgspec import UNSET
 
 from softtargets.lab.compare import Comparison
-from softtargets.lab.label_noise import wrong_share
 from softtargets.lab.methods import BASELINE, METHODS
 from softtargets.lab.records import RunRecord
 from softtargets.lab.summary import Row
@@ -46,15 +45,15 @@ def facts(comparison: Comparison, rows: list[Row]) -> list[tuple[str, str]]:
 def standard_error(comparison: Comparison, rows: list[Row]) -> float:
     """Return the largest standard error of an accuracy that the size of the test set leaves."""
     shares = [row.plain[ACCURACY.key].value for row in rows]
-    return max(math.sqrt(share * (1 - share) / len(comparison.data.test)) for share in shares)
+    return max(math.sqrt(share * (1 - share) / comparison.data.num_test) for share in shares)
 
 
 def _data(comparison: Comparison) -> str:
     data = comparison.data
-    shape = " × ".join(map(str, data.train.inputs.shape[1:]))
+    shape = " × ".join(map(str, data.shape))
     return (
-        f"{data.name}: {len(data.train):,} samples to train on, {len(data.validation):,} for "
-        f"validation, {len(data.test):,} for testing; {data.num_classes} classes, inputs of "
+        f"{data.name}: {data.num_train:,} samples to train on, {data.num_validation:,} for "
+        f"validation, {data.num_test:,} for testing; {data.num_classes} classes, inputs of "
         f"{shape} numbers, standardised; content hash {data.digest}."
     )
 
@@ -63,8 +62,8 @@ def wrong_labels(comparison: Comparison) -> str:
     """Return which share of the training labels is wrong, over all seeds; "" for none."""
     if not comparison.settings.noisy:
         return ""
-    specs = [record.spec for record in comparison.records(next(iter(comparison.runs)))]
-    return percentage(wrong_share(specs, comparison.data))
+    shares = comparison.data.wrong_shares
+    return percentage(sum(shares) / len(shares))
 
 
 def _noise(comparison: Comparison) -> str:
@@ -95,6 +94,14 @@ def _runs(comparison: Comparison, records: list[RunRecord]) -> str:
         f"each, {counted(comparison.settings.epochs, 'epoch')}. A seed decides initial weights, "
         f"order of the data and label noise, the same for all methods. Training took {time} in all."
     )
+
+
+def unfinished(comparison: Comparison) -> str:
+    """Return what is left out of a comparison that is not finished; "" of one that is."""
+    if not comparison.missing:
+        return ""
+    runs = "1 run is" if comparison.missing == 1 else f"{comparison.missing:,} runs are"
+    return f"{runs} not finished; the seeds that lack one are left out."
 
 
 def _settings(comparison: Comparison) -> str:
@@ -129,7 +136,7 @@ def _temperature(records: list[RunRecord]) -> str:
 
 def _test_set(comparison: Comparison, rows: list[Row]) -> str:
     return (
-        f"With {len(comparison.data.test):,} test samples, an accuracy has a standard error of up "
+        f"With {comparison.data.num_test:,} test samples, an accuracy has a standard error of up "
         f"to {points(standard_error(comparison, rows), 2)} that no number of seeds removes."
     )
 
