@@ -60,7 +60,7 @@ def test_every_weight_learns_and_training_on_one_batch_works(name):
     model = build(name, (8, 8) if name == "mlp" else (1, 28, 28), 4, seed=0)
     shape = (8, 8, 8) if name == "mlp" else (8, 1, 28, 28)
     inputs, labels = torch.randn(shape), torch.arange(8) % 4
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(25):
         loss = nn.functional.cross_entropy(model(inputs), labels)
