@@ -56,7 +56,9 @@ def test_idx_files(tmp_path, kind, inner, ending, mark):
         assert np.array_equal(data.test.inputs[:, 0], IMAGES[70:])
         assert "(70 of 60,000 training samples)" in data.name
         expected = (IMAGES[70:] - IMAGES[positions].mean()) / IMAGES[positions].std()
-        np.testing.assert_allclose(data.test.take(slice(None))[:, 0], expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            data.test.take(slice(None))[:, 0], expected, rtol=1e-5, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npz.xz"])
@@ -145,7 +147,9 @@ def test_cifar10_in_binary(tmp_path, batches):
     assert data.shape == (3, 32, 32)
     part = "" if len(batches) == 5 else " (training files 2, 4 of 5)"
     assert data.name == "CIFAR-10" + part
-    for image, label, place in zip(data.train.inputs, data.train.labels, data.positions, strict=True):
+    for image, label, place in zip(
+        data.train.inputs, data.train.labels, data.positions, strict=True
+    ):
         row = written[int(place) // 300 + 1][int(place) % 300]
         assert int(label) == row[0]
         assert np.array_equal(image.flatten(), row[1:])
@@ -220,7 +224,9 @@ def grids(folder, kind, there, factor=1, **changes):
     written = {}
     for name in [*(f"{stem}{number + first}" for number in there), test]:
         pictures = RNG.integers(0, 256 // factor, (per_file, 32, 32, 3)).astype(np.uint8)
-        image.fromarray(grid(pictures, 10)).save(folder / f"{name}.webp", lossless=True, quality=0, method=0)
+        image.fromarray(grid(pictures, 10)).save(
+            folder / f"{name}.webp", lossless=True, quality=0, method=0
+        )
         written[name] = pictures * np.uint8(factor)
     return written
 
@@ -345,6 +351,8 @@ def test_cifar10_with_human_labels(shared_data):
     data = load(f"cifar10:{folder}?noisy_labels=cifar10n.npz:worse")
     there = len(list(folder.glob("data_batch_*.webp")))
     assert len(data.train) + len(data.validation) == 10_000 * there
-    assert float((data.noisy != data.train.labels).double().mean()) == pytest.approx(0.4021, abs=0.01)
+    assert float((data.noisy != data.train.labels).double().mean()) == pytest.approx(
+        0.4021, abs=0.01
+    )
     assert data.class_names[0] == "airplane"
     assert torch.equal(data.train.take(slice(500)).isfinite().all(), torch.tensor(True))
