@@ -103,7 +103,11 @@ def test_folders_that_do_not_fit(tmp_path, picture, monkeypatch):
     refused(fill(picture, tmp_path / "c", each=5), "15 pictures are too few for 3 classes")
     fill(picture, tmp_path / "d")
     monkeypatch.setattr(folders, "physical_memory", lambda: 1000)
-    refused(tmp_path / "d", r"24 pictures of 8 x 8 need .*; choose a smaller size, as .size=4", "?size=8")
+    refused(
+        tmp_path / "d",
+        r"24 pictures of 8 x 8 need .*; choose a smaller size, as .size=4",
+        "?size=8",
+    )
 
 
 def test_pillow_is_named_where_it_is_missing(tmp_path, monkeypatch):
