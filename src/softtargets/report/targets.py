@@ -99,6 +99,8 @@ def picture(data: DataSet, index: int) -> NDArray[np.float64] | None:
     sample = data.original(index).numpy()
     if sample.ndim == 3 and 1 in (sample.shape[0], sample.shape[-1]):
         sample = sample.squeeze(0 if sample.shape[0] == 1 else -1)
+    elif sample.ndim == 3 and sample.shape[0] == 3 and sample.shape[-1] != 3:
+        sample = np.moveaxis(sample, 0, -1)
     if not (sample.ndim == 2 or (sample.ndim == 3 and sample.shape[-1] == 3)):
         return None
     if min(sample.shape[:2]) < 2 or max(sample.shape[:2]) > _TALLEST:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from softtargets.lab.data.dataset import DataSet, Scale, Split
-from softtargets.lab.errors import LabError
+from softtargets.lab.errors import LabError, reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def with_validation(
     except ValueError as error:
         raise LabError(
             f"{name}: of its {len(own):,} training samples, a share of {share:.2f} of every class "
-            f"cannot be kept for validation ({error}); add some"
+            f"cannot be kept for validation ({reason(error)}); add some"
         ) from error
     return Contents(
         name=name,

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from softtargets.lab.errors import LabError
+from softtargets.lab.errors import LabError, reason
 from softtargets.lab.models.penultimate import last_linear
 from softtargets.lab.models.pictures import Pictures
 
@@ -34,7 +34,7 @@ def installed_model(name: str, pictures: Pictures, num_classes: int) -> nn.Modul
     try:
         model = make(module, chosen, pretrained, pictures.channels, num_classes)
     except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
-        raise LabError(f"the model {name} cannot be built: {error}") from error
+        raise LabError(f"the model {name} cannot be built: {reason(error)}") from error
     return _Installed(name, pictures, model)
 
 
@@ -63,7 +63,7 @@ def _library(library: str, name: str) -> Any:
     except (ImportError, RuntimeError) as error:  # RuntimeError: it is of another build of torch
         raise LabError(
             f"the model {name} needs a {library} that fits the torch that is installed "
-            f"({error}); install it, or choose another model"
+            f"({reason(error)}); install it, or choose another model"
         ) from error
 
 
