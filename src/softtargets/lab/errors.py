@@ -6,13 +6,13 @@ class LabError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """Return what another library says of an error, in one line.
+    r"""Return what another library says of an error, in one line.
 
     Args:
         error: caught.
 
     Example:
-        >>> reason(ValueError("two\\n lines")), reason(EOFError())
+        >>> reason(ValueError("two\n lines")), reason(EOFError())
         ('two lines', 'EOFError')
     """
     return " ".join(str(error).split()) or type(error).__name__

@@ -108,7 +108,7 @@ def _tested(path: Path, table: Any, labels: Any) -> Any:
         tested[stratified(np.arange(len(labels)), labels, _TEST_SHARE)[1]] = True
     except ValueError as error:
         raise LabError(
-            f"{path}: a fifth of every class cannot be kept for testing ({reason(error)}); add a column "
-            f"{PART!r} that says train or test"
+            f"{path}: a fifth of every class cannot be kept for testing ({reason(error)}); add a "
+            f"column {PART!r} that says train or test"
         ) from error
     return tested

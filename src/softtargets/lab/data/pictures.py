@@ -56,5 +56,6 @@ def read_picture(path: Path, size: int | None = None) -> Any:
         image_module.DecompressionBombError,
     ) as error:
         raise LabError(
-            f"{path} cannot be read as a picture ({reason(error)}); mend it, or take it out of the folder"
+            f"{path} cannot be read as a picture ({reason(error)}); mend it, or take it out of the "
+            "folder"
         ) from error
