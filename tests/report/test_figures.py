@@ -107,6 +107,7 @@ def test_summary_is_written_as_svg_and_png(comparison, tmp_path):
         ((1, 8, 8), (8, 8)),
         ((8, 8, 3), (8, 8, 3)),
         ((3, 8, 8), (8, 8, 3)),
+        ((3, 8, 6), (8, 6, 3)),
         ((64,), None),
         ((1, 64), None),
         ((5, 5, 5), None),
