@@ -8,8 +8,8 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,34 +74,53 @@ class RayPool(AbstractPool):
         )
 
     def submit(self, worker: int, spec: RunSpec) -> None:
-        key = key_of(spec)
+        self._specs[worker] = spec
+        with self._connected():
+            self._start(worker, spec, key_of(spec))
+
+    def _start(self, worker: int, spec: RunSpec, key: Key) -> None:
         if key not in self._data:
             self._data[key] = self._ray.put(self._work.data[key])
         actor = self._actors[worker] or self._actor.remote(
             self._work.threads, __version__, self._session.folder
         )
         self._actors[worker] = actor
-        self._specs[worker] = spec
         files = _sent(self._work.root, spec)
         # A reference within a list is not fetched until the worker asks for it.
         actor.start.remote(msgspec.json.encode(spec), key, [self._data[key]], files)
         self._told[actor.tell.remote()] = worker
 
     def wait(self, handle: Handle, timeout: float | None) -> None:
-        ready, _ = self._ray.wait(list(self._told), num_returns=1, timeout=timeout)
+        with self._connected():
+            ready, _ = self._ray.wait(list(self._told), num_returns=1, timeout=timeout)
         for reference in ready:
             worker = self._told.pop(reference)
-            try:
-                told = self._ray.get(reference)
-            except self._ray.exceptions.RayError as error:
-                self._actors[worker] = None
-                handle(worker, Lost(_cause(error)))
-                continue
-            if not any(isinstance(event, Finished | Failed) for event, _ in told):
-                self._told[self._actors[worker].tell.remote()] = worker
-            for event, files in told:
+            for event, files in self._answer(worker, reference):
                 _received(self._work.root, self._specs[worker], files)
                 handle(worker, event)
+
+    def _answer(self, worker: int, reference: Any) -> list[tuple[Event, Files]]:
+        """Return what a worker told, and ask again unless that is the end of the run."""
+        with self._connected():
+            try:
+                told: list[tuple[Event, Files]] = self._ray.get(reference)
+            except self._ray.exceptions.RayActorError as error:
+                self._actors[worker] = None
+                return [(Lost(_cause(error)), {})]
+            if not any(isinstance(event, Finished | Failed) for event, _ in told):
+                self._told[self._actors[worker].tell.remote()] = worker
+        return told
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Say in one line that the cluster went away."""
+        try:
+            yield
+        except (ConnectionError, self._ray.exceptions.RaySystemError) as error:
+            raise LabError(
+                f"lost {self._session.name} ({' '.join(str(error).split())}); finished runs and "
+                "checkpoints are kept, the same command goes on"
+            ) from error
 
     def close(self) -> None:
         for actor in filter(None, self._actors):
