@@ -36,7 +36,7 @@ def sealed(folder):
 def processes():
     """Identifier, parent and command of every process."""
     listed = subprocess.run(
-        ["ps", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+        ["ps", "-wweo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
     )
     for line in listed.stdout.splitlines():
         pid, parent, state, *command = line.split()
