@@ -68,7 +68,7 @@ def trained(pairs: EncodedPairs, steps: int) -> tuple[Transformer, dict[str, Any
             loss.backward()
             optimizer.step()
             tokens, step = tokens + int((batch.labels != PAD).sum()), step + 1
-            last.append(float(loss))
+            last.append(loss.item())
             if step == steps:
                 break
     seconds = time.process_time() - began
@@ -169,7 +169,7 @@ def table(content: dict[str, Any]) -> str:
         f"{machine['torch']}, transformers {problem['transformers']}, load "
         f"{machine['load'][0]} before the run; {problem['sentences']} sentences:",
         "",
-        "| width | time, share of `generate`'s | range | share of its default's | same translations |",
+        "| width | time, share of `generate`'s | range | share of default's | same |",
         "|---:|---:|---:|---:|---:|",
     ]
     for width, found in content["results"].items():
