@@ -93,6 +93,18 @@ def test_files_that_cannot_be_read(tmp_path):
         read_sentences(write(tmp_path / "empty.en", []))
 
 
+def test_several_test_parts(folder):
+    write(folder / "test_2017.en", ENGLISH[:2])
+    write(folder / "test_2017.de.gz", GERMAN[:2])
+    message = (
+        r"2 files for the test part, .*: test_2016\.en\.gz, test_2017\.en; name one with `test`"
+    )
+    with pytest.raises(LabError, match=message):
+        corpus.load(folder)
+    assert len(corpus.load(folder, test="test_2017").test) == 2
+    assert len(corpus.load(folder, test="test_2016").test) == 3
+
+
 def test_folders_that_are_no_corpus(folder):
     with pytest.raises(LabError, match=r"nowhere is not a folder; name the one that holds train"):
         corpus.load(folder / "nowhere")
@@ -100,10 +112,8 @@ def test_folders_that_are_no_corpus(folder):
         corpus.load(folder, source="de")
     with pytest.raises(LabError, match=r"no train part: no file train\.fr\[\.gz\]; add it"):
         corpus.load(folder, source="fr")
-    write(folder / "test_2017.de", GERMAN)
-    with pytest.raises(LabError, match=r"2 files for the test part, .*: test_2016\.de, test_2017"):
-        corpus.load(folder)
-    (folder / "test_2017.de").unlink()
+    with pytest.raises(LabError, match=r"no test part: no file test_2018\.en\[\.gz\]; add it"):
+        corpus.load(folder, test="test_2018")
     write(folder / "train.de.gz", GERMAN)
     with pytest.raises(LabError, match=r"2 files for the train part, .*: train\.de, train\.de\.gz"):
         corpus.load(folder)

@@ -48,7 +48,9 @@ class Corpus:
     test: Pairs
 
 
-def load(folder: Path | str, source: str = "en", target: str = "de") -> Corpus:
+def load(
+    folder: Path | str, source: str = "en", target: str = "de", *, test: str | None = None
+) -> Corpus:
     """Return the corpus in a folder of files named `PART.LANGUAGE`, or `PART.LANGUAGE.gz`.
 
     The parts are `train`, one of `val`, `valid`, `validation` and `dev`, and one whose name starts
@@ -58,6 +60,7 @@ def load(folder: Path | str, source: str = "en", target: str = "de") -> Corpus:
         folder: where the files are.
         source: language to translate from, the files' ending.
         target: language to translate into.
+        test: name of the test part, where there are several.
 
     Raises:
         LabError: a file is missing, cannot be read or decoded, holds an empty line, or has more
@@ -68,16 +71,17 @@ def load(folder: Path | str, source: str = "en", target: str = "de") -> Corpus:
         raise LabError(f"{folder} is not a folder; name the one that holds train.{source}[.gz]")
     if source == target:
         raise LabError(f"source and target must be two languages, got {source!r} twice")
-    train, validation, test = (
-        read_pairs(_file(folder, part, source), _file(folder, part, target)) for part in PARTS
+    train, validation, tested = (
+        read_pairs(_file(folder, part, source, test), _file(folder, part, target, test))
+        for part in PARTS
     )
     return Corpus(
         name=folder.resolve().name,
         languages=(source, target),
-        digest=_digest(train, validation, test),
+        digest=_digest(train, validation, tested),
         train=train,
         validation=validation,
-        test=test,
+        test=tested,
     )
 
 
@@ -146,29 +150,25 @@ def _bytes(path: Path) -> bytes:
         raise LabError(f"{path} cannot be read: {error}; copy it again") from error
 
 
-def _file(folder: Path, part: str, language: str) -> Path:
+def _file(folder: Path, part: str, language: str, test: str | None) -> Path:
     """Return the one file of a part in a language."""
-    names = PARTS[part]
-    endings = (f".{language}", f".{language}.gz")
-    found = sorted(
-        path
-        for path in folder.iterdir()
-        for ending in endings
-        if path.name.endswith(ending)
-        and (
-            path.name.removesuffix(ending) in names
-            if names
-            else path.name.removesuffix(ending).startswith("test")
-        )
-    )
+    names = (test,) if part == "test" and test else PARTS[part]
+    found = []
+    for path in sorted(folder.iterdir()):
+        stem = path.name.removesuffix(".gz").removesuffix(f".{language}")
+        if path.name not in (f"{stem}.{language}", f"{stem}.{language}.gz"):
+            continue
+        if stem in names or (not names and stem.startswith("test")):
+            found.append(path)
     if len(found) == 1:
         return found[0]
     wanted = " or ".join(f"{name}.{language}[.gz]" for name in names or ("test*",))
     if not found:
         raise LabError(f"{folder} has no {part} part: no file {wanted}; add it")
+    ways = "name one with `test`" if not names else "leave one of them there"
     raise LabError(
         f"{folder} has {len(found)} files for the {part} part, {wanted}: "
-        f"{', '.join(path.name for path in found)}; leave one of them there"
+        f"{', '.join(path.name for path in found)}; {ways}"
     )
 
 
