@@ -29,7 +29,7 @@ from softtargets.lab.translation import corpus
 from softtargets.lab.translation.batches import EncodedPairs, batches, encoded
 from softtargets.lab.translation.beam import MEAN, LengthPenalty, beam_search
 from softtargets.lab.translation.model import Size, Transformer
-from softtargets.lab.translation.vocabulary import END, PAD, START, Vocabulary
+from softtargets.lab.translation.vocabulary import PAD, Vocabulary
 
 PAGE = readme.ROOT / "docs" / "translation.md"
 VOCABULARY, LIMIT, PENALTY = 6000, 60, MEAN
@@ -93,10 +93,7 @@ def searched(model: Transformer, sources: list[Tensor], width: int) -> list[tupl
             model.decoding(source),
             torch.full((len(source),), LIMIT),
             width=width,
-            start=START,
-            end=END,
             penalty=penalty,
-            banned=(PAD, START),
         )
         for row in range(len(source)):
             score = None if bool(best.forced[row, 0]) else float(best.scores[row, 0])

@@ -6,17 +6,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-from softtargets.lab.translation.beam import MEAN, NO_PENALTY, LengthPenalty, beam_search
+from softtargets.lab.translation.beam import MEAN, NO_PENALTY, LengthPenalty, Markers, beam_search
 from tests.lab.translation.toy import END, START, Table, TableDecoding, divisor
 
 PENALTIES = [NO_PENALTY, LengthPenalty(), MEAN, LengthPenalty(2.0, 0.0)]
 
 
-def search(table, limits, width, penalty=NO_PENALTY, **more):
+def search(table, limits, width, penalty=NO_PENALTY, keep=1, **more):
     decoding = TableDecoding(table)
-    limits = torch.tensor(limits)
-    keywords = {"width": width, "penalty": penalty, "start": START, "end": END, **more}
-    return beam_search(decoding, limits, **keywords), decoding
+    found = beam_search(
+        decoding,
+        torch.tensor(limits),
+        width=width,
+        penalty=penalty,
+        keep=keep,
+        markers=Markers(**{"start": START, "end": END, "banned": (), **more}),
+    )
+    return found, decoding
 
 
 def listed(found, sentence):

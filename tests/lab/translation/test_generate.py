@@ -5,7 +5,7 @@ import torch
 
 from benchmarks.generate_twin import generated, twin
 from softtargets.lab.translation.beam import MEAN, LengthPenalty, beam_search
-from softtargets.lab.translation.vocabulary import END, PAD, START
+from softtargets.lab.translation.vocabulary import PAD
 from tests.lab.translation.reversing import V, sentences, trained
 
 pytest.importorskip("transformers", reason="needs transformers: `make conformance` installs it")
@@ -45,10 +45,7 @@ def test_they_find_the_same(model, other, source, width, exponent):
         model.decoding(source),
         torch.full((len(source),), LIMIT),
         width=width,
-        start=START,
-        end=END,
         penalty=penalty,
-        banned=(PAD, START),
     )
     whole = ~found.forced[:, 0]
     assert int(whole.sum()) >= 20
@@ -59,9 +56,7 @@ def test_they_find_the_same(model, other, source, width, exponent):
 
 def test_one_beam_is_their_greedy_search(model, other, source):
     theirs, _ = generated(other, source, LIMIT, width=1, penalty=LengthPenalty(0.0, 0.0))
-    keywords = {"width": 1, "start": START, "end": END, "banned": (PAD, START)}
-    limits = torch.full((len(source),), LIMIT)
-    found = beam_search(model.decoding(source), limits, **keywords)
+    found = beam_search(model.decoding(source), torch.full((len(source),), LIMIT), width=1)
     for row in range(len(source)):
         tokens = found.sequence(row)
         assert tokens == theirs[row][: len(tokens)]

@@ -109,7 +109,7 @@ def test_sentences_together_and_one_by_one(width, penalty):
     for row, length in enumerate([3, 7, 1, 5, 7, 2]):
         source[row, length:] = PAD
     limits = 2 * (source != PAD).sum(-1) + 3
-    keywords = {"width": width, "penalty": penalty, "start": START, "end": END, "keep": width}
+    keywords = {"width": width, "penalty": penalty, "keep": width}
     together = beam_search(transformer.decoding(source), limits, **keywords)
     again = beam_search(transformer.decoding(source), limits, **keywords)
     for row in range(len(source)):
@@ -124,9 +124,7 @@ def test_sentences_together_and_one_by_one(width, penalty):
 
 def test_scores_are_the_models_own_log_probabilities():
     transformer, (source, *_) = model(), batch()
-    found = beam_search(
-        transformer.decoding(source), torch.full((3,), 6), width=3, start=START, end=END, keep=3
-    )
+    found = beam_search(transformer.decoding(source), torch.full((3,), 6), width=3, keep=3)
     for row in range(3):
         for rank in range(3):
             labels = found.tokens[row, rank, : found.lengths[row, rank]].unsqueeze(0)
@@ -149,9 +147,7 @@ def test_positions_are_those_of_the_paper():
 
 def test_it_learns_to_reverse():
     source, _, labels = sentences(64, seed=10_000)
-    found = beam_search(
-        trained(160).decoding(source), torch.full((64,), 9), width=3, start=START, end=END
-    )
+    found = beam_search(trained(160).decoding(source), torch.full((64,), 9), width=3)
     expected = [row[: row.index(END)] for row in labels.tolist()]
     right = sum(found.sequence(row) == each for row, each in enumerate(expected))
     assert right >= 48

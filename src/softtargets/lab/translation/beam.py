@@ -1,12 +1,17 @@
-"""Batched beam search that stops a sentence when nothing better can follow, and not before."""
+"""Batched beam search that stops a sentence when nothing better can follow, and not before.
 
-from collections.abc import Sequence
+References:
+    Freitag and Al-Onaizan, "Beam Search Strategies for Neural Machine Translation", 2017, for the
+    ways to prune and to stop.
+"""
+
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from softtargets.lab.translation.decoding import AbstractDecoding
+from softtargets.lab.translation.vocabulary import END, PAD, START
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,29 @@ NO_PENALTY = LengthPenalty(0.0)
 MEAN = LengthPenalty(1.0, 0.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Markers:
+    """Tokens with a meaning of their own, by default those of `Vocabulary`.
+
+    Attributes:
+        start: token before the first.
+        end: token that ends a hypothesis.
+        banned: tokens that may not occur; their probability goes to no other.
+    """
+
+    start: int = START
+    end: int = END
+    banned: tuple[int, ...] = (PAD, START)
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.end < 0:
+            raise ValueError(
+                f"`start` and `end` must be tokens, >= 0, got {self.start} and {self.end}"
+            )
+        if self.end in self.banned:
+            raise ValueError(f"`banned` must not hold `end`, {self.end}: no hypothesis could end")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Hypotheses:
     """The best hypotheses of each sentence, best first.
@@ -75,11 +103,9 @@ def beam_search(
     limits: Tensor,
     *,
     width: int,
-    start: int,
-    end: int,
     penalty: LengthPenalty = NO_PENALTY,
     keep: int = 1,
-    banned: Sequence[int] = (),
+    markers: Markers | None = None,
 ) -> Hypotheses:
     r"""Return the best hypotheses that a beam of this width finds.
 
@@ -98,31 +124,26 @@ def beam_search(
         decoding: the model's state, one empty beam per sentence.
         limits: `(B,)`, the most tokens of a hypothesis, its end included; >= 1.
         width: number of beams, >= 1.
-        start: token before the first.
-        end: token that ends a hypothesis.
         penalty: see `LengthPenalty`.
         keep: how many hypotheses of each sentence to return, at most `width`.
-        banned: tokens that may not occur; their probability goes to no other.
+        markers: None for those of `Vocabulary`.
 
     Raises:
         TypeError: `limits` is no integer tensor.
         ValueError: an argument is out of range.
-
-    References:
-        Freitag and Al-Onaizan, "Beam Search Strategies for Neural Machine Translation", 2017.
     """
-    _check(limits, width, keep, start, end, banned)
-    found = _Finished(limits, keep, end)
-    beams = _Beams.empty(limits, start)
+    _check(limits, width, keep)
+    markers = markers or Markers()
+    found, beams = _Finished(limits, keep, markers.end), _Beams.empty(limits, markers.start)
     for length in range(1, int(limits.max()) + 1):
         logits = decoding.step(beams.last)
         at_limit = beams.limits == length
-        candidates = beams.extended(*_masked(logits, end, banned, at_limit), 2 * width)
-        ending = (candidates.tokens == end) & (candidates.log_probs > -torch.inf)
+        candidates = beams.extended(*_masked(logits, markers, at_limit), 2 * width)
+        ending = (candidates.tokens == markers.end) & (candidates.log_probs > -torch.inf)
         ending[:, width:] = False
         if bool(ending.any()):
             found.add(candidates, beams, ending, at_limit, penalty.divisor(torch.tensor(length)))
-        chosen = candidates.going_on(width, end)
+        chosen = candidates.going_on(width, markers.end)
         reachable = chosen.log_probs.amax(-1) / penalty.divisor(beams.limits)
         going = (reachable > found.scores[beams.sentences, -1]) & ~at_limit
         left = None if bool(going.all()) else going.nonzero().squeeze(-1)
@@ -133,9 +154,7 @@ def beam_search(
     return found.hypotheses()
 
 
-def _check(
-    limits: Tensor, width: int, keep: int, start: int, end: int, banned: Sequence[int]
-) -> None:
+def _check(limits: Tensor, width: int, keep: int) -> None:
     if limits.dtype != torch.long or limits.dim() != 1:
         raise TypeError(
             "`limits` must be an int64 tensor of shape (sentences,), got "
@@ -150,24 +169,18 @@ def _check(
         raise ValueError(f"`width` must be at least 1, got {width}")
     if not 1 <= keep <= width:
         raise ValueError(f"`keep` must be in 1 .. `width`, {width}, got {keep}; widen the beam")
-    if start < 0 or end < 0:
-        raise ValueError(f"`start` and `end` must be tokens, >= 0, got {start} and {end}")
-    if end in banned:
-        raise ValueError(f"`banned` must not hold `end`, {end}: no hypothesis could end")
 
 
-def _masked(
-    logits: Tensor, end: int, banned: Sequence[int], at_limit: Tensor
-) -> tuple[Tensor, Tensor]:
+def _masked(logits: Tensor, markers: Markers, at_limit: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits, -inf where a token may not follow, and the logarithm of their sum before."""
     logits = logits if logits.dtype == torch.float64 else logits.float()
     normaliser = logits.logsumexp(-1, keepdim=True)
-    for token in banned:
+    for token in markers.banned:
         logits[..., token] = -torch.inf
     if bool(at_limit.any()):
-        last = logits[at_limit][..., end]
+        last = logits[at_limit][..., markers.end]
         logits[at_limit] = -torch.inf
-        logits[at_limit, :, end] = last
+        logits[at_limit, :, markers.end] = last
     return logits, normaliser
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from softtargets.lab.translation.batches import grouped, padded
 from softtargets.lab.translation.beam import LengthPenalty, beam_search
 from softtargets.lab.translation.model import Transformer
-from softtargets.lab.translation.vocabulary import END, PAD, START, Vocabulary
+from softtargets.lab.translation.vocabulary import END, PAD, Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +67,7 @@ def translate(
             model.decoding(source),
             2 * (source != PAD).sum(-1) + 10,
             width=width,
-            start=START,
-            end=END,
             penalty=LengthPenalty() if penalty is None else penalty,
-            banned=(PAD, START),
         )
         for row, i in enumerate(group):
             best[i] = found.sequence(row), float(found.scores[row, 0]), bool(found.forced[row, 0])
