@@ -25,7 +25,7 @@ def test_other_translations_are_not_timed(score):
 
 
 def test_a_small_run(monkeypatch):
-    pytest.importorskip("transformers", reason="needs transformers: `make conformance` installs it")
+    pytest.importorskip("transformers", reason="needs transformers")
     monkeypatch.setattr(beam_search, "LIMIT", 20)
     monkeypatch.setattr(beam_search, "WIDTHS", (1, 3))
     source = sentences(8, seed=3)[0]

@@ -8,7 +8,7 @@ from softtargets.lab.translation.beam import MEAN, LengthPenalty, beam_search
 from softtargets.lab.translation.vocabulary import PAD
 from tests.lab.translation.reversing import V, sentences, trained
 
-pytest.importorskip("transformers", reason="needs transformers: `make conformance` installs it")
+pytest.importorskip("transformers", reason="needs transformers")
 
 LIMIT = 20
 
