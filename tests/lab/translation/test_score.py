@@ -1,12 +1,14 @@
 """Scores of text and of tokens, and the baselines a model must beat."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from softtargets.lab import seeds
+from softtargets.lab.errors import LabError
 from softtargets.lab.translation.baselines import copied, unigram_nll, unigrams
 from softtargets.lab.translation.batches import EncodedPairs
 from softtargets.lab.translation.corpus import Pairs
@@ -49,6 +51,11 @@ class TestText:
             logs += math.log(matched / len(ours)) / 4
         expected = 100 * math.exp(logs + min(0, 1 - len(wanted) / len(made)))
         assert score_text([" ".join(made)], [" ".join(wanted)]).bleu == pytest.approx(expected)
+
+    def test_without_sacrebleu(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
+        with pytest.raises(LabError, match=r"need sacrebleu; pip install 'softtargets\[trans"):
+            score_text(self.references, self.references)
 
     def test_errors(self):
         with pytest.raises(ValueError, match="must be as many, at least one, got 1 and 2"):

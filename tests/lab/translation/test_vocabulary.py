@@ -1,6 +1,7 @@
 """The subword vocabulary, batches of its tokens, and checkpoints tied to it."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -51,6 +52,11 @@ class TestVocabulary:
         loaded = Vocabulary.load(tmp_path / "v.json")
         assert loaded.digest == vocabulary.digest
         assert loaded.encode(["A </s> dog"]) == vocabulary.encode(["A </s> dog"])
+
+    def test_without_tokenizers(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tokenizers", None)
+        with pytest.raises(LabError, match=r"need tokenizers; pip install 'softtargets\[transl"):
+            Vocabulary.learn(TEXT, 300)
 
     def test_errors(self, vocabulary, tmp_path):
         with pytest.raises(ValueError, match=rf"`size` must be at least {SMALLEST}, .* got 100"):
