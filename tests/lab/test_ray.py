@@ -22,12 +22,14 @@ SETTINGS = compare.Settings(methods=("hard", "ils"), seeds=1, epochs=60)
 
 
 def sealed(folder):
-    """By run, the hash of all that a record holds but for when and where it was made."""
+    """By run, the hash of all that a record holds but for when, where and in how much memory it was made."""
     here = environment()
     records = [RunFolder(folder / "runs", path.name).record() for path in folder.glob("runs/*")]
     return {
         record.spec.run_id: seal(
-            msgspec.structs.replace(record, seconds=0.0, environment=here)
+            msgspec.structs.replace(
+                record, seconds=0.0, environment=here, peak_memory=msgspec.UNSET
+            )
         ).content_sha256
         for record in records
     }
