@@ -22,7 +22,7 @@ SETTINGS = compare.Settings(methods=("hard", "ils"), seeds=1, epochs=60)
 
 
 def sealed(folder):
-    """By run, the hash of all that a record holds but for when, where and in how much memory it was made."""
+    """By run, the hash of all that a record holds but for when, where and in what memory."""
     here = environment()
     records = [RunFolder(folder / "runs", path.name).record() for path in folder.glob("runs/*")]
     return {
