@@ -71,7 +71,8 @@ def score_text(translations: Sequence[str], references: Sequence[str]) -> TextSc
             f"{len(translations)} and {len(references)}"
         )
     try:
-        from sacrebleu.metrics import BLEU, CHRF
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
     except ImportError as error:
         raise LabError(
             "BLEU and chrF need sacrebleu; pip install 'softtargets[translation]'"
