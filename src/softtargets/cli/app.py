@@ -8,6 +8,7 @@ from softtargets.cli.audit import audit
 from softtargets.cli.bench import bench
 from softtargets.cli.compare import compare
 from softtargets.cli.methods import methods
+from softtargets.cli.report import report
 
 app = App(
     name="softtargets",
@@ -17,6 +18,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(compare)
+app.command(report)
 app.command(audit)
 app.command(bench)
 app.command(methods)

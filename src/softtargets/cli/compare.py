@@ -1,13 +1,17 @@
 """`softtargets compare`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from softtargets.cli.parameters import Count, Names
+from softtargets.cli.training import Options, launch
 from softtargets.lab.label_noise import Kind, parse_mapping
 from softtargets.lab.methods import DEFAULT, METHODS, expanded
+
+if TYPE_CHECKING:
+    from softtargets.lab.compare import Settings
 
 _METHODS = f"names separated by commas or spaces, or all: {', '.join(METHODS)}."
 
@@ -23,20 +27,25 @@ def compare(
     noise_map: Names = (),
     noisy_labels: str | None = None,
     out: Annotated[Path, Parameter(name="--out")] = Path("runs/compare"),
+    on: str = "inline",
     threads: Count = 1,
-) -> None:
+    training: Options | None = None,
+) -> int:
     """Train the same classifier with several kinds of targets and show what each did.
 
-    The classifier is a network of two hidden layers of 128 units on the flattened inputs, which
-    are standardised with one mean and deviation.
+    Unless --model names another, the classifier is a network of two hidden layers of 128 units on
+    the flattened inputs, which are standardised with one mean and deviation.
 
     Prints accuracy, NLL, Brier score and calibration errors before and after temperature scaling,
     and writes OUT/report.html and OUT/summary.json. Runs that are already in OUT are not computed
-    again; an interrupted comparison goes on where it stopped.
+    again; an interrupted comparison goes on where it stopped. Several processes may compute the
+    same comparison in the same OUT: each run is computed by one of them.
 
     Args:
-        data: "digits", or the path of an .npz or .npz.xz file with the arrays x_train, y_train,
-            x_test and y_test.
+        data: "digits", "two-gaussians", the path of an .npz or .npz.xz file with the arrays
+            x_train, y_train, x_test and y_test or of a .parquet file, or mnist:PATH,
+            fashion-mnist:PATH, cifar10:PATH, cifar100:PATH, folder:PATH; options follow as
+            "cifar10:PATH?samples=1000", see docs/data.md.
         methods: names in `softtargets.lab.methods.METHODS`, or all.
         seeds: seeds per method, counted from 0.
         epochs: passes over the training data.
@@ -47,18 +56,13 @@ def compare(
         noisy_labels: .npy or .npz file of labels to train on, one per sample of y_train, human
             ones for instance; FILE.npz:NAME names one of its arrays.
         out: folder for the runs and the report.
-        threads: threads torch computes with; the same number gives the same results.
+        on: where to compute: inline, processes:N for N processes of this machine, ray, or
+            ray://HOST:PORT for a Ray cluster.
+        threads: threads torch computes a run with; the same number gives the same results.
+        training: how the models are trained.
     """
-    from rich.console import Console
-
-    from softtargets.cli.progress import shown_progress
     from softtargets.lab import compare as lab
-    from softtargets.lab.output import PAGE, SUMMARY
-    from softtargets.lab.summary import summarise, write_summary
-    from softtargets.report.conclusion import terminal_conclusion
-    from softtargets.report.page import write_page
-    from softtargets.report.tables import comparison_tables
-    from softtargets.report.transitions import estimation_lines
+    from softtargets.lab.session import launched, processes
 
     settings = lab.Settings(
         data=data,
@@ -69,23 +73,29 @@ def compare(
         noise_kind=noise_kind,
         noise_map=parse_mapping(_words(noise_map)),
         noisy_labels=noisy_labels,
+        training=training or Options(),
     )
+    if settings.training.ranks > 1 and not launched():
+        return launch(settings.training.ranks)
     lab.use_threads(threads)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 100
-    with shown_progress(console, settings) as progress:
-        comparison = lab.compare(settings, out, progress)
-    rows = summarise(comparison)
-    write_summary(comparison, rows, out / SUMMARY)
-    for table in comparison_tables(rows, seeds=seeds, width=max(console.width, 80)):
-        console.print(table)
-    console.print(terminal_conclusion(comparison, rows), highlight=False, markup=False)
-    for line in estimation_lines(comparison, rows):
-        console.print(line, highlight=False, markup=False)
-    page = out / PAGE
-    write_page(comparison, page)
-    console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
+    with processes(settings.training.ranks) as rank:
+        if rank > 0:
+            lab.follow(settings)
+        else:
+            _compare(settings, out, on)
+    return 0
+
+
+def _compare(settings: "Settings", out: Path, on: str) -> None:
+    """Compute, print the tables and write the files."""
+    from softtargets.cli.outcome import console_of_width, show
+    from softtargets.cli.progress import shown_progress
+    from softtargets.lab import compare as lab
+
+    console = console_of_width()
+    with shown_progress(console) as progress:
+        comparison = lab.compare(settings, out, progress, on=on)
+    show(comparison, out, console)
 
 
 def _words(texts: tuple[str, ...]) -> tuple[str, ...]:

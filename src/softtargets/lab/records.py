@@ -98,13 +98,23 @@ class Denoising(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where a run was computed."""
+    """Where a run was computed.
+
+    Attributes:
+        softtargets: its version.
+        torch: its version.
+        python: its version.
+        machine: system and processor.
+        threads: that torch computed with.
+        device: name of the GPU, of a run on one.
+    """
 
     softtargets: str
     torch: str
     python: str
     machine: str
     threads: int
+    device: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -125,6 +135,8 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         denoising: of a run under label noise; left out of the file of any other.
         transition_error: of a run that estimated the noise, the mean L1 distance of the rows from
             those of the noise as drawn; both matrices are in `arrays.npz`.
+        peak_memory: bytes, the most that the process had from its start to the end of this run.
+        peak_device_memory: bytes, the most that tensors took on the GPU.
         arrays_sha256: hash of `arrays.npz`.
         model_sha256: hash of `model.pt`.
         content_sha256: hash of all of the above, see `seal`.
@@ -144,12 +156,20 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     model_sha256: str
     denoising: Denoising | msgspec.UnsetType = msgspec.UNSET
     transition_error: float | msgspec.UnsetType = msgspec.UNSET
+    peak_memory: int | msgspec.UnsetType = msgspec.UNSET
+    peak_device_memory: int | msgspec.UnsetType = msgspec.UNSET
     content_sha256: str = ""
 
 
-def environment() -> Environment:
-    """Return the versions and the machine this process runs on."""
+def environment(device: torch.device | None = None) -> Environment:
+    """Return the versions and the machine this process runs on.
+
+    Args:
+        device: of a run; None for the CPU.
+    """
     import softtargets
+
+    gpu = device is not None and device.type == "cuda"
 
     return Environment(
         softtargets=softtargets.__version__,
@@ -157,6 +177,7 @@ def environment() -> Environment:
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}",
         threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name(device) if gpu else msgspec.UNSET,
     )
 
 
@@ -234,11 +255,17 @@ class RunFolder:
 
     def model_state(self) -> dict[str, Any]:
         """Return the trained weights."""
-        return self._load("model.pt")
+        return self._unpacked("model.pt", self._read("model.pt"))
 
     def checkpoint(self) -> dict[str, Any] | None:
         """Return the last checkpoint of an unfinished run, or None."""
-        return self._load("checkpoint.pt") if (self.path / "checkpoint.pt").exists() else None
+        try:
+            content = (self.path / "checkpoint.pt").read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unreadable("checkpoint.pt", error) from error
+        return self._unpacked("checkpoint.pt", content)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint."""
@@ -260,7 +287,7 @@ class RunFolder:
         self.discard_checkpoint()
 
     def sweep(self) -> None:
-        """Remove what a killed process left; only for the one process that uses the output."""
+        """Remove what a killed process left; only of a finished run, or by who has its lock."""
         if self.done:
             self.discard_checkpoint()
         for name in FILES:
@@ -291,10 +318,9 @@ class RunFolder:
             "another folder with --out"
         )
 
-    def _load(self, name: str) -> dict[str, Any]:
-        content = io.BytesIO(self._read(name))
+    def _unpacked(self, name: str, content: bytes) -> dict[str, Any]:
         try:
-            state = torch.load(content, weights_only=True)
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen types for a damaged file
             raise self.corrupt(f"{name} cannot be read") from error
         if not isinstance(state, dict):
@@ -311,9 +337,14 @@ class RunFolder:
 
 
 def pack_arrays(**arrays: Any) -> bytes:
-    """Return the arrays as the content of an npz file."""
+    """Return the arrays as the content of an npz file; equal arrays give equal bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            # numpy.savez would write the time.
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
     return buffer.getvalue()
 
 
