@@ -9,7 +9,7 @@ import torch
 from msgspec import UNSET
 
 from softtargets.lab import data as datasets
-from softtargets.lab.data import DataSet
+from softtargets.lab.data import DataSet, Source
 from softtargets.lab.errors import LabError
 from softtargets.lab.label_noise import KINDS, Kind, Mapping, check_mapping
 from softtargets.lab.methods import BASELINE, DEFAULT, METHODS
@@ -30,7 +30,7 @@ class Settings:
     """What to compare.
 
     Attributes:
-        data: `"digits"` or a path, see `softtargets.lab.data.load`.
+        data: `"digits"`, a path or another `Source`, see `softtargets.lab.data.load`.
         methods: names in `METHODS`.
         seeds: how many seeds, counted from 0.
         epochs: passes over the training data.
@@ -78,6 +78,10 @@ def _check_noise(settings: Settings) -> None:
     kind = settings.noise_kind
     if kind not in KINDS:
         raise LabError(f"unknown --noise-kind {kind}: choose from {', '.join(KINDS)}")
+    if Source.parse(settings.data).noisy_labels is not UNSET:
+        raise LabError(
+            f"{settings.data}: give noisy labels by --noisy-labels, not as an option of the data"
+        )
     if settings.noisy_labels is not None and settings.noise > 0:
         raise LabError(
             "--noise and --noisy-labels were both given; flipping labels of a file is not offered, "
@@ -240,7 +244,7 @@ def _teacher(folder: RunFolder, record: RunRecord, data: DataSet) -> Teacher:
         model.load_state_dict(folder.model_state())
     except RuntimeError as error:
         raise folder.corrupt("model.pt does not fit the data") from error
-    return Teacher(logits=predict(model, data.train.inputs), temperature=record.temperature)
+    return Teacher(logits=predict(model, data.train), temperature=record.temperature)
 
 
 def use_threads(threads: int) -> None:

@@ -34,7 +34,7 @@ def estimated_transition(spec: RunSpec, data: DataSet, labels: Tensor) -> Tensor
     try:
         probs = out_of_fold_probs(
             lambda inputs, given: _fitted(spec, data.num_classes, inputs, given),
-            data.train.inputs,
+            data.train.take(slice(None)),
             labels,
             data.num_classes,
             folds=int(spec.parameters["folds"]),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from softtargets import calibration
 from softtargets.lab import records, seeds
-from softtargets.lab.data import DataSet
+from softtargets.lab.data import DataSet, Split
 from softtargets.lab.errors import LabError
 from softtargets.lab.estimated_noise import check_folds, distance, estimated_transition
 from softtargets.lab.label_noise import denoised, is_noisy, training_labels
@@ -185,7 +185,7 @@ def _train_epoch(
     state.criterion.train()
     total = 0.0
     for batch in torch.split(order, spec.batch_size):
-        inputs: Tensor = data.train.inputs[batch]
+        inputs: Tensor = data.train.take(batch)
         target: Tensor | Target = labels[batch]
         if METHODS[spec.method].mixes:
             whole = Target.from_labels(labels[batch], data.num_classes)
@@ -212,23 +212,23 @@ def end_epoch(criterion: nn.Module) -> None:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the logits of all inputs, in eval mode."""
+def predict(model: nn.Module, part: Split) -> Tensor:
+    """Return the logits of a part of the data, in eval mode."""
     model.eval()
-    return torch.cat([model(chunk) for chunk in torch.split(inputs, 4096)])
+    return torch.cat([model(inputs) for inputs in part.chunks()])
 
 
-def _finite(model: nn.Module, inputs: Tensor, part: str) -> Tensor:
+def _finite(model: nn.Module, samples: Split, part: str) -> Tensor:
     """Return the logits of a part of the data, which must be finite to be measured."""
-    logits = predict(model, inputs)
+    logits = predict(model, samples)
     if not bool(logits.isfinite().all()):
         raise _DivergedError(f"logits of the {part} data are not finite")
     return logits
 
 
 def _measure(model: nn.Module, data: DataSet, labels: Tensor, loss: float) -> Epoch:
-    train = _finite(model, data.train.inputs, "training")
-    validation = _finite(model, data.validation.inputs, "validation")
+    train = _finite(model, data.train, "training")
+    validation = _finite(model, data.validation, "validation")
     truth = data.validation.labels
     error = calibration.expected_calibration_error(validation.softmax(-1), truth, debiased=True)
     epoch = Epoch(
@@ -252,8 +252,8 @@ def _finish(
     state: _State,
     teacher: Teacher | None,
 ) -> None:
-    validation = _finite(state.model, data.validation.inputs, "validation")
-    test = _finite(state.model, data.test.inputs, "test")
+    validation = _finite(state.model, data.validation, "validation")
+    test = _finite(state.model, data.test, "test")
     report = calibration.evaluate(
         test,
         data.test.labels,
@@ -301,7 +301,7 @@ def _transitions(state: _State) -> dict[str, Tensor]:
 
 
 def _denoising(data: DataSet, labels: Tensor, state: _State) -> Denoising:
-    predicted = _finite(state.model, data.train.inputs, "training").argmax(-1)
+    predicted = _finite(state.model, data.train, "training").argmax(-1)
     return denoised(predicted, labels, data.train.labels)
 
 
@@ -326,7 +326,7 @@ def _examples(
     for policy in state.criterion.children():
         if isinstance(policy, AbstractSmoothing):
             given = None if teacher is None else teacher.logits[chosen]
-            said = predict(state.model, data.train.inputs[chosen])
+            said = predict(state.model, data.train.select(chosen))
             target = policy(target, said, teacher_logits=given)
     rows = target.dense().tolist()
     return [
@@ -346,7 +346,7 @@ def example_indices(data: DataSet) -> Tensor:
     The distance to the nearest other class mean, less the distance to their own, is smallest. A
     property of the data alone, so that every method and seed shows the same ones.
     """
-    inputs, labels = data.train.inputs.flatten(1), data.train.labels
+    inputs, labels = data.train.take(slice(None)).flatten(1), data.train.labels
     totals = torch.zeros(data.num_classes, inputs.shape[1]).index_add_(0, labels, inputs)
     counts = torch.bincount(labels, minlength=data.num_classes).clamp(min=1)
     distances = torch.cdist(inputs, totals / counts.unsqueeze(-1))

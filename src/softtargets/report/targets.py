@@ -96,7 +96,7 @@ def picture(data: DataSet, index: int) -> NDArray[np.float64] | None:
         data: the data set.
         index: number of the sample in the training part.
     """
-    sample = data.train.inputs[index].double().numpy() * data.deviation + data.mean
+    sample = data.original(index).numpy()
     if sample.ndim == 3 and 1 in (sample.shape[0], sample.shape[-1]):
         sample = sample.squeeze(0 if sample.shape[0] == 1 else -1)
     if not (sample.ndim == 2 or (sample.ndim == 3 and sample.shape[-1] == 3)):

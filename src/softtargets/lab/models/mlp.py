@@ -1,11 +1,10 @@
-"""Models small enough for a CPU."""
+"""The multi-layer perceptron."""
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
-from softtargets.lab import seeds
+from softtargets.lab.models.seeding import seeded
 
 
 class MLP(nn.Module):
@@ -33,6 +32,4 @@ class MLP(nn.Module):
 
 def seeded_mlp(num_inputs: int, hidden: tuple[int, ...], num_classes: int, seed: int) -> MLP:
     """Return an `MLP` whose initial weights depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.generator("weights", seed).initial_seed())
-        return MLP(num_inputs, hidden, num_classes)
+    return seeded(lambda: MLP(num_inputs, hidden, num_classes), seed)

@@ -1,0 +1,29 @@
+"""Data sets, held in memory: from names, files and folders, in part, with other labels.
+
+Start with `load`; read inputs through `Split.take`.
+"""
+
+from softtargets.lab.data.augment import AUGMENTATIONS, augment
+from softtargets.lab.data.dataset import DataSet, Scale, Split
+from softtargets.lab.data.loading import load
+from softtargets.lab.data.source import EMBEDDED, KINDS, Source
+from softtargets.lab.data.two_gaussians import (
+    two_gaussians,
+    two_gaussians_dense,
+    two_gaussians_probs,
+)
+
+__all__ = [
+    "AUGMENTATIONS",
+    "EMBEDDED",
+    "KINDS",
+    "DataSet",
+    "Scale",
+    "Source",
+    "Split",
+    "augment",
+    "load",
+    "two_gaussians",
+    "two_gaussians_dense",
+    "two_gaussians_probs",
+]

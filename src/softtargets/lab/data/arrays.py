@@ -1,0 +1,123 @@
+"""Arrays from an npz file, and what training and test arrays must be."""
+
+import lzma
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softtargets.lab.data.assembly import Contents, Part, with_validation
+from softtargets.lab.data.noisy_labels import ARCHIVE_ERRORS
+from softtargets.lab.errors import LabError
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+LARGEST = 1e30
+
+
+def npz_contents(path: Path) -> Contents:
+    """Return what an `.npz` or `.npz.xz` file holds; a seventh of its training part validates.
+
+    Args:
+        path: the file.
+
+    Raises:
+        LabError: it does not hold the arrays.
+    """
+    arrays = read_npz(path)
+    return with_validation(
+        path.name.removesuffix(".xz").removesuffix(".npz"),
+        Part(inputs=arrays["x_train"], labels=arrays["y_train"]),
+        Part(inputs=arrays["x_test"], labels=arrays["y_test"]),
+    )
+
+
+def read_npz(path: Path) -> dict[str, Any]:
+    """Return the arrays `x_train`, `y_train`, `x_test` and `y_test` of a file.
+
+    Args:
+        path: an `.npz` or `.npz.xz` file.
+
+    Raises:
+        LabError: they are not there, or do not fit together.
+    """
+    try:
+        opener = lzma.open if path.suffix == ".xz" else Path.open
+        with opener(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in ARRAYS if name in archive}
+            found = ", ".join(archive.files)
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, *ARCHIVE_ERRORS) as error:
+        raise LabError(
+            f"{path} cannot be read as an npz file of plain arrays; save it with "
+            f"numpy.savez(path, {', '.join(f'{name}=...' for name in ARRAYS)})"
+        ) from error
+    for name in ARRAYS:
+        if name not in arrays:
+            raise LabError(
+                f"{path} has no array {name!r}, it has: {found}; save it under that name"
+            )
+    check_arrays(path, arrays)
+    return arrays
+
+
+def check_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Raise `LabError` unless training and test arrays are what can be trained on.
+
+    Args:
+        path: that they are from.
+        arrays: `x_train`, `y_train`, `x_test` and `y_test`.
+    """
+    for part in ("train", "test"):
+        _check_part(path, part, arrays[f"x_{part}"], arrays[f"y_{part}"])
+    if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
+        raise LabError(
+            f"{path}: samples of x_train and x_test must have one shape, got "
+            f"{arrays['x_train'].shape[1:]} and {arrays['x_test'].shape[1:]}"
+        )
+    _check_classes(path, arrays["y_train"], arrays["y_test"])
+
+
+def _check_part(path: Path, part: str, inputs: Any, labels: Any) -> None:
+    found = f"got {labels.dtype} of shape {labels.shape}"
+    if labels.dtype.kind not in "iu":
+        raise LabError(f"{path}: y_{part} must hold integers, {found}; convert with .astype(int)")
+    if labels.ndim != 1 or len(labels) == 0:
+        raise LabError(
+            f"{path}: y_{part} must hold one label per sample, shape (N,), {found}; try .ravel(), "
+            "or .argmax(-1) of one-hot rows"
+        )
+    if labels.min() < 0:
+        raise LabError(f"{path}: labels must be 0 .. K - 1, y_{part} holds {labels.min()}")
+    if inputs.ndim < 2 or len(inputs) != len(labels) or inputs.dtype.kind not in "iuf":
+        raise LabError(
+            f"{path}: x_{part} must hold numbers of shape ({len(labels)}, ...) as y_{part} has "
+            f"{len(labels)} labels, got {inputs.dtype} of shape {inputs.shape}"
+        )
+    if inputs.size == 0:
+        raise LabError(f"{path}: samples of x_{part} must hold numbers, got shape {inputs.shape}")
+    if not np.isfinite(inputs).all():
+        raise LabError(f"{path}: x_{part} must be finite; it holds NaN or infinity")
+    largest = max(-float(inputs.min()), float(inputs.max()))
+    if largest > LARGEST:
+        raise LabError(
+            f"{path}: x_{part} must hold numbers up to {LARGEST:g} in size, got {largest:g}; "
+            "rescale them"
+        )
+
+
+def _check_classes(path: Path, y_train: Any, y_test: Any) -> None:
+    """Every class from 0 to the largest label needs samples to train and to validate on."""
+    num_classes = int(max(y_train.max(), y_test.max())) + 1
+    if num_classes < 2:
+        raise LabError(f"{path}: there must be at least 2 classes, every label is 0")
+    if num_classes > len(y_train) // 7:
+        raise LabError(
+            f"{path}: {len(y_train)} training samples are too few for {num_classes} classes; a "
+            "seventh of them must hold one of each, for validation"
+        )
+    counts = np.bincount(y_train.astype(np.int64), minlength=num_classes)
+    few = np.flatnonzero(counts < 2)
+    if len(few):
+        raise LabError(
+            f"{path}: each of the classes 0 .. {num_classes - 1} needs at least 2 samples in "
+            f"y_train, class {few[0]} has {counts[few[0]]}; number the classes without gaps"
+        )
