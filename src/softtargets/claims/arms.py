@@ -4,12 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+from msgspec import UNSET
+
 from softtargets.claims.budgets import Budget, SceneName
 from softtargets.claims.sources import MissingDataError, Sources
 from softtargets.lab.records import RunRecord
 from softtargets.lab.spec import RunSpec
 
 Found = Mapping[str, RunRecord]
+_BATCH_SIZE = next(
+    each.default for each in msgspec.structs.fields(RunSpec) if each.name == "batch_size"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +25,18 @@ class Try:
     Attributes:
         parameters: of the method.
         fields: other fields of a `RunSpec`, as the weight decay.
+        period: for online smoothing, a share of an epoch from one matrix to the next.
     """
 
     parameters: Mapping[str, float] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
+    period: float | None = None
 
     def __str__(self) -> str:
         settings = {**self.parameters, **self.fields}
-        return ", ".join(f"{name} {value:g}" for name, value in settings.items()) or "as it is"
+        if self.period is not None:
+            settings["period"] = self.period
+        return ", ".join(f"{name} {value}" for name, value in settings.items()) or "as it is"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +56,6 @@ class Arm:
         sweep: run every try with the seeds that are judged, not the chosen one alone.
         teacher: for methods that have one, an arm of one try.
         noise: rate at which training labels are flipped to another class.
-        labels: name of a set of labels by people, to train on instead.
         share: of the scene's epochs.
     """
 
@@ -91,15 +100,20 @@ class Planner:
         if arm.teacher is not None:
             teacher = self.spec(arm.teacher, arm.teacher.tries[0], seed).run_id
         fields = {**scene.fields, **attempt.fields}
+        parameters = dict(attempt.parameters)
+        if attempt.period is not None:
+            batch = fields.get("batch_size", _BATCH_SIZE)
+            parameters["period"] = max(1, round(attempt.period * len(data.train) / batch))
         return RunSpec(
             data=source,
             data_hash=data.digest,
             method=arm.method,
-            parameters=dict(attempt.parameters),
+            parameters=parameters,
             seed=seed,
             noise=arm.noise,
             epochs=max(1, round(arm.share * scene.epochs)),
             teacher=teacher,
+            noisy_labels=data.noisy_digest or UNSET,
             **fields,
         )
 

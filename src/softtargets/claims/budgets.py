@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 BudgetName = Literal["smoke", "cpu", "full"]
 BUDGETS: tuple[BudgetName, ...] = get_args(BudgetName)
-SceneName = Literal["easy", "confident", "colour", "part"]
+SceneName = Literal["easy", "confident", "part", "people, aggre", "people, worse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,7 @@ class Scene:
     """What a network is trained on, and how.
 
     Attributes:
-        data: a name of `softtargets.claims.sources`.
+        data: as `Sources.located` takes it.
         epochs: passes over the training data.
         fields: further fields of a `RunSpec`.
     """
@@ -30,8 +30,8 @@ class Budget:
 
     Attributes:
         name: its name.
-        scenes: easy (a network that is calibrated as it is), confident (one that is not), colour
-            (photographs, with labels by people), part (some of the classes alone).
+        scenes: easy (a network that is calibrated as it is), confident (one that is not), part
+            (some of the classes alone), people (labels of photographs by people).
         seeds: of the runs that are judged.
         tuning_seeds: of the runs that settings are chosen by; none of the above.
         tries: how many settings each method may choose from, at most.
@@ -53,6 +53,8 @@ class Budget:
             )
 
 
+_FASHION = "{root}/fashion_mnist/fashion_mnist_29k.npz.xz"
+_PEOPLE = "cifar10:{root}/cifar10?noisy_labels=cifar10n.npz:"
 _TINY = {"hidden": (16,), "batch_size": 256}
 _SMALL = {"hidden": (128, 128), "batch_size": 128}
 
@@ -61,7 +63,7 @@ SMOKE = Budget(
     scenes={
         "easy": Scene(data="digits", epochs=2, fields=_TINY),
         "confident": Scene(data="digits", epochs=2, fields=_TINY),
-        "part": Scene(data="digits-part", epochs=2, fields=_TINY),
+        "part": Scene(data="PART:digits", epochs=2, fields=_TINY),
     },
     seeds=(0, 1),
     tuning_seeds=(100,),
@@ -72,11 +74,20 @@ CPU = Budget(
     name="cpu",
     scenes={
         "easy": Scene(data="digits", epochs=40),
-        "confident": Scene(data="fashion-5000", epochs=25, fields=_SMALL),
-        "part": Scene(data="fashion-part", epochs=25, fields=_SMALL),
+        "confident": Scene(data=f"{_FASHION}?samples=5000", epochs=25, fields=_SMALL),
+        "part": Scene(data=f"PART:{_FASHION}?samples=3000", epochs=25, fields=_SMALL),
     },
     seeds=(0, 1, 2, 3, 4),
     tuning_seeds=(100, 101),
     tries=4,
     draws=10,
 )
+FULL = Budget(
+    name="full",
+    scenes={},
+    seeds=CPU.seeds,
+    tuning_seeds=CPU.tuning_seeds,
+    tries=CPU.tries,
+    draws=100,
+)
+BY_NAME: Mapping[BudgetName, Budget] = {"smoke": SMOKE, "cpu": CPU, "full": FULL}

@@ -14,7 +14,7 @@ from softtargets.claims.rule import Rule
 from softtargets.claims.runs import Run
 from softtargets.claims.tries import DEFAULT_HARD, DEFAULT_LS
 from softtargets.lab import seeds
-from softtargets.lab.data.augment import augment
+from softtargets.lab.data import augment
 from softtargets.representation import (
     class_separation,
     logit_mutual_information,
@@ -26,7 +26,7 @@ PER_CLASS = 60
 
 
 def _scatter(run: Run) -> float:
-    found = class_separation(run.features(run.test_inputs), run.test_labels)
+    found = class_separation(run.features(run.data.test.take(slice(None))), run.test_labels)
     return math.log(found.within_scatter / found.between_scatter)
 
 
@@ -41,7 +41,7 @@ def _projected(run: Run, title: str) -> Panel:
     weight, bias = run.last_layer
     chosen = torch.cat([(run.test_labels == k).nonzero()[:PER_CLASS, 0] for k in SHOWN])
     labels = run.test_labels[chosen]
-    seen = penultimate_projection(run.features(run.test_inputs[chosen]), weight, bias, SHOWN, labels)
+    seen = penultimate_projection(run.features(run.data.test.take(chosen)), weight, bias, SHOWN, labels)
     series = []
     for label in SHOWN:
         rows = [[round(each, 2) for each in row] for row in seen.coordinates[seen.labels == label].tolist()]

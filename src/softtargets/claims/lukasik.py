@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from softtargets.claims.arms import Arm, Try
 from softtargets.claims.claim import Claim, Measured, Quoted, Results, Test, levels, lines
 from softtargets.claims.intervals import Paired
@@ -63,7 +65,7 @@ MITIGATION = Claim(
 
 def _seen_through(run: Run) -> float:
     counts = run.record.denoising
-    assert not isinstance(counts, type(run.record.transition_error))
+    assert not isinstance(counts, msgspec.UnsetType)
     return counts.as_true / counts.mislabelled
 
 

@@ -15,7 +15,17 @@ BINS = 15
 
 def accuracy(runs: Sequence[Run]) -> Paired:
     """Top-1 accuracy on the test samples."""
-    return _mean_of(runs, lambda run: (run.test_logits.argmax(-1) == run.test_labels).double())
+    return hit_rate(runs, lambda run: run.test_logits.argmax(-1) == run.test_labels)
+
+
+def hit_rate(runs: Sequence[Run], hits: Callable[[Run], Tensor]) -> Paired:
+    """The share of samples that a run gets right.
+
+    Args:
+        runs: by seed.
+        hits: of a run, `(N,)` bool, the same samples for every run.
+    """
+    return _mean_of(runs, lambda run: hits(run).double())
 
 
 def log_loss(runs: Sequence[Run], *, scaled: bool = False) -> Paired:
@@ -66,7 +76,10 @@ def risk_coverage_area(runs: Sequence[Run], score: Callable[[Run], Tensor]) -> P
     for run in runs:
         scores = score(run)
         errors = (run.test_logits.argmax(-1) != run.test_labels).float()
-        values.append(float(calibration.area_under_risk_coverage(scores, errors.bool())))
+        area = calibration.area_under_risk_coverage(
+            run.test_logits.softmax(-1), run.test_labels, scores=scores
+        )
+        values.append(float(area))
         order = scores.argsort(descending=True)
         weights = sample_weights(len(order))[:, order]
         wrong = (weights * errors[order]).cumsum(1)

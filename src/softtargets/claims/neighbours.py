@@ -82,11 +82,11 @@ def transferred(results: Results, name: str) -> Paired:
     held = places % 4 == 0  # to choose the probe's penalty by
 
     def hits(run: Run) -> Tensor:
-        learned = run.features(train.inputs)
+        learned = run.features(train.take(slice(None)))
         probe = linear_probe(
             learned[~held], train.labels[~held], learned[held], train.labels[held]
         )
-        return probe.logits(run.features(test.inputs)).argmax(-1) == test.labels
+        return probe.logits(run.features(test.take(slice(None)))).argmax(-1) == test.labels
 
     return hit_rate(results.runs(name), hits)
 

@@ -140,7 +140,7 @@ PERIODS = (0.25, 0.5, 2.0, 4.0)  # epochs from one matrix to the next, besides 1
 def _period(results: Results) -> Measured:
     every = accuracy(results.runs("one epoch"))
     swept = [accuracy(runs) for runs in results.swept("other periods")]
-    periods = [try_.share_of_epoch for try_ in results.tries("other periods")]
+    periods = [each.period or 1.0 for each in results.tries("other periods")]
     placed: dict[float, Paired] = dict(zip(periods, swept, strict=True)) | {1.0: every}
     return Measured(
         {"one - other": every - accuracy(results.runs("other periods"))},
@@ -167,7 +167,7 @@ PERIOD = Claim(
             name="other periods",
             method="ols",
             tries=tuple(
-                Try(parameters={"hard_weight": 0.5}, share_of_epoch=share) for share in PERIODS
+                Try(parameters={"hard_weight": 0.5}, period=share) for share in PERIODS
             ),
             sweep=True,
         ),

@@ -64,7 +64,13 @@ class Bench:
     """
 
     def __init__(
-        self, claims: list[Claim], budget: Budget, output: Path, data_root: Path | None
+        self,
+        claims: list[Claim],
+        budget: Budget,
+        output: Path,
+        data_root: Path | None,
+        *,
+        on: str = "inline",
     ) -> None:
         self._claims, self._budget, self._output = claims, budget, output
         self._root = prepare(output)
@@ -140,7 +146,7 @@ class Bench:
     def _compute(self, specs: list[RunSpec], progress: Progress) -> None:
         for spec in specs:
             folder = RunFolder(self._root, spec.run_id)
-            _, data = self._planner.sources.of(spec)
+            data = self._planner.sources.of(spec)
             teacher = None
             if spec.teacher is not None:
                 teacher_folder = RunFolder(self._root, spec.teacher)

@@ -5,10 +5,11 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from msgspec import UNSET
+from torch import Tensor, nn
 
 from softtargets.lab.data import DataSet
-from softtargets.lab.models import MLP, seeded_mlp
+from softtargets.lab.models import build, penultimate
 from softtargets.lab.records import RunFolder, RunRecord
 
 
@@ -50,11 +51,27 @@ class Run:
         """`(N,)` int64."""
         return torch.from_numpy(self._arrays["validation_labels"])
 
-    @property
-    def network(self) -> MLP:
-        """The trained network, in eval mode."""
-        spec, data = self.record.spec, self.data
-        inputs = data.train.inputs[0].numel()
-        model = seeded_mlp(inputs, spec.hidden, data.num_classes, spec.seed)
+    @cached_property
+    def _network(self) -> nn.Module:
+        spec = self.record.spec
+        name = "mlp" if spec.model is UNSET else spec.model
+        model = build(name, self.data.shape, self.data.num_classes, spec.seed, spec.hidden)
         model.load_state_dict(self.folder.model_state())
         return model.eval()
+
+    @torch.no_grad()
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Return `(B, K)` of the trained network for standardised inputs."""
+        return torch.cat([self._network(part) for part in inputs.split(2048)])
+
+    @torch.no_grad()
+    def features(self, inputs: Tensor) -> Tensor:
+        """Return `(B, D)`, what the last layer sees of standardised inputs."""
+        features, _ = penultimate(self._network)
+        return torch.cat([features(part) for part in inputs.split(2048)])
+
+    @property
+    def last_layer(self) -> tuple[Tensor, Tensor]:
+        """Weight `(K, D)` and bias `(K,)`."""
+        _, head = penultimate(self._network)
+        return head.weight.detach(), head.bias.detach()

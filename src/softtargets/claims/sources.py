@@ -1,17 +1,19 @@
 """Where the data of the claims are: bundled, below a folder the user names, or made of these."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from softtargets.lab import data as datasets
-from softtargets.lab.data import DataSet
+from softtargets.lab.data import DataSet, Scale, Split
+from softtargets.lab.data.arrays import npz_contents
+from softtargets.lab.errors import LabError
 from softtargets.lab.spec import RunSpec
 
-FASHION = Path("fashion_mnist") / "fashion_mnist_29k.npz.xz"
 KEPT = 6  # classes a network of the scene "part" is trained on; the others are for its features
+PROBED = 3000  # samples of the other classes that a probe is fitted on
 
 
 class MissingDataError(Exception):
@@ -33,66 +35,79 @@ class Sources:
     def located(self, name: str) -> tuple[str, DataSet]:
         """Return the source as a run spec has it, and the data.
 
+        Args:
+            name: a word for `Source.parse`, with `{root}` for the folder of the data; or
+                `PART:WORD` for some classes of a file of arrays.
+
         Raises:
             MissingDataError: the data are not below the root.
             LabError: they are, but cannot be read.
         """
         if name not in self._loaded:
-            source = _MADE[name](self)
+            source = self._source(name)
             self._loaded[name] = source, datasets.load(source)
         return self._loaded[name]
 
-    def of(self, spec: RunSpec) -> tuple[str, DataSet]:
-        """Return the data of a spec of these sources."""
-        return next(found for found in self._loaded.values() if found[1].digest == spec.data_hash)
+    def of(self, spec: RunSpec) -> DataSet:
+        """Return the data of a spec that was made of these sources."""
+        return next(
+            data
+            for _, data in self._loaded.values()
+            if (data.digest, data.noisy_digest)
+            == (spec.data_hash, spec.noisy_labels or None)
+        )
 
-    def path(self, relative: Path) -> Path:
-        """Return a path below the root, where there is a file or folder."""
-        if self._root is None:
-            raise MissingDataError(f"it needs {relative}; name its folder with --data-root")
-        path = self._root / relative
-        if not path.exists():
-            raise MissingDataError(f"{path} is not there; put the data set there")
-        return path
+    def others(self, name: str) -> tuple[Split, Split]:
+        """Return training and test samples of the classes that `PART:WORD` leaves out."""
+        _, data = self.located(name)
+        arrays = kept(self._arrays(name), others=True)
+        scale = Scale(mean=data.mean, deviation=data.deviation)
+        return tuple(  # type: ignore[return-value]
+            Split(
+                inputs=torch.from_numpy(np.asarray(arrays[f"x_{part}"][:most], dtype=np.float32)),
+                labels=torch.from_numpy(arrays[f"y_{part}"][:most]),
+                scale=scale,
+            )
+            for part, most in (("train", PROBED), ("test", None))
+        )
 
-    def arrays(self, name: str, make: Callable[[], dict[str, Any]]) -> str:
-        """Return the path of an npz file in the output folder, made if it is not there."""
-        path = self._output / "data" / f"{name}.npz"
+    def _source(self, name: str) -> str:
+        if not name.startswith("PART:"):
+            return self._below(name)
+        label, _, options = name.removeprefix("PART:").partition("?")
+        path = self._output / "data" / f"{Path(label).name.partition('.')[0]}-part.npz"
         if not path.exists():
+            arrays = kept(self._arrays(name))
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(".writing.npz")
-            np.savez(temporary, **make())
+            np.savez(temporary, **arrays)
             temporary.replace(path)
-        return str(path)
+        return f"{path}?{options}" if options else str(path)
 
-
-def _read(path: Path) -> dict[str, Any]:
-    import lzma
-
-    with lzma.open(path) as file, np.load(file) as archive:
-        return {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
-
-
-def _fashion_5000(sources: Sources) -> str:
-    path = sources.path(FASHION)
-
-    def make() -> dict[str, Any]:
-        arrays = _read(path)
+    def _arrays(self, name: str) -> dict[str, Any]:
+        """The arrays that a part is made of."""
+        word = name.removeprefix("PART:").partition("?")[0]
+        if word == "digits":
+            return _digits()
+        contents = npz_contents(Path(self._below(word)))
+        joined = [contents.train, contents.validation]
         return {
-            name: array[:5000] if name.endswith("train") else array
-            for name, array in arrays.items()
+            "x_train": np.concatenate([part.inputs for part in joined]),
+            "y_train": np.concatenate([part.labels for part in joined]),
+            "x_test": contents.test.inputs,
+            "y_test": contents.test.labels,
         }
 
-    return sources.arrays("fashion-5000", make)
-
-
-def _fashion_part(sources: Sources) -> str:
-    whole = _fashion_5000(sources)
-    return sources.arrays("fashion-part", lambda: kept(dict(np.load(whole))))
-
-
-def _digits_part(sources: Sources) -> str:
-    return sources.arrays("digits-part", lambda: kept(_digits()))
+    def _below(self, name: str) -> str:
+        """Put the root into the word, if something is there."""
+        if "{root}" not in name:
+            return name
+        relative = name.partition("?")[0].partition("{root}/")[2]
+        if self._root is None:
+            raise MissingDataError(f"it needs {relative}; name its folder with --data-root")
+        if not (self._root / relative).exists():
+            raise MissingDataError(f"it needs {self._root / relative}, which is not there")
+        return name.replace("{root}", str(self._root))
 
 
 def kept(arrays: dict[str, Any], *, others: bool = False) -> dict[str, Any]:
@@ -101,11 +116,16 @@ def kept(arrays: dict[str, Any], *, others: bool = False) -> dict[str, Any]:
     Args:
         arrays: x_train, y_train, x_test, y_test.
         others: the other classes, numbered from 0.
+
+    Raises:
+        LabError: there are no other classes.
     """
     found = {}
     for part in ("train", "test"):
         labels = arrays[f"y_{part}"].astype(np.int64)
         chosen = (labels >= KEPT) if others else (labels < KEPT)
+        if not chosen.any():
+            raise LabError(f"the data must have more than {KEPT} classes; use others")
         found[f"x_{part}"] = arrays[f"x_{part}"][chosen]
         found[f"y_{part}"] = labels[chosen] - (KEPT if others else 0)
     return found
@@ -123,9 +143,3 @@ def _digits() -> dict[str, Any]:
     }
 
 
-_MADE: dict[str, Callable[[Sources], str]] = {
-    "digits": lambda sources: "digits",
-    "digits-part": _digits_part,
-    "fashion-5000": _fashion_5000,
-    "fashion-part": _fashion_part,
-}
