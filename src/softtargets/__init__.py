@@ -32,7 +32,7 @@ from softtargets.smoothing import (
 from softtargets.target import Target
 
 if TYPE_CHECKING:
-    from softtargets import calibration, noise
+    from softtargets import calibration, noise, representation
     from softtargets.distillation import TeacherCache
     from softtargets.losses import (
         BCEWithLogitsLoss,
@@ -92,6 +92,7 @@ _LATER = {
     "generalized_cross_entropy": "softtargets.losses.generalized",
     "mixup": "softtargets.mixing",
     "noise": "softtargets.noise",
+    "representation": "softtargets.representation",
     "sequence_cross_entropy": "softtargets.losses.sequence",
     "symmetric_cross_entropy": "softtargets.losses.symmetric",
     "teacher_smoothing_rate": "softtargets.losses.distillation",
@@ -147,6 +148,7 @@ __all__ = [
     "linear_cross_entropy",
     "mixup",
     "noise",
+    "representation",
     "sequence_cross_entropy",
     "symmetric_cross_entropy",
     "teacher_smoothing_rate",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import softtargets
-from softtargets import calibration, noise, testing
+from softtargets import calibration, noise, representation, testing
 
 ROOT = Path(softtargets.__file__).parent
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ ROOMS = [
     {"engine"},
     {"smoothing"},
     {"losses"},
-    {"noise", "calibration", "distillation"},
+    {"noise", "calibration", "distillation", "representation"},
     {"testing", "integrations"},
     {"lab", "audit"},
     {"report", "bench"},
@@ -86,7 +86,7 @@ def test_files_stay_below_400_lines(path):
 
 
 def public_objects():
-    for module in (softtargets, calibration, noise, testing):
+    for module in (softtargets, calibration, noise, representation, testing):
         for name in module.__all__:
             thing = getattr(module, name)
             if inspect.isclass(thing) or inspect.isfunction(thing):
@@ -122,7 +122,7 @@ def test_the_import_loads_torch_and_nothing_heavy():
     assert not extra & heavy
     outside = {name.split(".")[0] for name in extra} - {"softtargets", "torch"}
     assert outside <= set(sys.stdlib_module_names)
-    assert "softtargets.testing" not in loaded
+    assert not loaded & {"softtargets.testing", "softtargets.representation"}
     assert not {name for name in loaded if name.startswith(("softtargets.lab", "softtargets.cli"))}
 
 

@@ -136,3 +136,13 @@ def scaling(logits: Tensor, labels: Tensor) -> None:
     stream = st.calibration.StreamingCalibration(10, class_wise=True)
     stream.update(labels, logits=logits)
     assert_type((stream + stream).compute().brier_score, float)
+
+
+def representation(features: Tensor, labels: Tensor, weight: Tensor) -> None:
+    seen = st.representation.penultimate_projection(features, weight, None, (0, 1, 2), labels)
+    assert_type(seen.coordinates, Tensor)
+    assert_type(st.representation.class_separation(features, labels).scatter_ratio, float)
+    draws = (features for _ in range(3))
+    assert_type(st.representation.logit_mutual_information(draws, (0, 1)), float)
+    probe = st.representation.linear_probe(features, labels, features, labels, penalties=[1e-3])
+    assert_type(probe.accuracy(features, labels), float)

@@ -79,6 +79,12 @@ _LOOKS = {
     "mixup": Look(hue="green", dash="-", marker="p"),
     "mixup-ls": Look(hue="vermilion", dash=_DOTTED, marker="h"),
 }
+# Of three classes in one picture of a method.
+CLASSES = (
+    Look(hue="blue", dash="-", marker="o"),
+    Look(hue="vermilion", dash="-", marker="^"),
+    Look(hue="green", dash="-", marker="s"),
+)
 _OTHER = Look(hue="purple", dash=_TWO_DOTS, marker="X")
 
 
