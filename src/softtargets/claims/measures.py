@@ -65,6 +65,27 @@ def classwise_error(runs: Sequence[Run]) -> Paired:
     return _paired(values, draws)
 
 
+def error_by_true_class(runs: Sequence[Run]) -> Paired:
+    """ECE of the samples of each true class alone, averaged over classes; 15 bins, not debiased.
+
+    The measure of Maher and Kull: not a calibration error, since among samples of one class no
+    confidence below 1 can be right.
+    """
+    values, draws = [], []
+    for run in runs:
+        sure, predicted = run.test_logits.softmax(-1).max(-1)
+        gaps = sure - (predicted == run.test_labels).double()
+        plain, drawn = [], []
+        for k in run.test_labels.unique():
+            chosen = run.test_labels == k
+            shares = torch.where(chosen, gaps / chosen.double().mean(), 0.0)
+            plain.append(_table(sure, shares).sum(0).abs().sum() / len(sure))
+            drawn.append(_binned_error(sure, shares))
+        values.append(float(torch.stack(plain).mean()))
+        draws.append(torch.stack(drawn).mean(0))
+    return _paired(values, draws)
+
+
 def risk_coverage_area(runs: Sequence[Run], score: Callable[[Run], Tensor]) -> Paired:
     """Area under the risk-coverage curve of a score, the most trusted samples first.
 
@@ -109,11 +130,17 @@ def _mean_of(runs: Sequence[Run], per_sample: Callable[[Run], Tensor]) -> Paired
 
 def _binned_error(scores: Tensor, gaps: Tensor) -> Tensor:
     """`(DRAWS,)`: the plain error over bins, by draw."""
+    table = _table(scores, gaps)
+    return (sample_weights(len(table)) @ table).abs().sum(1).double() / len(table)
+
+
+def _table(scores: Tensor, gaps: Tensor) -> Tensor:
+    """`(N, BINS)` float32: the gap of each sample in the column of its bin."""
     edges = BinStatistics.from_scores(scores, torch.zeros_like(scores), bins=BINS).edges
     bins = torch.bucketize(scores, edges[1:-1].to(scores))
     table = torch.zeros(len(scores), BINS)
     table[torch.arange(len(scores)), bins] = gaps.float()
-    return (sample_weights(len(scores)) @ table).abs().sum(1).double() / len(scores)
+    return table
 
 
 def _paired(values: list[float], draws: list[Tensor]) -> Paired:

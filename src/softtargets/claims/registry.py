@@ -1,10 +1,20 @@
 """All claims, by name."""
 
-from softtargets.claims import mueller
+from softtargets.claims import (
+    composer,
+    features,
+    ils,
+    lukasik,
+    mueller,
+    neighbours,
+    ols,
+    people,
+    students,
+)
 from softtargets.claims.claim import Claim
 from softtargets.lab.errors import LabError
 
-_FILES = (mueller,)
+_FILES = (mueller, features, students, ols, ils, lukasik, people, composer, neighbours)
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for file in _FILES for claim in file.CLAIMS}
 

@@ -179,7 +179,6 @@ class Bench:
             planner=self._planner,
             found=self._found,
             root=self._root,
-            cache=self._output / "computed",
         )
         measured = claim.measure(results)
         effects = [effect_record(test, measured.effects[test.name]) for test in claim.tests]
