@@ -33,7 +33,8 @@ def numbers(folder: Path) -> dict[str, object]:
     found = {}
     for path in sorted((folder / "runs").iterdir()):
         record = json.loads((path / "record.json").read_text())
-        del record["seconds"], record["arrays_sha256"], record["content_sha256"]
+        for own in ("seconds", "peak_memory", "arrays_sha256", "content_sha256"):
+            del record[own]
         with np.load(path / "arrays.npz") as arrays:
             digests = {name: hashlib.sha256(arrays[name]).hexdigest() for name in arrays.files}
         found[path.name] = (record, digests, sorted(each.name for each in path.iterdir()))

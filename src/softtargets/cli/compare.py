@@ -1,13 +1,17 @@
 """`softtargets compare`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from softtargets.cli.parameters import Count, Names
+from softtargets.cli.training import Options, launch
 from softtargets.lab.label_noise import Kind, parse_mapping
 from softtargets.lab.methods import DEFAULT, METHODS, expanded
+
+if TYPE_CHECKING:
+    from softtargets.lab.compare import Settings
 
 _METHODS = f"names separated by commas or spaces, or all: {', '.join(METHODS)}."
 
@@ -24,11 +28,12 @@ def compare(
     noisy_labels: str | None = None,
     out: Annotated[Path, Parameter(name="--out")] = Path("runs/compare"),
     threads: Count = 1,
-) -> None:
+    training: Options | None = None,
+) -> int:
     """Train the same classifier with several kinds of targets and show what each did.
 
-    The classifier is a network of two hidden layers of 128 units on the flattened inputs, which
-    are standardised with one mean and deviation.
+    Unless --model names another, the classifier is a network of two hidden layers of 128 units on
+    the flattened inputs, which are standardised with one mean and deviation.
 
     Prints accuracy, NLL, Brier score and calibration errors before and after temperature scaling,
     and writes OUT/report.html and OUT/summary.json. Runs that are already in OUT are not computed
@@ -48,7 +53,35 @@ def compare(
             ones for instance; FILE.npz:NAME names one of its arrays.
         out: folder for the runs and the report.
         threads: threads torch computes with; the same number gives the same results.
+        training: how the models are trained.
     """
+    from softtargets.lab import compare as lab
+    from softtargets.lab.session import launched, processes
+
+    settings = lab.Settings(
+        data=data,
+        methods=expanded(tuple(name.lower() for name in _words(methods))),
+        seeds=seeds,
+        epochs=epochs,
+        noise=noise,
+        noise_kind=noise_kind,
+        noise_map=parse_mapping(_words(noise_map)),
+        noisy_labels=noisy_labels,
+        training=training or Options(),
+    )
+    if settings.training.ranks > 1 and not launched():
+        return launch(settings.training.ranks)
+    lab.use_threads(threads)
+    with processes(settings.training.ranks) as rank:
+        if rank > 0:
+            lab.follow(settings)
+        else:
+            _compare(settings, out)
+    return 0
+
+
+def _compare(settings: "Settings", out: Path) -> None:
+    """Compute, print the tables and write the files."""
     from rich.console import Console
 
     from softtargets.cli.progress import shown_progress
@@ -60,17 +93,6 @@ def compare(
     from softtargets.report.tables import comparison_tables
     from softtargets.report.transitions import estimation_lines
 
-    settings = lab.Settings(
-        data=data,
-        methods=expanded(tuple(name.lower() for name in _words(methods))),
-        seeds=seeds,
-        epochs=epochs,
-        noise=noise,
-        noise_kind=noise_kind,
-        noise_map=parse_mapping(_words(noise_map)),
-        noisy_labels=noisy_labels,
-    )
-    lab.use_threads(threads)
     console = Console()
     if not console.is_terminal:
         console.width = 100
@@ -78,7 +100,7 @@ def compare(
         comparison = lab.compare(settings, out, progress)
     rows = summarise(comparison)
     write_summary(comparison, rows, out / SUMMARY)
-    for table in comparison_tables(rows, seeds=seeds, width=max(console.width, 80)):
+    for table in comparison_tables(rows, seeds=settings.seeds, width=max(console.width, 80)):
         console.print(table)
     console.print(terminal_conclusion(comparison, rows), highlight=False, markup=False)
     for line in estimation_lines(comparison, rows):

@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter, Token
 
 
-def _whole(kind: type[int], tokens: Sequence[Token]) -> int:
-    """Parse a count; cyclopts would round 1.5 to 2."""
+def whole(kind: type[int], tokens: Sequence[Token]) -> int:
+    """Parse a whole number; cyclopts would round 1.5 to 2."""
     text = tokens[0].value
     try:
         return int(text)
@@ -15,6 +15,6 @@ def _whole(kind: type[int], tokens: Sequence[Token]) -> int:
         raise ValueError(f"it must be a whole number, got {text!r}") from error
 
 
-Count = Annotated[int, Parameter(converter=_whole)]
+Count = Annotated[int, Parameter(converter=whole)]
 
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]

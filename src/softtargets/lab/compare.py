@@ -1,7 +1,7 @@
 """The main job: methods x seeds on one data set, each run computed once, in one output folder."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,20 @@ import torch
 from msgspec import UNSET
 
 from softtargets.lab import data as datasets
+from softtargets.lab import train
 from softtargets.lab.data import DataSet, Source
 from softtargets.lab.errors import LabError
 from softtargets.lab.label_noise import KINDS, Kind, Mapping, check_mapping
+from softtargets.lab.measuring import predict
 from softtargets.lab.methods import BASELINE, DEFAULT, METHODS
-from softtargets.lab.models import seeded_mlp
+from softtargets.lab.networks import network
+from softtargets.lab.options import Training
 from softtargets.lab.output import locked, prepare
 from softtargets.lab.records import Environment, RunFolder, RunRecord, environment
-from softtargets.lab.spec import RunSpec
+from softtargets.lab.session import without_leader
+from softtargets.lab.spec import RunSpec, given
 from softtargets.lab.task import Teacher
-from softtargets.lab.train import check_checkpoint, predict, run
+from softtargets.lab.train import check_checkpoint, run
 
 MOST_SEEDS = 1000
 MOST_EPOCHS = 100_000
@@ -39,6 +43,7 @@ class Settings:
         noise_map: for asymmetric noise, pairs of classes, from and to.
         noisy_labels: file of training labels, see `softtargets.lab.data.load`; None for the true
             ones, flipped at the rate.
+        training: how the models are trained.
 
     Raises:
         LabError: an unknown or repeated method, a number out of range, or settings of noise that
@@ -53,6 +58,7 @@ class Settings:
     noise_kind: Kind = "symmetric"
     noise_map: Mapping = ()
     noisy_labels: str | None = None
+    training: Training = field(default_factory=Training)
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.methods if name not in METHODS]
@@ -66,6 +72,7 @@ class Settings:
         if not 0 <= self.noise < 1:
             raise LabError(f"--noise must be in [0, 1), got {self.noise}; it is a share of labels")
         _check_noise(self)
+        self.training.fields(epochs=self.epochs)
 
     @property
     def noisy(self) -> bool:
@@ -159,6 +166,7 @@ def _spec(settings: Settings, data: DataSet, method: str, seed: int) -> RunSpec:
         noise_kind=UNSET if settings.noise_kind == "symmetric" else settings.noise_kind,
         noise_map=settings.noise_map or UNSET,
         noisy_labels=data.noisy_digest or UNSET,
+        **settings.training.fields(epochs=settings.epochs),
     )
 
 
@@ -193,6 +201,16 @@ def compare(settings: Settings, output: Path, progress: Progress | None = None) 
         for method in settings.methods
     }
     return Comparison(settings=settings, data=data, runs=runs)
+
+
+def follow(settings: Settings) -> None:
+    """Take part in the runs of the process that compares; see `softtargets.lab.session`.
+
+    Args:
+        settings: the same as that process has.
+    """
+    with without_leader():
+        train.follow(lambda: datasets.load(settings.data, settings.noisy_labels))
 
 
 def _compute(
@@ -237,14 +255,14 @@ def _other_environments(records: list[RunRecord]) -> str:
 
 
 def _teacher(folder: RunFolder, record: RunRecord, data: DataSet) -> Teacher:
-    """Rebuild the teacher and let it see the training data once; there is no augmentation."""
-    spec = record.spec
-    model = seeded_mlp(data.train.inputs[0].numel(), spec.hidden, data.num_classes, spec.seed)
+    """Rebuild the teacher and let it see the training data once, as they are."""
+    model = network(record.spec, data)
     try:
         model.load_state_dict(folder.model_state())
     except RuntimeError as error:
         raise folder.corrupt("model.pt does not fit the data") from error
-    return Teacher(logits=predict(model, data.train), temperature=record.temperature)
+    logits = predict(model.to(given(record.spec.device, "cpu")), data.train)
+    return Teacher(logits=logits, temperature=record.temperature, model=model)
 
 
 def use_threads(threads: int) -> None:

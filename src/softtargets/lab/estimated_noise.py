@@ -1,16 +1,18 @@
 """The noise as a run can know it: estimated from its own training labels, by cross-validation."""
 
-import math
 from collections.abc import Callable
 
+import msgspec
 import torch
 from torch import Tensor
 
 from softtargets.lab import seeds
 from softtargets.lab.data import DataSet
 from softtargets.lab.errors import LabError
-from softtargets.lab.models import seeded_mlp
-from softtargets.lab.spec import RunSpec
+from softtargets.lab.measuring import VECTORS
+from softtargets.lab.networks import network
+from softtargets.lab.optimisation import learning_rate, optimizer
+from softtargets.lab.spec import RunSpec, given
 from softtargets.losses import cross_entropy
 from softtargets.noise import estimate_transition, out_of_fold_probs
 
@@ -33,7 +35,7 @@ def estimated_transition(spec: RunSpec, data: DataSet, labels: Tensor) -> Tensor
     """
     try:
         probs = out_of_fold_probs(
-            lambda inputs, given: _fitted(spec, data.num_classes, inputs, given),
+            lambda inputs, given: _fitted(spec, data, inputs, given),
             data.train.take(slice(None)),
             labels,
             data.num_classes,
@@ -70,30 +72,31 @@ def _not_estimated(spec: RunSpec, why: str) -> LabError:
 
 
 def _fitted(
-    spec: RunSpec, num_classes: int, inputs: Tensor, labels: Tensor
+    spec: RunSpec, data: DataSet, inputs: Tensor, labels: Tensor
 ) -> Callable[[Tensor], Tensor]:
-    """Train the run's network on hard labels and return what predicts by it."""
-    epochs = int(spec.parameters["fold_epochs"])
-    model = seeded_mlp(inputs[0].numel(), spec.hidden, num_classes, spec.seed)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=spec.learning_rate,
-        momentum=spec.momentum,
-        nesterov=spec.momentum > 0,
-        weight_decay=spec.parameters["fold_decay"],
-    )
-    for epoch in range(epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = spec.learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
-        order = torch.randperm(len(labels), generator=seeds.generator("order", spec.seed, epoch))
-        for batch in torch.split(order, spec.batch_size):
-            optimizer.zero_grad()
-            loss = cross_entropy(model(inputs[batch]), labels[batch])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+    """Train the run's network on hard labels, not augmented, and return what predicts by it."""
+    epochs, device = int(spec.parameters["fold_epochs"]), given(spec.device, "cpu")
+    decay = spec.parameters["fold_decay"]
+    spec = msgspec.structs.replace(spec, epochs=epochs, weight_decay=decay, warm_up=0)
+    model = network(spec, data).to(device)
+    fitting = optimizer(spec, model.parameters())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.generator("fold layers", spec.seed).initial_seed())
+        for epoch in range(epochs):
+            drawn = seeds.generator("order", spec.seed, epoch)
+            batches = torch.split(torch.randperm(len(labels), generator=drawn), spec.batch_size)
+            for step, batch in enumerate(batches):
+                for group in fitting.param_groups:
+                    group["lr"] = learning_rate(spec, epoch, step, len(batches))
+                fitting.zero_grad()
+                logits = model(inputs[batch].to(device))
+                cross_entropy(logits, labels[batch].to(device)).backward()  # type: ignore[no-untyped-call]
+                fitting.step()
 
     @torch.no_grad()
     def predicted(held: Tensor) -> Tensor:
-        return torch.cat([model(chunk) for chunk in torch.split(held, 4096)]).double().softmax(-1)
+        model.eval()
+        chunks = torch.split(held, VECTORS)
+        return torch.cat([model(chunk.to(device)).cpu() for chunk in chunks]).double().softmax(-1)
 
     return predicted

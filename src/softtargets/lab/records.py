@@ -98,13 +98,23 @@ class Denoising(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where a run was computed."""
+    """Where a run was computed.
+
+    Attributes:
+        softtargets: its version.
+        torch: its version.
+        python: its version.
+        machine: system and processor.
+        threads: that torch computed with.
+        device: name of the GPU, of a run on one.
+    """
 
     softtargets: str
     torch: str
     python: str
     machine: str
     threads: int
+    device: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -125,6 +135,8 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         denoising: of a run under label noise; left out of the file of any other.
         transition_error: of a run that estimated the noise, the mean L1 distance of the rows from
             those of the noise as drawn; both matrices are in `arrays.npz`.
+        peak_memory: bytes, the most that the process had from its start to the end of this run.
+        peak_device_memory: bytes, the most that tensors took on the GPU.
         arrays_sha256: hash of `arrays.npz`.
         model_sha256: hash of `model.pt`.
         content_sha256: hash of all of the above, see `seal`.
@@ -144,12 +156,20 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     model_sha256: str
     denoising: Denoising | msgspec.UnsetType = msgspec.UNSET
     transition_error: float | msgspec.UnsetType = msgspec.UNSET
+    peak_memory: int | msgspec.UnsetType = msgspec.UNSET
+    peak_device_memory: int | msgspec.UnsetType = msgspec.UNSET
     content_sha256: str = ""
 
 
-def environment() -> Environment:
-    """Return the versions and the machine this process runs on."""
+def environment(device: torch.device | None = None) -> Environment:
+    """Return the versions and the machine this process runs on.
+
+    Args:
+        device: of a run; None for the CPU.
+    """
     import softtargets
+
+    gpu = device is not None and device.type == "cuda"
 
     return Environment(
         softtargets=softtargets.__version__,
@@ -157,6 +177,7 @@ def environment() -> Environment:
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}",
         threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name(device) if gpu else msgspec.UNSET,
     )
 
 
@@ -294,7 +315,7 @@ class RunFolder:
     def _load(self, name: str) -> dict[str, Any]:
         content = io.BytesIO(self._read(name))
         try:
-            state = torch.load(content, weights_only=True)
+            state = torch.load(content, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen types for a damaged file
             raise self.corrupt(f"{name} cannot be read") from error
         if not isinstance(state, dict):

@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -182,7 +183,7 @@ def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
     data = comparison.data
     records = [record for runs in comparison.runs.values() for _, record in runs]
     content = {
-        "settings": asdict(comparison.settings) | _without_folders(comparison),
+        "settings": _settings(comparison),
         "data": {
             "digest": data.digest,
             "classes": data.num_classes,
@@ -207,6 +208,14 @@ def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
         },
     }
     write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+
+def _settings(comparison: Comparison) -> dict[str, Any]:
+    """What was asked for: of training, what is not usual; without the folders of files."""
+    settings = asdict(comparison.settings)
+    training = comparison.settings.training.fields(epochs=comparison.settings.epochs)
+    del settings["training"]
+    return settings | _without_folders(comparison) | ({"training": training} if training else {})
 
 
 def _without_folders(comparison: Comparison) -> dict[str, str | None]:

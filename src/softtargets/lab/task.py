@@ -3,27 +3,38 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from softtargets.lab.spec import Parameters
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Teacher:
     """What a run needs of its teacher.
 
     Attributes:
-        logits: `(N, K)`, of all training samples.
+        logits: `(N, K)`, of all training samples as they are.
         temperature: fitted on validation data.
+        model: what said so, in eval mode; asked again where training samples are augmented.
     """
 
     logits: Tensor
     temperature: float
+    model: nn.Module | None = None
 
     @classmethod
     def silent(cls, samples: int, num_classes: int) -> "Teacher":
         """Return one that says nothing, where only the shapes of a run matter."""
         return cls(logits=torch.zeros(samples, num_classes), temperature=1.0)
+
+    def to(self, device: torch.device) -> "Teacher":
+        """Return the teacher on another device.
+
+        Args:
+            device: where it goes.
+        """
+        model = None if self.model is None else self.model.to(device)
+        return Teacher(self.logits.to(device), self.temperature, model)
 
     def said_of(self, labels: Tensor) -> Tensor:
         """Return `(K, K)` float64, row y = the mean probabilities of the samples labelled y.
