@@ -128,7 +128,8 @@ class Planner:
         parameters = dict(attempt.parameters)
         if attempt.period is not None:
             batch = fields.get("batch_size", _BATCH_SIZE)
-            parameters["period"] = max(1, round(attempt.period * len(data.train) / batch))
+            steps = max(1, round(attempt.period * len(data.train) / batch))
+            parameters["period"] = float(steps)
         return RunSpec(
             data=source,
             data_hash=data.digest,

@@ -81,9 +81,7 @@ SMOKE = Budget(
         "easy": Scene(data="digits", epochs=2, fields=_TINY),
         "confident": Scene(data="digits", epochs=2, fields=_TINY),
         "part": Scene(data="PART:digits", epochs=2, fields=_TINY),
-        "synthetic": Scene(
-            data="two-gaussians?seed={seed}", epochs=2, fields={**_PLANE, "hidden": (8,)}
-        ),
+        "synthetic": Scene(data="digits", epochs=2, fields={**_PLANE, **_TINY}),
         "people, aggre": Scene(data="digits", epochs=2, fields=_TINY),
         "people, worse": Scene(data="digits", epochs=2, fields=_TINY),
     },

@@ -136,6 +136,7 @@ def _binned_error(scores: Tensor, gaps: Tensor) -> Tensor:
 
 def _table(scores: Tensor, gaps: Tensor) -> Tensor:
     """`(N, BINS)` float32: the gap of each sample in the column of its bin."""
+    scores = scores.contiguous()
     edges = BinStatistics.from_scores(scores, torch.zeros_like(scores), bins=BINS).edges
     bins = torch.bucketize(scores, edges[1:-1].to(scores))
     table = torch.zeros(len(scores), BINS)

@@ -69,6 +69,9 @@ SELECTIVE = Claim(
 MAXSUP_PAPER = "Zhou et al., MaxSup: Overcoming Representation Collapse in Label Smoothing, 2025"
 
 
+PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
+
+
 def transferred(results: Results, name: str) -> Paired:
     """Return the accuracy of a linear probe for the classes the network has never seen.
 
@@ -84,7 +87,11 @@ def transferred(results: Results, name: str) -> Paired:
     def hits(run: Run) -> Tensor:
         learned = run.features(train.take(slice(None)))
         probe = linear_probe(
-            learned[~held], train.labels[~held], learned[held], train.labels[held]
+            learned[~held],
+            train.labels[~held],
+            learned[held],
+            train.labels[held],
+            penalties=PENALTIES,
         )
         return probe.logits(run.features(test.take(slice(None)))).argmax(-1) == test.labels
 

@@ -1,5 +1,6 @@
 """Runs claims: what their runs take, computed once for all of them, and what they show."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,13 @@ class Progress:
         planned: how many runs are to be computed now, and how many are there.
         finished: a run that was computed.
         measuring: a claim whose runs are all there.
+        note: a sentence about runs or workers.
     """
 
     planned: Callable[[int, int], None] = lambda missing, there: None
     finished: Callable[[RunSpec], None] = lambda spec: None
     measuring: Callable[[str], None] = lambda name: None
+    note: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +46,16 @@ class Estimate:
     Attributes:
         runs: of all claims, each counted once.
         there: how many of them are done.
+        steps: of training, of those that are not.
+        minutes: these would take at the speed of those that are there; None where none is.
         by_claim: runs of each claim, counting those it shares.
         skipped: why a claim cannot be run, by name.
     """
 
     runs: int
     there: int
+    steps: int
+    minutes: float | None
     by_claim: dict[str, int]
     skipped: dict[str, str]
 
@@ -87,10 +94,22 @@ class Bench:
             if claim.name not in self._skipped:
                 counts[claim.name] = len(specs)
                 every.update((spec.run_id, spec) for spec in specs)
-        there = sum(RunFolder(self._root, name).done for name in every)
+        done = [name for name in every if RunFolder(self._root, name).done]
+        seconds = sum(RunFolder(self._root, name).record().seconds for name in done)
+        finished = sum(self._steps(every.pop(name)) for name in done)
+        steps = sum(map(self._steps, every.values()))
         return Estimate(
-            runs=len(every), there=there, by_claim=counts, skipped=dict(self._skipped)
+            runs=len(every) + len(done),
+            there=len(done),
+            steps=steps,
+            minutes=seconds / finished * steps / 60 if finished else None,
+            by_claim=counts,
+            skipped=dict(self._skipped),
         )
+
+    def _steps(self, spec: RunSpec) -> int:
+        data = self._planner.sources.of(spec)
+        return spec.epochs * math.ceil(len(data.train) / spec.batch_size)
 
     def run(self, progress: Progress | None = None) -> ClaimsRecord:
         """Compute what is missing, judge the claims and return the record.

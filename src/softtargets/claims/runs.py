@@ -5,11 +5,11 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from msgspec import UNSET
 from torch import Tensor, nn
 
 from softtargets.lab.data import DataSet
-from softtargets.lab.models import build, penultimate
+from softtargets.lab.models import penultimate
+from softtargets.lab.networks import network
 from softtargets.lab.records import RunFolder, RunRecord
 
 
@@ -53,9 +53,7 @@ class Run:
 
     @cached_property
     def _network(self) -> nn.Module:
-        spec = self.record.spec
-        name = "mlp" if spec.model is UNSET else spec.model
-        model = build(name, self.data.shape, self.data.num_classes, spec.seed, spec.hidden)
+        model = network(self.record.spec, self.data)
         model.load_state_dict(self.folder.model_state())
         return model.eval()
 

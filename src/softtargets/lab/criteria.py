@@ -59,7 +59,7 @@ class PeriodicOnline(nn.Module):
 
     def __init__(self, policy: OnlineLabelSmoothing, period: int) -> None:
         super().__init__()
-        self.loss, self.policy, self.period = CrossEntropyLoss(policy), policy, period
+        self.loss, self.period = CrossEntropyLoss(policy), period
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -68,12 +68,10 @@ class PeriodicOnline(nn.Module):
         if self.training:
             self.steps += 1
             if int(self.steps) % self.period == 0:
-                self.policy.end_epoch()
+                for module in self.loss.children():
+                    assert isinstance(module, OnlineLabelSmoothing)
+                    module.end_epoch()
         return loss
-
-    def end_epoch(self) -> None:
-        """Do nothing: the steps decide."""
-
 
 def online(task: Task) -> nn.Module:
     """Online label smoothing; with a `period` in steps, or of all samples, if asked to."""

@@ -129,7 +129,7 @@ def examples(
     """
     chosen = example_indices(data)
     target = Target.from_labels(labels[chosen], data.num_classes)
-    for policy in criterion.children():
+    for policy in criterion.modules():
         if isinstance(policy, AbstractSmoothing):
             given = None if teacher is None else teacher.logits[chosen]
             said = predict(model, data.train.select(chosen))

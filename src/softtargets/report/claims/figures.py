@@ -1,12 +1,15 @@
 """The picture of a claim: its effects beside what was claimed, and what they are made of."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from softtargets.claims.record import ClaimRecord, EffectRecord, Panel
+from softtargets.claims.record import ClaimRecord, ClaimsRecord, EffectRecord, Panel
+from softtargets.lab.records import write_atomically
 from softtargets.report.claims.words import amount
 from softtargets.report.palette import INK, MUTED, RULE, hues
 from softtargets.report.svg import standalone, styled
@@ -44,6 +47,22 @@ def draw(claim: ClaimRecord) -> str:
     return standalone(claim_figure(claim))
 
 
+def write_figures(record: ClaimsRecord, folder: Path) -> None:
+    """Write the picture of each claim that was run, as NAME.svg.
+
+    Args:
+        record: of claims.
+        folder: made if it is not there.
+
+    Raises:
+        LabError: a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for claim in record.claims:
+        if claim.skipped is None:
+            write_atomically(folder / f"{claim.name}.svg", draw(claim).encode())
+
+
 def _height(panel: Panel) -> int:
     return len(panel.series) if panel.kind == "levels" else 6
 
@@ -79,7 +98,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, fontsize=8)
     colours = list(hues().values())
     for place, series in enumerate(panel.series):
-        look = {"color": colours[place % len(colours)], "marker": _MARKERS[place % len(_MARKERS)]}
+        look: dict[str, Any] = {"color": colours[place % len(colours)], "marker": _MARKERS[place % len(_MARKERS)]}
         if panel.kind == "points":
             axes.plot(series.x, series.y, linestyle="none", markersize=2.5, label=series.label, **look)
             continue
