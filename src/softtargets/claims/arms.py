@@ -58,6 +58,7 @@ class Arm:
         teacher: for methods that have one, an arm of one try.
         noise: rate at which training labels are flipped to another class.
         share: of the scene's epochs.
+        student: whether the network is the scene's for students.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Arm:
     teacher: "Arm | None" = None
     noise: float = 0.0
     share: float = 1.0
+    student: bool = False
 
     def offered(self, budget: Budget) -> tuple[Try, ...]:
         """Return the tries that the budget allows."""
@@ -124,7 +126,7 @@ class Planner:
         teacher = None
         if arm.teacher is not None:
             teacher = self.spec(arm.teacher, arm.teacher.tries[0], seed).run_id
-        fields = {**scene.fields, **attempt.fields}
+        fields = {**scene.fields, **(scene.student if arm.student else {}), **attempt.fields}
         parameters = dict(attempt.parameters)
         if attempt.period is not None:
             batch = fields.get("batch_size", _BATCH_SIZE)
@@ -163,9 +165,7 @@ class Planner:
                 if arm.sweep or index == chosen:
                     yield from self._with_teachers(arm, attempt, self.seeds(arm))
 
-    def _with_teachers(
-        self, arm: Arm, attempt: Try, seeds: tuple[int, ...]
-    ) -> Iterator[RunSpec]:
+    def _with_teachers(self, arm: Arm, attempt: Try, seeds: tuple[int, ...]) -> Iterator[RunSpec]:
         if arm.teacher is not None:
             yield from self._with_teachers(arm.teacher, arm.teacher.tries[0], seeds)
         for seed in seeds:

@@ -1,13 +1,13 @@
 """How much is spent on a claim: seconds in the tests, minutes on a processor, hours on a GPU."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 BudgetName = Literal["smoke", "cpu", "full"]
 BUDGETS: tuple[BudgetName, ...] = get_args(BudgetName)
 SceneName = Literal[
-    "easy", "confident", "part", "synthetic", "people, aggre", "people, worse"
+    "easy", "noisy", "confident", "part", "synthetic", "people, aggre", "people, worse"
 ]
 
 
@@ -20,6 +20,7 @@ class Scene:
             data of its own.
         epochs: passes over the training data, at most.
         fields: further fields of a `RunSpec`.
+        student: those of them that are others for a network that learns from a teacher alone.
         seeds: of the runs that are judged, where they are others than the budget's.
         tuning_seeds: the same of the runs that settings are chosen by.
     """
@@ -27,6 +28,7 @@ class Scene:
     data: str
     epochs: int
     fields: Mapping[str, Any] = field(default_factory=dict)
+    student: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] | None = None
     tuning_seeds: tuple[int, ...] | None = None
 
@@ -37,9 +39,9 @@ class Budget:
 
     Attributes:
         name: its name.
-        scenes: easy (a network that is calibrated as it is), confident (one that is not), part
-            (some of the classes alone), synthetic (points of a plane, drawn anew for each seed),
-            people (labels of photographs by people).
+        scenes: easy (a network that is calibrated as it is), confident (one that is not), noisy
+            (what is trained with negative rates), part (some of the classes alone), synthetic
+            (points of a plane, drawn anew for each seed), people (labels by people).
         seeds: of the runs that are judged.
         tuning_seeds: of the runs that settings are chosen by; none of the above.
         tries: how many settings each method may choose from, at most.
@@ -72,29 +74,32 @@ _PLANE = {
     "patience": 10,
 }
 _TINY = {"hidden": (16,), "batch_size": 256}
-_PHOTOS = {"hidden": (128, 128), "batch_size": 128}
-_SMALL = {"hidden": (128, 128), "batch_size": 128}
+_SMALL = {"hidden": (128, 128), "batch_size": 128, "measured": 1000}
+_STUDENT = {"hidden": (32,), "learning_rate": 0.03}
 
-SMOKE = Budget(
-    name="smoke",
-    scenes={
-        "easy": Scene(data="digits", epochs=2, fields=_TINY),
-        "confident": Scene(data="digits", epochs=2, fields=_TINY),
+
+def _smoke() -> Mapping[SceneName, Scene]:
+    tiny = Scene(data="digits", epochs=2, fields=_TINY, student={"hidden": (8,)})
+    return {
+        "easy": tiny,
+        "noisy": tiny,
+        "confident": tiny,
         "part": Scene(data="PART:digits", epochs=2, fields=_TINY),
         "synthetic": Scene(data="digits", epochs=2, fields={**_PLANE, **_TINY}),
-        "people, aggre": Scene(data="digits", epochs=2, fields=_TINY),
-        "people, worse": Scene(data="digits", epochs=2, fields=_TINY),
-    },
-    seeds=(0, 1),
-    tuning_seeds=(100,),
-    tries=2,
-)
-CPU = Budget(
-    name="cpu",
-    scenes={
-        "easy": Scene(data="digits", epochs=40),
-        "confident": Scene(data=f"{_FASHION}?samples=5000", epochs=25, fields=_SMALL),
-        "part": Scene(data=f"PART:{_FASHION}?samples=3000", epochs=25, fields=_SMALL),
+        "people, aggre": tiny,
+        "people, worse": tiny,
+    }
+
+
+def _cpu() -> Mapping[SceneName, Scene]:
+    digits = Scene(data="digits", epochs=40)
+    return {
+        "easy": digits,
+        "noisy": digits,
+        "confident": Scene(
+            data=f"{_FASHION}?samples=5000", epochs=20, fields=_SMALL, student=_STUDENT
+        ),
+        "part": Scene(data=f"PART:{_FASHION}?samples=3000", epochs=20, fields=_SMALL),
         "synthetic": Scene(
             data="two-gaussians?seed={seed}",
             epochs=500,
@@ -102,18 +107,43 @@ CPU = Budget(
             seeds=tuple(range(10)),
             tuning_seeds=tuple(range(100, 105)),
         ),
-        "people, aggre": Scene(data=f"{_PEOPLE}aggre&samples=5000", epochs=20, fields=_PHOTOS),
-        "people, worse": Scene(data=f"{_PEOPLE}worse&samples=5000", epochs=20, fields=_PHOTOS),
-    },
-    seeds=(0, 1, 2, 3, 4),
-    tuning_seeds=(100, 101),
-    tries=4,
-)
-FULL = Budget(
-    name="full",
-    scenes={},
-    seeds=CPU.seeds,
-    tuning_seeds=CPU.tuning_seeds,
-    tries=CPU.tries,
-)
+        "people, aggre": Scene(data=f"{_PEOPLE}aggre&samples=5000", epochs=20, fields=_SMALL),
+        "people, worse": Scene(data=f"{_PEOPLE}worse&samples=5000", epochs=20, fields=_SMALL),
+    }
+
+
+def _full() -> Mapping[SceneName, Scene]:
+    pictures: dict[str, Any] = {
+        "model": "resnet56",
+        "augment": "crop-flip",
+        "batch_size": 128,
+        "schedule": "step",
+        "device": "cuda",
+    }
+    shallower = {**pictures, "model": "resnet32"}
+    return {
+        "easy": Scene(
+            data="mnist:{root}/mnist",
+            epochs=100,
+            fields={"hidden": (1200, 1200), "batch_size": 128, "augment": "shift"},
+        ),
+        "noisy": Scene(data="cifar10:{root}/cifar10", epochs=200, fields=shallower),
+        "confident": Scene(
+            data="cifar100:{root}/cifar100",
+            epochs=300,
+            fields=pictures,
+            student={"model": "resnet20"},
+        ),
+        "part": Scene(data=f"PART:{_FASHION}", epochs=60, fields={"model": "cnn"}),
+        "synthetic": replace(
+            _cpu()["synthetic"], seeds=tuple(range(100)), tuning_seeds=tuple(range(100, 120))
+        ),
+        "people, aggre": Scene(data=f"{_PEOPLE}aggre", epochs=200, fields=shallower),
+        "people, worse": Scene(data=f"{_PEOPLE}worse", epochs=200, fields=shallower),
+    }
+
+
+SMOKE = Budget(name="smoke", scenes=_smoke(), seeds=(0, 1), tuning_seeds=(100,), tries=2)
+CPU = Budget(name="cpu", scenes=_cpu(), seeds=tuple(range(5)), tuning_seeds=(100, 101), tries=4)
+FULL = replace(CPU, name="full", scenes=_full())
 BY_NAME: Mapping[BudgetName, Budget] = {"smoke": SMOKE, "cpu": CPU, "full": FULL}

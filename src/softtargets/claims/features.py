@@ -41,10 +41,15 @@ def _projected(run: Run, title: str) -> Panel:
     weight, bias = run.last_layer
     chosen = torch.cat([(run.test_labels == k).nonzero()[:PER_CLASS, 0] for k in SHOWN])
     labels = run.test_labels[chosen]
-    seen = penultimate_projection(run.features(run.data.test.take(chosen)), weight, bias, SHOWN, labels)
+    seen = penultimate_projection(
+        run.features(run.data.test.take(chosen)), weight, bias, SHOWN, labels
+    )
     series = []
     for label in SHOWN:
-        rows = [[round(each, 2) for each in row] for row in seen.coordinates[seen.labels == label].tolist()]
+        rows = [
+            [round(each, 2) for each in row]
+            for row in seen.coordinates[seen.labels == label].tolist()
+        ]
         x, y = zip(*rows, strict=True)
         series.append(Series(label=f"class {label}", x=list(x), y=list(y)))
     return Panel(title=title, kind="points", series=series)
@@ -108,9 +113,7 @@ def information(run: Run) -> float:
 
 def _information(results: Results) -> Measured:
     found: dict[str, dict[float, Paired]] = {
-        method: {
-            share: by_seed(results.runs(_at(method, share)), information) for share in SHARES
-        }
+        method: {share: by_seed(results.runs(_at(method, share)), information) for share in SHARES}
         for method in ("hard", "LS")
     }
     last = {method: each[1.0] for method, each in found.items()}

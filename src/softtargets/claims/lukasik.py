@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import msgspec
 
 from softtargets.claims.arms import Arm, Try
-from softtargets.claims.claim import Claim, Measured, Quoted, Results, Test, levels, lines
+from softtargets.claims.claim import Claim, Measured, Quoted, Results, levels, lines
 from softtargets.claims.intervals import Paired
 from softtargets.claims.measures import accuracy, by_seed
 from softtargets.claims.ols import points
 from softtargets.claims.rule import Rule
 from softtargets.claims.runs import Run
-from softtargets.claims.tries import BACKWARD, HARD, LS, hard, smoothed
+from softtargets.claims.tries import BACKWARD, HARD, hard, smoothed
 
 PAPER = "Lukasik et al., Does label smoothing mitigate label noise?, ICML 2020"
 NOISE = 0.2
@@ -207,7 +207,7 @@ SIGN = Claim(
         ),
     ),
     arms=tuple(
-        smoothed(name=f"{name} {noise}", tries=tries, noise=noise, sweep=True, scene="easy")
+        smoothed(name=f"{name} {noise}", tries=tries, noise=noise, sweep=True, scene="noisy")
         for noise in LEVELS
         for name, tries in (("negative", DOWNWARDS), ("not negative", UPWARDS))
     ),

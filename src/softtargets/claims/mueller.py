@@ -178,7 +178,8 @@ def _speed(results: Results) -> Measured:
     curves = {
         name: {
             float(epoch + 1): by_seed(
-                runs, lambda run, epoch=epoch: run.record.history[epoch].validation_accuracy  # type: ignore[misc]
+                runs,
+                lambda run, epoch=epoch: run.record.history[epoch].validation_accuracy,  # type: ignore[misc]
             )
             for epoch in range(len(runs[0].record.history))
         }

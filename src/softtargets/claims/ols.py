@@ -166,9 +166,7 @@ PERIOD = Claim(
         Arm(
             name="other periods",
             method="ols",
-            tries=tuple(
-                Try(parameters={"hard_weight": 0.5}, period=share) for share in PERIODS
-            ),
+            tries=tuple(Try(parameters={"hard_weight": 0.5}, period=share) for share in PERIODS),
             sweep=True,
         ),
     ),

@@ -1,4 +1,4 @@
-"""What is kept of claims: every effect by seed, its interval, the verdict and the picture's data."""
+"""What is kept of claims: each effect by seed, its interval, the verdict, the picture's data."""
 
 import math
 from pathlib import Path

@@ -15,9 +15,9 @@ from softtargets.claims.intervals import Paired
 from softtargets.claims.record import ClaimRecord, ClaimsRecord, EffectRecord, QuotedRecord, finite
 from softtargets.claims.rule import Verdict, combined
 from softtargets.claims.sources import MissingDataError, Sources
+from softtargets.lab.compare import _teacher
 from softtargets.lab.output import prepare
 from softtargets.lab.records import RunFolder, RunRecord
-from softtargets.lab.compare import _teacher
 from softtargets.lab.spec import RunSpec
 from softtargets.lab.train import run
 

@@ -53,8 +53,7 @@ class Sources:
         return next(
             data
             for _, data in self._loaded.values()
-            if (data.digest, data.noisy_digest)
-            == (spec.data_hash, spec.noisy_labels or None)
+            if (data.digest, data.noisy_digest) == (spec.data_hash, spec.noisy_labels or None)
         )
 
     def others(self, name: str) -> tuple[Split, Split]:
@@ -141,5 +140,3 @@ def _digits() -> dict[str, Any]:
         "x_test": digits.test.inputs.numpy(),
         "y_test": digits.test.labels.numpy(),
     }
-
-

@@ -12,27 +12,31 @@ from softtargets.claims.rule import Rule
 SHEN = "Chandrasegaran et al., Revisiting Label Smoothing and Knowledge Distillation, ICML 2022"
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 RATES = (0.0, 0.1, 0.3)
-STUDENT = {"hidden": (32,), "learning_rate": 0.03}
 
 
 def taught_by(teacher: Arm, name: str) -> Arm:
     """A small student of the teacher alone, at each temperature; labels play no part."""
     tries = tuple(
-        Try(
-            parameters={"temperature": temperature, "hard_weight": 0.0, "matched": 1.0},
-            fields=STUDENT,
-        )
+        Try(parameters={"temperature": temperature, "hard_weight": 0.0, "matched": 1.0})
         for temperature in TEMPERATURES
     )
     return Arm(
-        name=name, method="distill", tries=tries, teacher=teacher, sweep=True, noise=teacher.noise
+        name=name,
+        method="distill",
+        tries=tries,
+        teacher=teacher,
+        sweep=True,
+        noise=teacher.noise,
+        student=True,
     )
 
 
 def _teacher(rate: float, noise: float = 0.0) -> Arm:
     name = f"teacher, rate {rate:g}"
     if rate == 0:
-        return Arm(name=name, method="hard", tries=(Try(fields={"weight_decay": 5e-4}),), noise=noise)
+        return Arm(
+            name=name, method="hard", tries=(Try(fields={"weight_decay": 5e-4}),), noise=noise
+        )
     return Arm(name=name, method="ls", tries=(Try(parameters={"rate": rate}),), noise=noise)
 
 

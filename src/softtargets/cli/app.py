@@ -12,8 +12,8 @@ from softtargets.cli.methods import methods
 
 app = App(
     name="softtargets",
-    help="Label smoothing: compare methods on real data, test the papers' claims, audit predictions, "
-    "measure costs.",
+    help="Label smoothing: compare methods on real data, test the papers' claims, audit "
+    "predictions, measure costs.",
     version_flags=("--version",),
     result_action="return_value",
     suppress_keyboard_interrupt=False,

@@ -65,5 +65,7 @@ def plan_lines(estimate: Estimate) -> list[str]:
         f"{missing} to compute, {estimate.steps:,} steps"
     )
     if estimate.minutes is not None:
-        lines.append(f"about {estimate.minutes:.0f} minutes at the speed of the runs that are there")
+        lines.append(
+            f"about {estimate.minutes:.0f} minutes at the speed of the runs that are there"
+        )
     return lines

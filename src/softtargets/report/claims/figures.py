@@ -98,15 +98,28 @@ def _panel(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, fontsize=8)
     colours = list(hues().values())
     for place, series in enumerate(panel.series):
-        look: dict[str, Any] = {"color": colours[place % len(colours)], "marker": _MARKERS[place % len(_MARKERS)]}
+        look: dict[str, Any] = {
+            "color": colours[place % len(colours)],
+            "marker": _MARKERS[place % len(_MARKERS)],
+        }
         if panel.kind == "points":
-            axes.plot(series.x, series.y, linestyle="none", markersize=2.5, label=series.label, **look)
+            axes.plot(
+                series.x, series.y, linestyle="none", markersize=2.5, label=series.label, **look
+            )
             continue
         x, y = (series.y, [float(place)]) if panel.kind == "levels" else (series.x, series.y)
         reach = _reach(series.y, series.low, series.high)
         error = {"xerr" if panel.kind == "levels" else "yerr": reach}
         axes.errorbar(
-            x, y, markersize=4, elinewidth=1, capsize=2, linewidth=1, label=series.label, **look, **error
+            x,
+            y,
+            markersize=4,
+            elinewidth=1,
+            capsize=2,
+            linewidth=1,
+            label=series.label,
+            **look,
+            **error,
         )
     if panel.kind == "levels":
         axes.set_yticks(range(len(panel.series)), [each.label for each in panel.series])
@@ -139,5 +152,3 @@ def _reach(
         [max(0.0, value - end) for value, end in zip(values, low, strict=True) if end is not None],
         [max(0.0, end - value) for value, end in zip(values, high, strict=True) if end is not None],
     ]
-
-

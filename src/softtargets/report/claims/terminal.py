@@ -21,9 +21,7 @@ def verdict_table(record: ClaimsRecord) -> Table:
         table.add_column(column, overflow="fold")
     for claim in record.claims:
         verdict = words.verdict(claim)
-        effects = "\n".join(
-            f"{each.name}: {words.amount(each)}" for each in claim.effects
-        )
+        effects = "\n".join(f"{each.name}: {words.amount(each)}" for each in claim.effects)
         told = f"[{_STYLES[verdict]}]{verdict}[/]" if _STYLES[verdict] else verdict
         table.add_row(claim.name, told, _plain(claim.skipped or effects))
     return table
