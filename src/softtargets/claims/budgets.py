@@ -79,13 +79,13 @@ _STUDENT = {"hidden": (32,), "learning_rate": 0.03}
 
 
 def _smoke() -> Mapping[SceneName, Scene]:
-    tiny = Scene(data="digits", epochs=2, fields=_TINY, student={"hidden": (8,)})
+    tiny = Scene(data="digits", epochs=1, fields=_TINY, student={"hidden": (8,)})
     return {
         "easy": tiny,
         "noisy": tiny,
         "confident": tiny,
-        "part": Scene(data="PART:digits", epochs=2, fields=_TINY),
-        "synthetic": Scene(data="digits", epochs=2, fields={**_PLANE, **_TINY}),
+        "part": Scene(data="PART:digits", epochs=1, fields=_TINY),
+        "synthetic": Scene(data="digits", epochs=1, fields={**_PLANE, **_TINY}),
         "people, aggre": tiny,
         "people, worse": tiny,
     }

@@ -60,13 +60,13 @@ class Run:
     @torch.no_grad()
     def logits(self, inputs: Tensor) -> Tensor:
         """Return `(B, K)` of the trained network for standardised inputs."""
-        return torch.cat([self._network(part) for part in inputs.split(2048)])
+        return torch.cat([self._network(part) for part in torch.split(inputs, 2048)])
 
     @torch.no_grad()
     def features(self, inputs: Tensor) -> Tensor:
         """Return `(B, D)`, what the last layer sees of standardised inputs."""
         features, _ = penultimate(self._network)
-        return torch.cat([features(part) for part in inputs.split(2048)])
+        return torch.cat([features(part) for part in torch.split(inputs, 2048)])
 
     @property
     def last_layer(self) -> tuple[Tensor, Tensor]:

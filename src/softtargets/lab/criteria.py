@@ -73,6 +73,7 @@ class PeriodicOnline(nn.Module):
                     module.end_epoch()
         return loss
 
+
 def online(task: Task) -> nn.Module:
     """Online label smoothing; with a `period` in steps, or of all samples, if asked to."""
     policy = OnlineLabelSmoothing(

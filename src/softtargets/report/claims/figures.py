@@ -109,7 +109,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
             continue
         x, y = (series.y, [float(place)]) if panel.kind == "levels" else (series.x, series.y)
         reach = _reach(series.y, series.low, series.high)
-        error = {"xerr" if panel.kind == "levels" else "yerr": reach}
+        error: dict[str, Any] = {"xerr" if panel.kind == "levels" else "yerr": reach}
         axes.errorbar(
             x,
             y,
