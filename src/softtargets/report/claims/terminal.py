@@ -30,10 +30,11 @@ def verdict_table(record: ClaimsRecord) -> Table:
 def list_table(claims: list[Claim]) -> Table:
     """Return one row per claim: what it says and the rule that decides it."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
-    for column in ("claim", "says", "paper"):
+    for column in ("claim", "says", "supported if the 95 % interval is in this range"):
         table.add_column(column, overflow="fold")
     for claim in claims:
-        table.add_row(claim.name, _plain(claim.statement), _plain(claim.paper))
+        rules = "\n".join(f"• {words.rule(test)}" for test in claim.tests)
+        table.add_row(claim.name, _plain(f"{claim.statement}\n{claim.paper}"), _plain(rules))
     return table
 
 

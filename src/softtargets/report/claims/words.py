@@ -1,6 +1,13 @@
 """What a claim's record says, in words."""
 
-from softtargets.claims.record import ClaimRecord, ClaimsRecord, EffectRecord, QuotedRecord
+from softtargets.claims.claim import Test
+from softtargets.claims.record import (
+    ClaimRecord,
+    ClaimsRecord,
+    EffectRecord,
+    QuotedRecord,
+    finite,
+)
 from softtargets.report.notation import counted, decimal, listed
 
 SKIPPED = "skipped"
@@ -13,7 +20,7 @@ def verdict(claim: ClaimRecord) -> str:
 
 def amount(effect: EffectRecord) -> str:
     """Return `+0.52 [+0.20, +0.84] points`."""
-    digits = _digits(effect)
+    digits = _digits(effect.scale)
     text = decimal(effect.value * effect.scale, digits, signed=True)
     if effect.low is not None and effect.high is not None:
         low, high = (
@@ -24,18 +31,29 @@ def amount(effect: EffectRecord) -> str:
 
 
 def claimed(effect: EffectRecord) -> str:
-    """Return the range in which the effect must be, as `above +0.50`."""
-    digits = _digits(effect)
+    """Return the range in which the effect must be, as `above +0.5`."""
+    return _range(effect.above, effect.below, effect.scale)
+
+
+def rule(test: Test) -> str:
+    """Return what a test compares and the range in which it must be."""
+    ends = _range(finite(test.rule.above), finite(test.rule.below), test.scale)
+    condition = " (condition)" if test.condition else ""
+    return f"{test.says}: {ends} {test.unit}".strip() + condition
+
+
+def _range(above: float | None, below: float | None, scale: float) -> str:
+    digits = _digits(scale)
     ends = [
-        f"{word} {_trimmed(end * effect.scale, digits)}"
-        for word, end in (("above", effect.above), ("below", effect.below))
+        f"{word} {_trimmed(end * scale, digits)}"
+        for word, end in (("above", above), ("below", below))
         if end is not None
     ]
     return " and ".join(ends)
 
 
-def _digits(effect: EffectRecord) -> int:
-    return 2 if effect.scale == 100 else 3
+def _digits(scale: float) -> int:
+    return 2 if scale == 100 else 3
 
 
 def _trimmed(value: float, digits: int) -> str:
