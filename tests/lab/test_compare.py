@@ -1,4 +1,3 @@
-import hashlib
 import json
 import multiprocessing
 import os
@@ -15,8 +14,9 @@ import torch
 import softtargets as st
 from softtargets.lab import compare, data, summary, train
 from softtargets.lab.errors import LabError
-from softtargets.lab.output import locked
+from softtargets.lab.execution import perform, schedule
 from softtargets.lab.records import RunFolder
+from tests.lab.files import numbers
 
 SMALL = compare.Settings(methods=("hard", "ols", "ils"), seeds=2, epochs=3)
 
@@ -28,24 +28,12 @@ def finished(tmp_path_factory):
     return folder, compare.compare(SMALL, folder)
 
 
-def numbers(folder: Path) -> dict[str, object]:
-    """Everything a comparison recorded, but for the time it took."""
-    found = {}
-    for path in sorted((folder / "runs").iterdir()):
-        record = json.loads((path / "record.json").read_text())
-        for own in ("seconds", "peak_memory", "arrays_sha256", "content_sha256"):
-            del record[own]
-        with np.load(path / "arrays.npz") as arrays:
-            digests = {name: hashlib.sha256(arrays[name]).hexdigest() for name in arrays.files}
-        found[path.name] = (record, digests, sorted(each.name for each in path.iterdir()))
-    return found
-
-
 def test_recorded_metrics_are_those_of_the_recorded_logits(finished):
     _, comparison = finished
+    digits = data.load("digits")
     for folder, record in comparison.runs["ols"]:
         arrays = {name: torch.from_numpy(value) for name, value in folder.arrays().items()}
-        assert torch.equal(arrays["test_labels"], comparison.data.test.labels)
+        assert torch.equal(arrays["test_labels"], digits.test.labels)
         logits, labels = arrays["test_logits"], arrays["test_labels"]
         assert record.metrics["accuracy"].value == (logits.argmax(1) == labels).double().mean()
         expected = torch.nn.functional.cross_entropy(logits.double(), labels)
@@ -73,7 +61,7 @@ def test_training_learns_and_methods_differ(finished):
 def test_finished_runs_are_not_computed_again(finished, monkeypatch):
     folder, _ = finished
     before = numbers(folder)
-    monkeypatch.setattr(compare, "run", lambda *arguments: pytest.fail("computed again"))
+    monkeypatch.setattr(perform, "run", lambda *arguments: pytest.fail("computed again"))
     again = compare.compare(SMALL, folder)
     assert again.records("hard") == finished[1].records("hard")
     assert numbers(folder) == before
@@ -225,7 +213,7 @@ def test_a_corrupt_checkpoint_is_found_before_anything_is_computed(tmp_path, mon
     settings = compare.Settings(methods=("hard", "ils"), seeds=2, epochs=1)
     folder = RunFolder(tmp_path / "runs", compare.plan(settings, data.load("digits"))[-1].run_id)
     folder.save_checkpoint({"model": {}})
-    monkeypatch.setattr(compare, "run", lambda *arguments: pytest.fail("computed"))
+    monkeypatch.setattr(perform, "run", lambda *arguments: pytest.fail("computed"))
     with pytest.raises(LabError, match=r"ils-seed1-.*checkpoint\.pt is of another kind"):
         compare.compare(settings, tmp_path)
 
@@ -241,14 +229,7 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(finished, tmp_path
     assert {each.name for each in path.iterdir()} == names | {".notes.txt"}
 
 
-def test_a_second_process_is_turned_away(tmp_path):
-    (tmp_path / "runs").mkdir()
-    with locked(tmp_path), pytest.raises(LabError, match="another comparison is running in"):
-        compare.compare(SMALL, tmp_path)
-    assert not list((tmp_path / "runs").iterdir())
-
-
-@pytest.mark.parametrize("name", ["report.html", "summary.json", ".lock"])
+@pytest.mark.parametrize("name", ["report.html", "summary.json", "study.json"])
 def test_a_folder_in_the_place_of_a_file_is_found_up_front(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(LabError, match=rf"cannot write .*{name}"):
@@ -261,9 +242,9 @@ def test_runs_of_another_version_are_reused_and_named(finished, monkeypatch):
     progress = compare.Progress(note=notes.append)
     compare.compare(SMALL, finished[0], progress)
     assert notes == []
-    now = compare.environment()
+    now = schedule.environment()
     elsewhere = msgspec.structs.replace(now, torch="9.9", threads=64)
-    monkeypatch.setattr(compare, "environment", lambda: elsewhere)
+    monkeypatch.setattr(schedule, "environment", lambda: elsewhere)
     compare.compare(SMALL, finished[0], progress)
     [note] = notes
     assert note.startswith("6 earlier runs are from softtargets")
@@ -286,7 +267,10 @@ def test_the_run_id_depends_on_every_field_but_the_place_of_the_data():
         "data_hash": "x", "parameters": {"rate": 0.2}, "seed": 7, "noise": 0.1, "epochs": 9,
         "teacher": "t", "hidden": (8,), "batch_size": 8, "learning_rate": 0.2, "momentum": 0.8,
         "weight_decay": 0.0, "method": "ls", "noise_kind": "pair", "noise_map": ((0, 1),),
-        "noisy_labels": "x",
+        "noisy_labels": "x", "model": "cnn", "augment": "flip", "optimizer": "adamw",
+        "schedule": "step", "warm_up": 1, "precision": "bfloat16", "accumulate": 2, "average": 0.9,
+        "patience": 2, "clip": 1.0, "measured": 9, "keep_features": True, "device": "cuda",
+        "ranks": 2,
     }  # fmt: skip
     ids = {msgspec.structs.replace(base, **{k: v}).run_id for k, v in changes.items()}
     assert len(ids | {base.run_id}) == len(changes) + 1

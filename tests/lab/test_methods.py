@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from softtargets.lab import compare, data, train
+from softtargets.lab import compare, data
+from softtargets.lab.epoch import end_epoch
 from softtargets.lab.methods import BASELINE, DEFAULT, METHODS, Family, expanded
 from softtargets.lab.task import Task, Teacher
 
@@ -50,7 +51,7 @@ def test_what_a_criterion_knows_is_in_the_checkpoint(method):
     logits = torch.randn(40, 10, generator=generator)
     for _ in range(2):
         first(logits.requires_grad_(), labels, **given)
-        train.end_epoch(first)
+        end_epoch(first)
     second.load_state_dict(first.state_dict())
     ours, theirs = (each(logits, labels, **given) for each in (first, second))
     assert torch.equal(ours, theirs)

@@ -7,20 +7,21 @@ import pytest
 import torch
 
 from softtargets.calibration import BinStatistics
-from softtargets.lab.data import Split
+from softtargets.lab.data import Split, load
 from softtargets.lab.records import Example
+from softtargets.lab.study import picture
 from softtargets.lab.summary import summarise
 from softtargets.report.figures import FEW_PREDICTIONS, reliability_diagram
 from softtargets.report.overview import write_summary_figure
 from softtargets.report.palette import PAPER, look
 from softtargets.report.predictions import predictions
 from softtargets.report.svg import inline, standalone
-from softtargets.report.targets import chosen_examples, picture, shown_classes, target_bars
+from softtargets.report.targets import chosen_examples, shown_classes, target_bars
 
 
 def test_predictions_of_all_seeds_are_pooled(comparison):
     found = predictions(comparison, "ls", scaled=False)
-    samples = len(comparison.data.test) * comparison.settings.seeds
+    samples = comparison.data.num_test * comparison.settings.seeds
     assert int(found.pooled.counts.sum()) == samples
     accuracies = [record.metrics["accuracy"].value for record in comparison.records("ls")]
     assert found.confidence.right.value == pytest.approx(np.mean(accuracies))
@@ -104,20 +105,25 @@ def test_summary_is_written_as_svg_and_png(comparison, tmp_path):
         ((8, 8, 1), (8, 8)),
         ((1, 8, 8), (8, 8)),
         ((8, 8, 3), (8, 8, 3)),
+        ((3, 8, 8), (8, 8, 3)),
         ((64,), None),
         ((1, 64), None),
         ((5, 5, 5), None),
         ((600, 2), None),
     ],
 )
-def test_only_images_have_a_picture(comparison, shape, expected):
+def test_only_images_have_a_picture(shape, expected):
     inputs = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     part = Split(inputs=inputs, labels=torch.tensor([0, 1]))
-    image = picture(dataclasses.replace(comparison.data, train=part), 1)
-    assert (None if image is None else image.shape) == expected
-    if image is not None:
+    found = picture(dataclasses.replace(load("digits"), train=part), 1)
+    assert (None if found is None else found.shape) == expected
+    if found is not None:
+        image = found.array()
         assert image.min() == 0
         assert image.max() == 1
+        scaled = (inputs[1] - inputs[1].min()) / (inputs[1].max() - inputs[1].min())
+        given = scaled.permute(1, 2, 0) if shape == (3, 8, 8) else scaled.reshape(expected)
+        assert np.abs(image - given.numpy()).max() <= 0.5 / 255 + 1e-6
 
 
 def test_of_many_classes_those_with_most_target_are_shown(comparison):

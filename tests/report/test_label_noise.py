@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from softtargets.lab import data
 from softtargets.lab.summary import DENOISING, Mean, summarise
 from softtargets.report.cells import denoising_sheet
 from softtargets.report.facts import facts, wrong_labels
@@ -54,7 +55,7 @@ def test_the_page_shows_every_share_and_the_share_of_wrong_labels(noisy):
     for row in summarise(noisy):
         for metric in DENOISING:
             assert f"{100 * row.denoising[metric.key].value:.1f}" in section
-    truth = noisy.data.train.labels.numpy()
+    truth = data.load("digits").train.labels.numpy()
     [record, other] = noisy.records("ls")
     mislabelled = (record.denoising.mislabelled + other.denoising.mislabelled) / 2 / len(truth)
     assert wrong_labels(noisy) == f"{100 * mislabelled:.1f}\N{NO-BREAK SPACE}%"
@@ -101,12 +102,13 @@ def test_the_kind_of_noise_is_told(runs, changes, told):
     assert ("fitted on clean labels" in text) == bool(changes)
 
 
-def test_labels_of_a_file_are_told_by_its_name(runs, comparison, tmp_path):
-    labels = np.zeros(comparison.data.total, int)
+def test_labels_of_a_file_are_told_by_its_name(runs, tmp_path):
+    digits = data.load("digits")
+    labels = np.zeros(digits.total, int)
     np.save(tmp_path / "human.npy", labels)
     found = runs(methods=("hard",), epochs=1, noisy_labels=str(tmp_path / "human.npy"))
     text = dict(facts(found, summarise(found)))["Label noise"]
-    share = float((comparison.data.train.labels != 0).double().mean())
+    share = float((digits.train.labels != 0).double().mean())
     assert f"{100 * share:.1f}" in text
     assert "those of human.npy, the same for all seeds" in text
     assert str(tmp_path) not in render_page(found)

@@ -9,6 +9,7 @@ from softtargets.cli.bench import bench
 from softtargets.cli.claims import claims
 from softtargets.cli.compare import compare
 from softtargets.cli.methods import methods
+from softtargets.cli.report import report
 
 app = App(
     name="softtargets",
@@ -19,6 +20,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(compare)
+app.command(report)
 app.command(claims)
 app.command(audit)
 app.command(bench)

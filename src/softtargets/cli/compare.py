@@ -27,6 +27,7 @@ def compare(
     noise_map: Names = (),
     noisy_labels: str | None = None,
     out: Annotated[Path, Parameter(name="--out")] = Path("runs/compare"),
+    on: str = "inline",
     threads: Count = 1,
     training: Options | None = None,
 ) -> int:
@@ -37,7 +38,8 @@ def compare(
 
     Prints accuracy, NLL, Brier score and calibration errors before and after temperature scaling,
     and writes OUT/report.html and OUT/summary.json. Runs that are already in OUT are not computed
-    again; an interrupted comparison goes on where it stopped.
+    again; an interrupted comparison goes on where it stopped. Several processes may compute the
+    same comparison in the same OUT: each run is computed by one of them.
 
     Args:
         data: "digits", or the path of an .npz or .npz.xz file with the arrays x_train, y_train,
@@ -52,7 +54,9 @@ def compare(
         noisy_labels: .npy or .npz file of labels to train on, one per sample of y_train, human
             ones for instance; FILE.npz:NAME names one of its arrays.
         out: folder for the runs and the report.
-        threads: threads torch computes with; the same number gives the same results.
+        on: where to compute: inline, processes:N for N processes of this machine, ray, or
+            ray://HOST:PORT for a Ray cluster.
+        threads: threads torch computes a run with; the same number gives the same results.
         training: how the models are trained.
     """
     from softtargets.lab import compare as lab
@@ -76,38 +80,20 @@ def compare(
         if rank > 0:
             lab.follow(settings)
         else:
-            _compare(settings, out)
+            _compare(settings, out, on)
     return 0
 
 
-def _compare(settings: "Settings", out: Path) -> None:
+def _compare(settings: "Settings", out: Path, on: str) -> None:
     """Compute, print the tables and write the files."""
-    from rich.console import Console
-
+    from softtargets.cli.outcome import console_of_width, show
     from softtargets.cli.progress import shown_progress
     from softtargets.lab import compare as lab
-    from softtargets.lab.output import PAGE, SUMMARY
-    from softtargets.lab.summary import summarise, write_summary
-    from softtargets.report.conclusion import terminal_conclusion
-    from softtargets.report.page import write_page
-    from softtargets.report.tables import comparison_tables
-    from softtargets.report.transitions import estimation_lines
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 100
-    with shown_progress(console, settings) as progress:
-        comparison = lab.compare(settings, out, progress)
-    rows = summarise(comparison)
-    write_summary(comparison, rows, out / SUMMARY)
-    for table in comparison_tables(rows, seeds=settings.seeds, width=max(console.width, 80)):
-        console.print(table)
-    console.print(terminal_conclusion(comparison, rows), highlight=False, markup=False)
-    for line in estimation_lines(comparison, rows):
-        console.print(line, highlight=False, markup=False)
-    page = out / PAGE
-    write_page(comparison, page)
-    console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
+    console = console_of_width()
+    with shown_progress(console) as progress:
+        comparison = lab.compare(settings, out, progress, on=on)
+    show(comparison, out, console)
 
 
 def _words(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,67 +1,92 @@
 """Progress of a comparison: bars on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from softtargets.lab import compare as lab
+from softtargets.lab import execution
 from softtargets.lab.spec import RunSpec
 
 
 @contextmanager
-def shown_progress(console: Console, settings: lab.Settings) -> Iterator[lab.Progress]:
+def shown_progress(console: Console) -> Iterator[execution.Progress]:
     """Yield the callbacks that draw a comparison's progress.
 
     Args:
         console: where to draw.
-        settings: what is compared.
     """
     if not console.is_terminal:
-        yield _plain(console, settings)
+        yield _plain(console)
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
+        TextColumn("epochs"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bars:
-        total = bars.add_task("all runs", total=None, unit="epochs", visible=False)
-        current = bars.add_task("", total=settings.epochs, unit="epochs", visible=False)
-        done: dict[str, int] = {}
+        yield _drawn(console, bars)
 
-        def planned(specs: list[RunSpec], finished: int) -> None:
-            console.print(_plan(specs, finished), highlight=False)
-            bars.update(total, visible=bool(specs), total=sum(spec.epochs for spec in specs))
 
-        def epoch(spec: RunSpec, count: int) -> None:
-            done[spec.run_id] = count
-            bars.update(total, completed=sum(done.values()))
-            name = f"{spec.method}, seed {spec.seed}"
-            bars.update(current, description=name, completed=count, visible=True)
+def _drawn(console: Console, bars: Progress) -> execution.Progress:
+    """One bar for all runs, and one for each that is being computed."""
+    total = bars.add_task("all runs", total=None, visible=False)
+    done: dict[str, int] = {}
+    current: dict[str, TaskID] = {}
 
-        def note(text: str) -> None:
-            console.print(f"Note: {text}", soft_wrap=True, highlight=False)
+    def planned(specs: list[RunSpec], finished: int) -> None:
+        console.print(_plan(specs, finished), highlight=False)
+        bars.update(total, visible=bool(specs), total=sum(spec.epochs for spec in specs))
 
-        yield lab.Progress(planned=planned, epoch=epoch, note=note)
+    def advanced(spec: RunSpec, count: int) -> None:
+        done[spec.run_id] = count
+        bars.update(total, completed=sum(done.values()))
+
+    def epoch(spec: RunSpec, count: int) -> None:
+        advanced(spec, count)
+        if spec.run_id not in current:
+            current[spec.run_id] = bars.add_task(_name(spec), total=spec.epochs)
+        bars.update(current[spec.run_id], completed=count)
+
+    def finished(spec: RunSpec, elsewhere: bool) -> None:
+        advanced(spec, spec.epochs)
+        if spec.run_id in current:
+            bars.remove_task(current.pop(spec.run_id))
+
+    return execution.Progress(planned=planned, epoch=epoch, finished=finished, note=_note(console))
+
+
+def _plain(console: Console) -> execution.Progress:
+    def planned(specs: list[RunSpec], finished: int) -> None:
+        console.print(_plan(specs, finished), highlight=False)
+
+    def finished(spec: RunSpec, elsewhere: bool) -> None:
+        where = ", by another process" if elsewhere else ""
+        console.print(f"{_name(spec)}: {spec.epochs} epochs{where}", highlight=False)
+
+    return execution.Progress(planned=planned, finished=finished, note=_note(console))
+
+
+def _note(console: Console) -> Callable[[str], None]:
+    def note(text: str) -> None:
+        console.print(f"Note: {text}", soft_wrap=True, highlight=False)
+
+    return note
+
+
+def _name(spec: RunSpec) -> str:
+    return f"{spec.method}, seed {spec.seed}"
 
 
 def _plan(specs: list[RunSpec], finished: int) -> str:
     return f"{len(specs)} runs to compute, {finished} already there"
-
-
-def _plain(console: Console, settings: lab.Settings) -> lab.Progress:
-    def planned(specs: list[RunSpec], finished: int) -> None:
-        console.print(_plan(specs, finished), highlight=False)
-
-    def epoch(spec: RunSpec, count: int) -> None:
-        if count == settings.epochs:
-            console.print(f"{spec.method}, seed {spec.seed}: {count} epochs", highlight=False)
-
-    def note(text: str) -> None:
-        console.print(f"Note: {text}", soft_wrap=True, highlight=False)
-
-    return lab.Progress(planned=planned, epoch=epoch, note=note)

@@ -1,28 +1,35 @@
 """The main job: methods x seeds on one data set, each run computed once, in one output folder."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from msgspec import UNSET
+from msgspec import UNSET, ValidationError, convert, json, structs
 
 from softtargets.lab import data as datasets
 from softtargets.lab import train
 from softtargets.lab.data import DataSet, Source
 from softtargets.lab.errors import LabError
-from softtargets.lab.label_noise import KINDS, Kind, Mapping, check_mapping
-from softtargets.lab.measuring import predict
+from softtargets.lab.execution import Progress, compute
+from softtargets.lab.execution.place import Place
+from softtargets.lab.label_noise import KINDS, Kind, check_mapping, wrong_share
+from softtargets.lab.label_noise import Mapping as NoiseMap
 from softtargets.lab.methods import BASELINE, DEFAULT, METHODS
-from softtargets.lab.networks import network
 from softtargets.lab.options import Training
-from softtargets.lab.output import locked, prepare
-from softtargets.lab.records import Environment, RunFolder, RunRecord, environment
+from softtargets.lab.output import prepare
+from softtargets.lab.records import RunFolder, RunRecord
 from softtargets.lab.session import without_leader
-from softtargets.lab.spec import RunSpec, given
-from softtargets.lab.task import Teacher
-from softtargets.lab.train import check_checkpoint, run
+from softtargets.lab.spec import RunSpec
+from softtargets.lab.study import (
+    DataSummary,
+    Study,
+    describe,
+    read_study,
+    unusable,
+    write_study,
+)
 
 MOST_SEEDS = 1000
 MOST_EPOCHS = 100_000
@@ -56,7 +63,7 @@ class Settings:
     epochs: int = 40
     noise: float = 0.0
     noise_kind: Kind = "symmetric"
-    noise_map: Mapping = ()
+    noise_map: NoiseMap = ()
     noisy_labels: str | None = None
     training: Training = field(default_factory=Training)
 
@@ -104,33 +111,20 @@ def _check_noise(settings: Settings) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What a caller is told; every call may be ignored.
-
-    Attributes:
-        planned: the runs that are still to be computed, and the number already there.
-        epoch: a run and how many of its epochs are done.
-        note: a sentence about the runs that are already there.
-    """
-
-    planned: Callable[[list[RunSpec], int], None] = lambda specs, done: None
-    epoch: Callable[[RunSpec, int], None] = lambda spec, epoch: None
-    note: Callable[[str], None] = lambda text: None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Finished runs of the same seeds, by method.
 
     Attributes:
         settings: as asked for.
-        data: the data set.
+        data: what there is to know of the data set.
         runs: for each method, its folders and records by seed.
+        missing: how many runs of it are not finished; the seeds that lack one are left out.
     """
 
     settings: Settings
-    data: DataSet
+    data: DataSummary
     runs: dict[str, list[tuple[RunFolder, RunRecord]]]
+    missing: int = 0
 
     def records(self, method: str) -> list[RunRecord]:
         """Return the records of a method, by seed."""
@@ -170,37 +164,45 @@ def _spec(settings: Settings, data: DataSet, method: str, seed: int) -> RunSpec:
     )
 
 
-def compare(settings: Settings, output: Path, progress: Progress | None = None) -> Comparison:
+def compare(
+    settings: Settings, output: Path, progress: Progress | None = None, *, on: str = "inline"
+) -> Comparison:
     """Compute what is missing of a comparison and return all of it.
 
     Args:
         settings: what to compare.
-        output: folder that keeps the runs, in `output/runs`; made if it is not there.
+        output: folder that keeps the runs, in `output/runs`, and what `recall` needs besides; made
+            if it is not there.
         progress: who wants to know.
+        on: where to compute, see `softtargets.lab.execution.compute`.
 
     Returns:
         The finished comparison.
 
     Raises:
-        LabError: bad settings or data, a folder that cannot be written or in which another
-            comparison is running, a corrupt earlier run, a run that diverges. Earlier runs,
-            finished or not, are checked before anything is computed, and never overwritten.
+        LabError: bad settings or data, a folder that cannot be written, a corrupt earlier run, a
+            run that diverges. Earlier runs, finished or not, are checked before anything is
+            computed, and never overwritten.
     """
-    progress = progress or Progress()
+    if Place.parse(on).kind != "inline" and settings.training.ranks > 1:
+        raise LabError(
+            f"--ranks {settings.training.ranks} does not go with --on {on}: the processes that "
+            "compute a run together are this command's own; leave one of them out"
+        )
     data = datasets.load(settings.data, settings.noisy_labels)
     check_mapping(settings.noise_map, data.num_classes)
     root = prepare(output)
     specs = plan(settings, data)
-    folders = {spec.run_id: RunFolder(root, spec.run_id) for spec in specs}
-    with locked(output):
-        finished = _compute(specs, folders, data, progress)
-    runs = {
-        method: [
-            (folders[spec.run_id], finished[spec.run_id]) for spec in specs if spec.method == method
-        ]
+    names = {
+        method: [spec.run_id for spec in specs if spec.method == method]
         for method in settings.methods
     }
-    return Comparison(settings=settings, data=data, runs=runs)
+    first = [spec for spec in specs if spec.method == settings.methods[0]]
+    shares = tuple(wrong_share(spec, data) for spec in first if settings.noisy)
+    about = describe(data, shares)
+    write_study(output, Study(settings=_plain(settings), data=about, runs=names))
+    records = compute(specs, [data], root, on=on, progress=progress)
+    return _gathered(settings, about, root, names, records)
 
 
 def follow(settings: Settings) -> None:
@@ -213,56 +215,71 @@ def follow(settings: Settings) -> None:
         train.follow(lambda: datasets.load(settings.data, settings.noisy_labels))
 
 
-def _compute(
-    specs: list[RunSpec], folders: dict[str, RunFolder], data: DataSet, progress: Progress
-) -> dict[str, RunRecord]:
-    """Check what is there, run what is missing and return all records by run_id."""
-    finished = {name: folder.record() for name, folder in folders.items() if folder.done}
-    missing = [spec for spec in specs if spec.run_id not in finished]
-    for spec in missing:
-        check_checkpoint(spec, data, folders[spec.run_id])
-    for folder in folders.values():
-        folder.sweep()
-    progress.planned(missing, len(finished))
-    others = _other_environments(list(finished.values()))
-    if others:
-        progress.note(others)
-    for spec in missing:
-        folder = folders[spec.run_id]
-        teacher = None
-        if spec.teacher is not None:
-            teacher = _teacher(folders[spec.teacher], finished[spec.teacher], data)
-        run(spec, data, folder, teacher, lambda epoch, spec=spec: progress.epoch(spec, epoch))  # type: ignore[misc]
-        finished[spec.run_id] = folder.record()
-    return finished
+def recall(output: Path) -> Comparison:
+    """Return the comparison that was last started in a folder, from its files alone.
+
+    Of one that is not finished, the seeds that all methods have finished are returned.
+
+    Args:
+        output: as given to `compare`.
+
+    Raises:
+        LabError: there is none, a file is corrupt, or no seed is finished.
+    """
+    study = read_study(output)
+    settings = _settings(study, output)
+    root = output / "runs"
+    folders = {name: RunFolder(root, name) for names in study.runs.values() for name in names}
+    records = {name: folder.record() for name, folder in folders.items() if folder.done}
+    seeds = [
+        seed
+        for seed in range(settings.seeds)
+        if all(names[seed] in records for names in study.runs.values())
+    ]
+    missing = len(folders) - len(records)
+    if not seeds:
+        raise LabError(
+            f"{output} has no seed that all methods have finished, {missing} of {len(folders)} "
+            "runs are missing; give the command that started them again, it goes on where it "
+            "stopped"
+        )
+    names = {method: [each[seed] for seed in seeds] for method, each in study.runs.items()}
+    shares = study.data.wrong_shares and tuple(study.data.wrong_shares[seed] for seed in seeds)
+    data = structs.replace(study.data, wrong_shares=shares)
+    settings = replace(settings, seeds=len(seeds))
+    return _gathered(settings, data, root, names, records, missing)
 
 
-def _other_environments(records: list[RunRecord]) -> str:
-    """Say how many runs another version or number of threads has computed; "" for none."""
-
-    def described(each: Environment) -> str:
-        return f"softtargets {each.softtargets}, torch {each.torch}, threads: {each.threads}"
-
-    now = described(environment())
-    found = [described(record.environment) for record in records]
-    others = [each for each in found if each != now]
-    if not others:
-        return ""
-    return (
-        f"{len(others)} earlier runs are from {'; '.join(sorted(set(others)))} (now {now}): their "
-        "numbers may differ slightly from new ones; delete them to compute all alike"
-    )
+def _gathered(
+    settings: Settings,
+    data: DataSummary,
+    root: Path,
+    names: Mapping[str, Sequence[str]],
+    records: Mapping[str, RunRecord],
+    missing: int = 0,
+) -> Comparison:
+    runs = {
+        method: [(RunFolder(root, name), records[name]) for name in each]
+        for method, each in names.items()
+    }
+    return Comparison(settings=settings, data=data, runs=runs, missing=missing)
 
 
-def _teacher(folder: RunFolder, record: RunRecord, data: DataSet) -> Teacher:
-    """Rebuild the teacher and let it see the training data once, as they are."""
-    model = network(record.spec, data)
+def _settings(study: Study, output: Path) -> Settings:
+    """Return the settings of a study; msgspec would drop fields that it does not know."""
     try:
-        model.load_state_dict(folder.model_state())
-    except RuntimeError as error:
-        raise folder.corrupt("model.pt does not fit the data") from error
-    logits = predict(model.to(given(record.spec.device, "cpu")), data.train)
-    return Teacher(logits=logits, temperature=record.temperature, model=model)
+        settings = convert(study.settings, Settings)
+    except ValidationError as error:
+        raise unusable(output, f"its settings are not this version's: {error}") from error
+    if _plain(settings) != study.settings:
+        raise unusable(output, "its settings are not this version's")
+    return settings
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    """Return the settings as JSON has them."""
+    plain: dict[str, Any] = json.decode(json.encode(settings))
+    return plain
 
 
 def use_threads(threads: int) -> None:

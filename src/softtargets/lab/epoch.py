@@ -14,6 +14,7 @@ from softtargets.lab import seeds
 from softtargets.lab.averaging import AveragedModel
 from softtargets.lab.criteria import PeriodicOnline
 from softtargets.lab.data import Split, augment
+from softtargets.lab.errors import LabError
 from softtargets.lab.methods import METHODS
 from softtargets.lab.optimisation import learning_rate
 from softtargets.lab.session import DivergedError, Session
@@ -94,7 +95,8 @@ class Trainer:
     def _step(self, batch: Tensor, draws: "_Draws") -> Tensor:
         """Take a step and return this process's share of the batch's mean loss."""
         inputs, target, said = self._drawn(batch, draws)
-        parts = self.session.parts(len(batch), given(self.spec.accumulate, 1))
+        count = math.ceil(len(batch) * given(self.spec.accumulate, 1) / self.spec.batch_size)
+        parts = self.session.parts(len(batch), count)
         self.optimizer.zero_grad()
         losses = [
             self._backward(inputs[part], target[part], None if said is None else said[part], share)
@@ -145,8 +147,7 @@ class Trainer:
         self, inputs: Tensor, target: Tensor | Target, said: Tensor | None, share: float
     ) -> Tensor:
         """Add the gradients of a part of a batch and return its share of the mean loss."""
-        with self.session.autocast():
-            logits = self.model(inputs).float()
+        logits = self._forward(inputs)
         arguments = {} if said is None else {"teacher_logits": said}
         # With nothing to compute, a rank only takes part in the exchange of gradients.
         loss: Tensor = self.criterion(logits, target, **arguments) if share else logits.sum()
@@ -154,8 +155,23 @@ class Trainer:
             loss = loss * share
         # Gradients are averaged over ranks, each of which has the gradient of its share.
         scaled = loss if self.session.ranks == 1 else loss * self.session.ranks
-        (scaled if self.scaler is None else self.scaler.scale(scaled)).backward()
+        if self.scaler is not None:
+            scaled = self.scaler.scale(scaled)
+        scaled.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    def _forward(self, inputs: Tensor) -> Tensor:
+        try:
+            with self.session.autocast():
+                logits: Tensor = self.model(inputs)
+        except ValueError as error:
+            if len(inputs) != 1:
+                raise
+            raise LabError(
+                f"batch normalisation cannot learn from a part of one sample ({error}); choose "
+                "another --batch-size, so that the last batch of an epoch is larger"
+            ) from error
+        return logits.float()
 
     def _update(self) -> None:
         if self.spec.clip is not UNSET:

@@ -1,6 +1,5 @@
 """Wrong training labels: flipped by a seed, or given in a file; and what training made of them."""
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import msgspec
@@ -69,16 +68,14 @@ def is_noisy(spec: RunSpec) -> bool:
     return spec.noise > 0 or spec.noisy_labels is not msgspec.UNSET
 
 
-def wrong_share(specs: Sequence[RunSpec], data: DataSet) -> float:
-    """Return which share of the training labels is wrong, on average over runs.
+def wrong_share(spec: RunSpec, data: DataSet) -> float:
+    """Return which share of its training labels is wrong.
 
     Args:
-        specs: one run per seed.
-        data: their data set.
+        spec: of the run.
+        data: its data set.
     """
-    truth = data.train.labels
-    shares = [float((training_labels(spec, data) != truth).double().mean()) for spec in specs]
-    return sum(shares) / len(shares)
+    return float((training_labels(spec, data) != data.train.labels).double().mean())
 
 
 def parse_mapping(pairs: tuple[str, ...]) -> Mapping:

@@ -1,19 +1,13 @@
-"""The output folder of a comparison: made, tried and locked before anything is computed."""
+"""The output folder of a comparison: made and tried before anything is computed."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from softtargets.lab.errors import LabError
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
 SUMMARY = "summary.json"
 PAGE = "report.html"
+STUDY = "study.json"
 
 
 def prepare(output: Path) -> Path:
@@ -29,7 +23,7 @@ def prepare(output: Path) -> Path:
             probe = folder / f".writable.{os.getpid()}"
             probe.touch()
             probe.unlink()
-        taken = [name for name in (SUMMARY, PAGE) if (output / name).is_dir()]
+        taken = [name for name in (SUMMARY, PAGE, STUDY) if (output / name).is_dir()]
     except OSError as error:
         raise LabError(
             f"cannot write to {output} ({error.strerror}); choose another folder with --out"
@@ -40,33 +34,3 @@ def prepare(output: Path) -> Path:
             "folder with --out"
         )
     return root
-
-
-@contextmanager
-def locked(output: Path) -> Iterator[None]:
-    """Be the only process that computes in the folder; its end, by whatever cause, unlocks it.
-
-    Raises:
-        LabError: another process holds the lock.
-    """
-    if fcntl is None:
-        yield
-        return
-    path = output / ".lock"
-    try:
-        file = path.open("a")
-    except OSError as error:
-        raise LabError(
-            f"cannot write {path} ({error.strerror}); choose another folder with --out"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LabError(
-                f"another comparison is running in {output}; wait for it, or choose another "
-                "folder with --out"
-            ) from error
-        except OSError:  # a file system without locks
-            pass
-        yield

@@ -255,11 +255,17 @@ class RunFolder:
 
     def model_state(self) -> dict[str, Any]:
         """Return the trained weights."""
-        return self._load("model.pt")
+        return self._unpacked("model.pt", self._read("model.pt"))
 
     def checkpoint(self) -> dict[str, Any] | None:
         """Return the last checkpoint of an unfinished run, or None."""
-        return self._load("checkpoint.pt") if (self.path / "checkpoint.pt").exists() else None
+        try:
+            content = (self.path / "checkpoint.pt").read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unreadable("checkpoint.pt", error) from error
+        return self._unpacked("checkpoint.pt", content)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint."""
@@ -281,7 +287,7 @@ class RunFolder:
         self.discard_checkpoint()
 
     def sweep(self) -> None:
-        """Remove what a killed process left; only for the one process that uses the output."""
+        """Remove what a killed process left; only of a finished run, or by who has its lock."""
         if self.done:
             self.discard_checkpoint()
         for name in FILES:
@@ -312,10 +318,9 @@ class RunFolder:
             "another folder with --out"
         )
 
-    def _load(self, name: str) -> dict[str, Any]:
-        content = io.BytesIO(self._read(name))
+    def _unpacked(self, name: str, content: bytes) -> dict[str, Any]:
         try:
-            state = torch.load(content, map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen types for a damaged file
             raise self.corrupt(f"{name} cannot be read") from error
         if not isinstance(state, dict):
@@ -332,9 +337,14 @@ class RunFolder:
 
 
 def pack_arrays(**arrays: Any) -> bytes:
-    """Return the arrays as the content of an npz file."""
+    """Return the arrays as the content of an npz file; equal arrays give equal bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            # numpy.savez would write the time.
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
     return buffer.getvalue()
 
 

@@ -187,13 +187,14 @@ def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
         "data": {
             "digest": data.digest,
             "classes": data.num_classes,
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "test": len(data.test),
+            "train": data.num_train,
+            "validation": data.num_validation,
+            "test": data.num_test,
         },
         "environments": sorted(
             {msgspec.json.encode(record.environment).decode() for record in records}
         ),
+        "missing": comparison.missing,
         "training_seconds": round(sum(record.seconds for record in records), 1),
         "rows": rows,
         "values": {

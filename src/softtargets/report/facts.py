@@ -3,12 +3,14 @@
 import math
 from pathlib import Path
 
+from msgspec import UNSET
+
 from softtargets.lab.compare import Comparison
-from softtargets.lab.label_noise import wrong_share
 from softtargets.lab.methods import BASELINE, METHODS
 from softtargets.lab.records import RunRecord
 from softtargets.lab.summary import Row
 from softtargets.report.notation import ACCURACY, counted, listed, percentage, points, title
+from softtargets.report.training import model, optimiser, peak_memory, training
 
 _DESTINATIONS = {
     "symmetric": "another class, all alike",
@@ -30,8 +32,9 @@ def facts(comparison: Comparison, rows: list[Row]) -> list[tuple[str, str]]:
         ("Data", _data(comparison)),
         ("Label noise", _noise(comparison)),
         ("Runs", _runs(comparison, records)),
-        ("Model", _model(comparison, records[0])),
-        ("Optimiser", _optimiser(records[0])),
+        ("Model", model(comparison, records[0])),
+        ("Optimiser", optimiser(records[0].spec)),
+        *training(records),
         ("Settings of the methods", _settings(comparison)),
         ("Temperature", _temperature(records)),
         ("Size of the test set", _test_set(comparison, rows)),
@@ -42,15 +45,15 @@ def facts(comparison: Comparison, rows: list[Row]) -> list[tuple[str, str]]:
 def standard_error(comparison: Comparison, rows: list[Row]) -> float:
     """Return the largest standard error of an accuracy that the size of the test set leaves."""
     shares = [row.plain[ACCURACY.key].value for row in rows]
-    return max(math.sqrt(share * (1 - share) / len(comparison.data.test)) for share in shares)
+    return max(math.sqrt(share * (1 - share) / comparison.data.num_test) for share in shares)
 
 
 def _data(comparison: Comparison) -> str:
     data = comparison.data
-    shape = " × ".join(map(str, data.train.inputs.shape[1:]))
+    shape = " × ".join(map(str, data.shape))
     return (
-        f"{data.name}: {len(data.train):,} samples to train on, {len(data.validation):,} for "
-        f"validation, {len(data.test):,} for testing; {data.num_classes} classes, inputs of "
+        f"{data.name}: {data.num_train:,} samples to train on, {data.num_validation:,} for "
+        f"validation, {data.num_test:,} for testing; {data.num_classes} classes, inputs of "
         f"{shape} numbers, standardised; content hash {data.digest}."
     )
 
@@ -59,8 +62,8 @@ def wrong_labels(comparison: Comparison) -> str:
     """Return which share of the training labels is wrong, over all seeds; "" for none."""
     if not comparison.settings.noisy:
         return ""
-    specs = [record.spec for record in comparison.records(next(iter(comparison.runs)))]
-    return percentage(wrong_share(specs, comparison.data))
+    shares = comparison.data.wrong_shares
+    return percentage(sum(shares) / len(shares))
 
 
 def _noise(comparison: Comparison) -> str:
@@ -93,19 +96,12 @@ def _runs(comparison: Comparison, records: list[RunRecord]) -> str:
     )
 
 
-def _model(comparison: Comparison, record: RunRecord) -> str:
-    widths = [comparison.data.train.inputs[0].numel(), *record.spec.hidden]
-    widths.append(comparison.data.num_classes)
-    return f"Multi-layer perceptron with ReLU, widths {' – '.join(map(str, widths))}."
-
-
-def _optimiser(record: RunRecord) -> str:
-    spec = record.spec
-    return (
-        f"SGD with Nesterov momentum {spec.momentum:g}, learning rate {spec.learning_rate:g} "
-        f"falling to 0 along a cosine, weight decay {spec.weight_decay:g}, batches of "
-        f"{spec.batch_size}. The same for all methods."
-    )
+def unfinished(comparison: Comparison) -> str:
+    """Return what is left out of a comparison that is not finished; "" of one that is."""
+    if not comparison.missing:
+        return ""
+    runs = "1 run is" if comparison.missing == 1 else f"{comparison.missing:,} runs are"
+    return f"{runs} not finished; the seeds that lack one are left out."
 
 
 def _settings(comparison: Comparison) -> str:
@@ -140,7 +136,7 @@ def _temperature(records: list[RunRecord]) -> str:
 
 def _test_set(comparison: Comparison, rows: list[Row]) -> str:
     return (
-        f"With {len(comparison.data.test):,} test samples, an accuracy has a standard error of up "
+        f"With {comparison.data.num_test:,} test samples, an accuracy has a standard error of up "
         f"to {points(standard_error(comparison, rows), 2)} that no number of seeds removes."
     )
 
@@ -148,7 +144,8 @@ def _test_set(comparison: Comparison, rows: list[Row]) -> str:
 def _environment(records: list[RunRecord]) -> str:
     described = {
         f"softtargets {each.softtargets}, torch {each.torch}, Python {each.python}, "
-        f"{each.machine}, {counted(each.threads, 'thread')}": None
+        f"{each.machine}, {counted(each.threads, 'thread')}"
+        f"{f', {each.device}' if each.device is not UNSET else ''}": None
         for each in (record.environment for record in records)
     }
-    return f"{listed(list(described))}."
+    return f"{listed(list(described))}.{peak_memory(records)}"

@@ -145,6 +145,8 @@ CURVES = {
 def training_curve(comparison: Comparison, measure: str, methods: Sequence[str]) -> Figure:
     """A measure by epoch: mean over seeds, and the range of the seeds as a band.
 
+    Where runs stop early, those that are still going on at an epoch.
+
     Args:
         comparison: finished runs.
         measure: a key of `CURVES`, the name of a field of `Epoch`.
@@ -156,20 +158,20 @@ def training_curve(comparison: Comparison, measure: str, methods: Sequence[str])
     axes.set_title(heading + (f", {unit}" if unit else ""))
     settled = []
     for method in methods:
-        history = scale * np.array(
-            [
-                [getattr(epoch, measure) for epoch in record.history]
-                for record in comparison.records(method)
-            ]
-        )
+        history = scale * _by_epoch(comparison, measure, method)
         epochs = np.arange(1, history.shape[1] + 1)
         colour = look(method).light
         axes.fill_between(
-            epochs, history.min(0), history.max(0), color=colour, alpha=0.13, linewidth=0
+            epochs,
+            np.nanmin(history, 0),
+            np.nanmax(history, 0),
+            color=colour,
+            alpha=0.13,
+            linewidth=0,
         )
         axes.plot(
             epochs,
-            history.mean(0),
+            np.nanmean(history, 0),
             color=colour,
             linestyle=look(method).dash,
             marker=look(method).marker if len(epochs) < 4 else None,
@@ -181,6 +183,15 @@ def training_curve(comparison: Comparison, measure: str, methods: Sequence[str])
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="y")
     return figure
+
+
+def _by_epoch(comparison: Comparison, measure: str, method: str) -> np.ndarray:
+    """Runs by epochs; NaN after the end of a run that stopped early."""
+    records = comparison.records(method)
+    table = np.full((len(records), max(len(record.history) for record in records)), np.nan)
+    for row, record in zip(table, records, strict=True):
+        row[: len(record.history)] = [getattr(epoch, measure) for epoch in record.history]
+    return table
 
 
 def _limit_to(axes: Axes, shown: np.ndarray) -> None:

@@ -25,7 +25,6 @@ from softtargets.report.svg import inline
 from softtargets.report.targets import (
     chosen_examples,
     keeps_label,
-    picture,
     sample_picture,
     shown_classes,
     stored_examples,
@@ -80,7 +79,7 @@ def draw_gallery(
     examples = chosen_examples(comparison)
     example = next(iter(examples.values()))
     classes = shown_classes(examples)
-    image = picture(comparison.data, example.index)
+    image = comparison.data.pictures.get(example.index)
     return Gallery(
         reliability=[
             (state, _reliability(predicted[scaled], state)) for scaled, state in STATES.items()
@@ -103,7 +102,7 @@ def draw_gallery(
         ],
         sample=None
         if image is None
-        else _svg(sample_picture(image), "sample", f"training sample {example.index}"),
+        else _svg(sample_picture(image.array()), "sample", f"training sample {example.index}"),
         example=example,
         stored=min(map(len, stored_examples(comparison).values())),
         all_classes=len(classes) == comparison.data.num_classes,

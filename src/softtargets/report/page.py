@@ -13,7 +13,7 @@ from softtargets.report import notation, palette
 from softtargets.report.advice import advice, cautions
 from softtargets.report.cells import denoising_sheet, difference_sheet, glance_sheet, value_sheet
 from softtargets.report.conclusion import findings, headline
-from softtargets.report.facts import facts, standard_error, wrong_labels
+from softtargets.report.facts import facts, standard_error, unfinished, wrong_labels
 from softtargets.report.figures import FEW_PREDICTIONS
 from softtargets.report.gallery import STATES, draw_gallery
 from softtargets.report.grouping import grouped
@@ -51,6 +51,7 @@ def render_page(comparison: Comparison) -> str:
             name=comparison.data.name,
             board=board,
             wrong=wrong_labels(comparison),
+            unfinished=unfinished(comparison),
             denoising=denoising_sheet(board) if board.denoised else None,
             estimations=estimations(comparison, rows),
             untrained=untrained(comparison),

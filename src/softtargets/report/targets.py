@@ -8,7 +8,6 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from softtargets.lab.compare import Comparison
-from softtargets.lab.data import DataSet
 from softtargets.lab.records import Example
 from softtargets.report.figures import WIDTH
 from softtargets.report.notation import decimal, title
@@ -16,7 +15,6 @@ from softtargets.report.palette import look
 from softtargets.report.svg import styled
 
 _MOST_BARS = 12
-_TALLEST = 512
 _LEAST_PRINTED = 0.0005
 _PLACES = 6  # so that float32 noise in a target decides nothing
 
@@ -87,24 +85,6 @@ def target_bars(example: Example, method: str, classes: list[int]) -> Figure:
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     return figure
-
-
-def picture(data: DataSet, index: int) -> NDArray[np.float64] | None:
-    """Return a training sample as grey or colour image in [0, 1]; None if it is neither.
-
-    Args:
-        data: the data set.
-        index: number of the sample in the training part.
-    """
-    sample = data.original(index).numpy()
-    if sample.ndim == 3 and 1 in (sample.shape[0], sample.shape[-1]):
-        sample = sample.squeeze(0 if sample.shape[0] == 1 else -1)
-    if not (sample.ndim == 2 or (sample.ndim == 3 and sample.shape[-1] == 3)):
-        return None
-    if min(sample.shape[:2]) < 2 or max(sample.shape[:2]) > _TALLEST:
-        return None
-    low, high = sample.min(), sample.max()
-    return np.asarray((sample - low) / ((high - low) or 1.0))
 
 
 @styled()

@@ -97,9 +97,18 @@ def with_validation(
         places: `(N,)`, where in the source each sample of `train` is; None where all are there.
         total: how many samples of `train` the source has.
         class_names: of the classes.
+
+    Raises:
+        LabError: a class has too few samples to be split.
     """
     own = np.arange(len(train.labels))
-    kept, held = stratified(own, train.labels, share)
+    try:
+        kept, held = stratified(own, train.labels, share)
+    except ValueError as error:
+        raise LabError(
+            f"{name}: of its {len(own):,} training samples, a share of {share:.2f} of every class "
+            f"cannot be kept for validation ({error}); add some"
+        ) from error
     return Contents(
         name=name,
         train=train.select(kept),

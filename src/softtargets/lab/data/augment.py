@@ -67,7 +67,7 @@ def check_augmentation(name: str, shape: tuple[int, ...]) -> None:
 def _shifted(batch: Tensor, most: int, border: str, generator: torch.Generator) -> Tensor:
     """Cut a window of the same size out of each padded picture."""
     height, width = batch.shape[-2:]
-    planes = batch.reshape(len(batch), -1, height, width)
+    planes = batch if batch.ndim == 4 else batch.unsqueeze(1)
     padded = functional.pad(planes, (most, most, most, most), mode=border)
     offsets = torch.randint(2 * most + 1, (2, len(batch), 1), generator=generator)
     rows = (offsets[0] + torch.arange(height)).to(batch.device)

@@ -113,14 +113,19 @@ def _check_counts(folder: Path, labels: Any, names: tuple[str, ...], least: int)
 
 
 def _check_memory(root: Path, count: int, size: int) -> None:
-    """Raise where the pictures are more than half of the machine's memory."""
+    """Raise where the pictures are more than half of what the machine holds."""
     needed = 2 * count * 3 * size**2  # once as they are, once more while they are split
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = physical_memory()
     if needed > there:
         raise LabError(
             f"{root}: {count:,} pictures of {size} x {size} need {needed / 2**30:.1f} GiB, this "
             f"machine has {there / 2**30:.1f} GiB; choose a smaller size, as ?size={size // 2}"
         )
+
+
+def physical_memory() -> int:
+    """Return the machine's memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _decoded(paths: list[Path], size: int) -> Any:

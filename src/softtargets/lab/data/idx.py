@@ -144,4 +144,4 @@ def read_idx(path: Path, magic: int) -> Any:
             f"{path} must have {expected:,} bytes for shape {shape}, got {len(content):,}; get it "
             "anew"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape).copy()

@@ -24,6 +24,7 @@ def penultimate(model: nn.Module) -> tuple[Callable[[Tensor], Tensor], nn.Linear
         LabError: the model has no `nn.Linear`.
 
     Example:
+        >>> import torch
         >>> from softtargets.lab.models import build
         >>> model = build("lenet", (28, 28), 10, seed=0).eval()
         >>> inputs = torch.ones(2, 28, 28)

@@ -1,0 +1,51 @@
+"""What a comparison has shown: in the terminal, as summary and as page."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from softtargets.lab.compare import Comparison
+
+
+def console_of_width() -> "Console":
+    """Return a console that is wide enough for the tables where it is no terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 100
+    return console
+
+
+def show(comparison: "Comparison", out: Path, console: "Console") -> None:
+    """Print tables and conclusion, and write summary and page.
+
+    Args:
+        comparison: finished runs.
+        out: folder for the files.
+        console: to print on.
+
+    Raises:
+        LabError: a file cannot be written.
+    """
+    from softtargets.lab.output import PAGE, SUMMARY
+    from softtargets.lab.summary import summarise, write_summary
+    from softtargets.report.conclusion import terminal_conclusion
+    from softtargets.report.facts import unfinished
+    from softtargets.report.page import write_page
+    from softtargets.report.tables import comparison_tables
+    from softtargets.report.transitions import estimation_lines
+
+    rows = summarise(comparison)
+    write_summary(comparison, rows, out / SUMMARY)
+    width = max(console.width, 80)
+    for table in comparison_tables(rows, seeds=comparison.settings.seeds, width=width):
+        console.print(table)
+    told = [terminal_conclusion(comparison, rows), *estimation_lines(comparison, rows)]
+    for text in filter(None, [*told, unfinished(comparison)]):
+        console.print(text, highlight=False, markup=False)
+    page = out / PAGE
+    write_page(comparison, page)
+    console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
