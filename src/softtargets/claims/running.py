@@ -15,11 +15,11 @@ from softtargets.claims.intervals import Paired
 from softtargets.claims.record import ClaimRecord, ClaimsRecord, EffectRecord, QuotedRecord, finite
 from softtargets.claims.rule import Verdict, combined
 from softtargets.claims.sources import MissingDataError, Sources
-from softtargets.lab.compare import _teacher
+from softtargets.lab import execution
+from softtargets.lab.execution.place import Place
 from softtargets.lab.output import prepare
 from softtargets.lab.records import RunFolder, RunRecord
 from softtargets.lab.spec import RunSpec
-from softtargets.lab.train import run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,10 @@ class Bench:
         budget: what may be spent on each.
         output: folder for the runs and the record.
         data_root: folder of the data that are not bundled, or None.
+        on: where runs are computed, see `softtargets.lab.execution.compute`.
+
+    Raises:
+        LabError: the folder cannot be written, or `on` is no place.
     """
 
     def __init__(
@@ -79,7 +83,8 @@ class Bench:
         *,
         on: str = "inline",
     ) -> None:
-        self._claims, self._budget, self._output = claims, budget, output
+        Place.parse(on)
+        self._claims, self._budget, self._on = claims, budget, on
         self._root = prepare(output)
         self._planner = Planner(budget=budget, sources=Sources(data_root, output))
         self._found: dict[str, RunRecord] = {}
@@ -163,16 +168,13 @@ class Bench:
         return [spec for name, spec in specs.items() if name not in self._found]
 
     def _compute(self, specs: list[RunSpec], progress: Progress) -> None:
-        for spec in specs:
-            folder = RunFolder(self._root, spec.run_id)
-            data = self._planner.sources.of(spec)
-            teacher = None
-            if spec.teacher is not None:
-                teacher_folder = RunFolder(self._root, spec.teacher)
-                teacher = _teacher(teacher_folder, teacher_folder.record(), data)
-            run(spec, data, folder, teacher)
-            self._found[spec.run_id] = folder.record()
-            progress.finished(spec)
+        data = {spec.data_hash: self._planner.sources.of(spec) for spec in specs}
+        noisy = {spec.noisy_labels: self._planner.sources.of(spec) for spec in specs}
+        told = execution.Progress(
+            finished=lambda spec, elsewhere: progress.finished(spec), note=progress.note
+        )
+        sources = [*data.values(), *noisy.values()]
+        self._found |= execution.compute(specs, sources, self._root, on=self._on, progress=told)
 
     def _judge(self, claim: Claim, progress: Progress) -> ClaimRecord:
         figures = [
