@@ -12,6 +12,7 @@ from softtargets.claims.budgets import BUDGETS, BY_NAME, CPU, FULL, SMOKE
 from softtargets.claims.registry import CLAIMS, named
 from softtargets.claims.running import Bench, Progress
 from softtargets.claims.sources import KEPT, MissingDataError, Sources, kept
+from softtargets.lab import execution
 from softtargets.lab.errors import LabError
 from softtargets.lab.methods import METHODS
 from softtargets.lab.records import RunFolder
@@ -131,6 +132,31 @@ def test_a_claim_without_its_data_is_skipped_with_the_reason(tmp_path):
     record = Bench(named(("xia",)), CPU, tmp_path, there).run()
     assert record.claims[0].skipped.endswith("fashion_mnist_29k.npz.xz, which is not there")
     assert record.runs == 0
+
+
+def test_a_run_that_diverges_takes_only_its_claims_with_it(tmp_path, monkeypatch):
+    real, failed = execution.compute, []
+
+    def compute(specs, *arguments, **options):
+        wrong = [spec.run_id for spec in specs if spec.parameters.get("rate", 0.0) < 0]
+        if wrong:
+            failed.append(wrong[0])
+            raise LabError(f"{wrong[0]} diverged after 1 of 9 epochs: the loss is not finite")
+        return real(specs, *arguments, **options)
+
+    monkeypatch.setattr(execution, "compute", compute)
+    record = Bench(named(("wei", "mueller.underconfident")), SMOKE, tmp_path, None).run()
+    skipped, judged = sorted(record.claims, key=lambda claim: claim.skipped is None)
+    assert skipped.name == "wei.sign"
+    assert skipped.skipped.startswith(f"{failed[0]} diverged after 1 of 9 epochs")
+    assert judged.verdict == "undecided"
+    monkeypatch.setattr(execution, "compute", _full_disk)
+    with pytest.raises(LabError, match="no space left"):
+        Bench(named(("wei",)), SMOKE, tmp_path, None).run()
+
+
+def _full_disk(*arguments, **options):
+    raise LabError("no space left")
 
 
 def test_a_budget_without_the_scene_skips(tmp_path):

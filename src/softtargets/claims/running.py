@@ -16,6 +16,7 @@ from softtargets.claims.record import ClaimRecord, ClaimsRecord, EffectRecord, Q
 from softtargets.claims.rule import Verdict, combined
 from softtargets.claims.sources import MissingDataError, Sources
 from softtargets.lab import execution
+from softtargets.lab.errors import LabError
 from softtargets.lab.execution.place import Place
 from softtargets.lab.output import prepare
 from softtargets.lab.records import RunFolder, RunRecord
@@ -128,7 +129,10 @@ class Bench:
         progress = progress or Progress()
         while missing := self._missing():
             progress.planned(len(missing), len(self._found))
-            self._compute(missing, progress)
+            try:
+                self._compute(missing, progress)
+            except LabError as error:
+                self._give_up(missing, str(error))
         judged = [self._judge(claim, progress) for claim in self._claims]
         used = list(self._found.values())
         return ClaimsRecord(
@@ -146,6 +150,8 @@ class Bench:
 
     def _specs(self, claim: Claim, *, assume: bool = False) -> list[RunSpec]:
         """The specs of a claim as far as they are known; none where it is skipped."""
+        if claim.name in self._skipped:
+            return []
         if self._budget.name not in claim.budgets:
             self._skipped[claim.name] = (
                 f"it has no {self._budget.name} budget, only {', '.join(claim.budgets)}"
@@ -175,6 +181,15 @@ class Bench:
         )
         sources = [*data.values(), *noisy.values()]
         self._found |= execution.compute(specs, sources, self._root, on=self._on, progress=told)
+
+    def _give_up(self, specs: list[RunSpec], why: str) -> None:
+        """Skip the claims that need a run which diverged; raise where it was something else."""
+        failed = {spec.run_id for spec in specs if why.startswith(f"{spec.run_id} diverged")}
+        if not failed:
+            raise LabError(why)
+        for claim in self._claims:
+            if failed & {spec.run_id for spec in self._specs(claim)}:
+                self._skipped[claim.name] = why
 
     def _judge(self, claim: Claim, progress: Progress) -> ClaimRecord:
         figures = [
