@@ -71,7 +71,7 @@ def test_online_smoothing_learns_from_wrong_predictions_if_asked_to():
         end_epoch(ours)
         rows.append(matrix(ours))
     probs = LOGITS[0].softmax(-1)
-    every = torch.stack([probs[LABELS == k].mean(0) for k in range(3)])
+    every = torch.stack([probs[k == LABELS].mean(0) for k in range(3)])
     assert torch.allclose(rows[1], every, atol=1e-6)
     assert not torch.allclose(rows[0], every, atol=1e-3)
 
