@@ -26,7 +26,7 @@ from softtargets.lab import seeds
 from softtargets.lab.data import DataSet, Split, augment, load
 from softtargets.lab.models import build
 
-EPOCHS, BATCH, LEARNING_RATE = 5, 128, 0.05
+EPOCHS, BATCH, LEARNING_RATE = 3, 128, 0.05
 AIM = 7.5  # seconds per epoch on two cores
 CASES = {
     "torch's cross-entropy": (nn.CrossEntropyLoss(label_smoothing=0.1), "none"),

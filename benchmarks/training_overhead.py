@@ -217,9 +217,7 @@ def main() -> None:
                     }
                     for other in steps
                 }
-    flags = (
-        f"--rounds {arguments.rounds} --samples {arguments.samples} --threads {arguments.threads}"
-    )
+    flags = f"--rounds {arguments.rounds} --samples {arguments.samples}"
     content = {
         "command": f"python -m benchmarks.training_overhead {flags}",
         "machine": machine | {"threads": 1},

@@ -223,6 +223,12 @@ def test_shapes_and_types_are_checked(tmp_path, drawn):
         ({"logits": logits, "labels": np.eye(5)[labels]}, r"labels must have shape \(400,\)"),
         ({"logits": logits[:, 0], "labels": labels}, r"must have shape \(N, K\), got \(400,\)"),
         ({"logits": logits.astype(int), "labels": labels}, "must hold floating point numbers"),
+        *(
+            ({**whole, key: whole[key].astype(np.longdouble)}, f"{key} must hold .*, got .*128")
+            for whole in [{"logits": logits, "labels": labels}]
+            for key in whole
+            if np.finfo(np.longdouble).bits == 128
+        ),
         ({"logits": logits, "labels": labels.astype(str)}, "labels must hold whole numbers"),
         ({"logits": logits[:, :1], "labels": labels * 0}, "must have at least 2 classes, got 1"),
         ({"logits": logits[:0], "labels": labels[:0]}, "holds no rows"),
@@ -286,6 +292,21 @@ def test_parquet_nulls_are_named(tmp_path, drawn):
     ]:
         parquet.write_table(arrow.table(table), path, row_group_size=150)
         refused(path, message)
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_parquet_without_rows(lists, tmp_path, drawn):
+    arrow, parquet = (pytest.importorskip(name) for name in ("pyarrow", "pyarrow.parquet"))
+    logits, labels = drawn
+    scores = {"logits": list(logits)} if lists else {f"logit_{k}": logits[:, k] for k in range(5)}
+    table = arrow.table({**scores, "label": labels})
+    parquet.write_table(table[:0], tmp_path / "none.parquet")
+    refused(tmp_path / "none.parquet", "none.parquet holds no rows")
+    with parquet.ParquetWriter(tmp_path / "gap.parquet", table.schema) as writer:
+        for part in (table[:150], table[:0], table[150:]):
+            writer.write_table(part)
+    _, found, _, _ = content(tmp_path / "gap.parquet", Keys())
+    assert torch.equal(found, torch.from_numpy(logits))
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):

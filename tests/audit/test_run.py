@@ -39,6 +39,7 @@ def of(scores, labels, kind="logits"):
         num_classes=scores.shape[1],
         num_rows=len(scores),
         note="",
+        labels="x.npz: labels",
         read=blocks,
     )
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks import streaming
+from benchmarks import costs, streaming
 from softtargets.calibration import StreamingCalibration
 
 
@@ -33,6 +33,14 @@ def test_wrong_values_are_not_timed(small, monkeypatch):
     logits, labels = streaming.predictions(200, 5.0)
     with pytest.raises(SystemExit, match=r"from logits the values are off by .*nothing is timed"):
         streaming.gate(logits, labels, "logits")
+
+
+def test_the_page_is_the_records():
+    text = streaming.PAGE.read_text()
+    assert streaming.page(text) == text
+    record = costs.read("streaming")
+    assert record["problem"]["rows"] == streaming.ROWS
+    assert f"torch {record['machine']['torch']}" in text
 
 
 def test_predictions_are_as_described():

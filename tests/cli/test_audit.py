@@ -133,9 +133,13 @@ PROBS = softmax(LOGITS)
         ({"probs": LOGITS}, "in row 0; if these are logits, say --logits probs"),
         ({"logits": PROBS}, "every row is a distribution (entries in [0, 1], sum 1); say --probs"),
         ({"logits": LOGITS[:, :1], "labels": LABELS * 0}, "at least 2 classes, got 1"),
+        ({"logits": LOGITS[:, :0]}, "at least 2 classes, got 0"),
         ({"logits": LOGITS[:0], "labels": LABELS[:0]}, "holds no rows"),
         ({"labels": LABELS * 0 + 3}, "one class only: every label is 3"),
-        ({"labels": np.where(np.arange(400) == 399, 5, LABELS)}, "0 .. 4, got 5 in row 399"),
+        (
+            {"labels": np.where(np.arange(400) == 399, 5, LABELS)},
+            "a.npz: labels must hold whole numbers in 0 .. 4, got 5 in row 399",
+        ),
         ({"labels": np.where(np.arange(400) == 7, -100, LABELS)}, "0 .. 4, got -100 in row 7"),
         ({"labels": np.where(np.arange(400) == 7, 1.5, LABELS)}, "0 .. 4, got 1.5 in row 7"),
         ({"labels": np.where(np.arange(400) == 7, np.nan, LABELS)}, "0 .. 4, got nan in row 7"),
@@ -167,6 +171,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(arrays, message, folder, c
         (["--labels", "nope.npy"], "cannot read nope.npy (No such file or directory)"),
         (["--calibration", "nope.npz"], "cannot read nope.npz"),
         (["--against", "nope.npz"], "cannot read nope.npz"),
+        (["--against", "a.npz"], "a.npz: logits cannot be compared with itself; for another"),
         (["--against", "a.npz", "--calibration", "a.npz"], "--calibration serves one model"),
         (["--calibration", "a.npz"], "cannot be fitted on and judged by at once; leave --calib"),
         (["--out", "a.x", "--json", "a.x"], "--out and --json are the same file, a.x"),
@@ -187,6 +192,35 @@ def test_options_that_cannot_be_followed_are_one_line(options, message, folder, 
     assert error.count("\n") == 1
     assert [path.name for path in folder.iterdir()] == ["a.npz"]
     assert (folder / name).read_bytes() == before
+
+
+def test_files_that_may_not_or_cannot_be_read_are_one_line(folder, capsys, monkeypatch):
+    (folder / "loop.npz").symlink_to("loop.npz")
+    assert run(["audit", "loop.npz"]) == 2
+    assert "cannot read loop.npz (" in capsys.readouterr().err
+    name = save(logits=LOGITS, labels=LABELS)
+
+    def refuse(self, *arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)  # root may read what forbids it
+    assert run(["audit", name]) == 2
+    assert capsys.readouterr().err.endswith("cannot read a.npz (Permission denied)\n")
+
+
+def test_a_compressed_file_says_what_it_needs(folder, capsys):
+    np.savez_compressed("a.npz", logits=np.tile(LOGITS, (200, 1)), labels=np.tile(LABELS, 200))
+    assert run(["audit", "a.npz", "--json", "a.json"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "a.npz is compressed: 2 MB are unpacked while it is read, which takes time" in printed
+    assert "2 MB are unpacked" in (folder / "a-audit.html").read_text()
+
+
+def test_an_output_that_is_a_link_to_the_input_is_refused(folder, capsys):
+    name = save(logits=LOGITS, labels=LABELS)
+    (folder / "a.html").symlink_to(name)
+    assert run(["audit", name, "--out", "a.html"]) == 2
+    assert "a.html is read, so it cannot be written" in capsys.readouterr().err
 
 
 def test_a_file_without_errors_has_no_temperature(folder, capsys):

@@ -194,6 +194,13 @@ def test_models_that_other_libraries_refuse(libraries):
         build("torchvision:small", (8, 8), 6, seed=1)
 
 
+def test_models_of_several_outputs_are_refused_when_they_train(libraries, monkeypatch):
+    monkeypatch.setattr(Foreign, "forward", lambda self, inputs: (inputs, inputs))
+    model = build("timm:small", (3, 8, 8), 6, seed=1)
+    with pytest.raises(LabError, match="timm:small has several outputs, a tuple; choose one"):
+        model(torch.zeros(2, 3, 8, 8))
+
+
 def test_the_last_linear_layer_must_be_what_the_output_comes_from():
     class Twice(nn.Module):
         def __init__(self):

@@ -5,6 +5,7 @@ import lzma
 import struct
 import sys
 import types
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_an_npz_file_or_the_folder_of_one(tmp_path, suffix):
     assert first.digest == second.digest != load(str(path)).digest
     assert first.shape == (1, 28, 28)
     np.savez(tmp_path / "b.npz", **parts, y_test=LABELS[70:])
-    with pytest.raises(LabError, match="holds 2 npz files, b.npz and fashion"):
+    with pytest.raises(LabError, match=r"holds 2 npz files, b.npz and fashion"):
         load(f"fashion-mnist:{tmp_path}")
     np.savez(tmp_path / "b.npz", x_train=IMAGES[:70] / 255, y_train=LABELS[:70],
              x_test=IMAGES[70:], y_test=LABELS[70:])  # fmt: skip
@@ -130,7 +131,7 @@ def binary_cifar10(folder, batches=(1, 2, 3, 4, 5)):
     for number, rows in written.items():
         rows.tofile(folder / f"data_batch_{number}.bin")
     records(300, 1, 10, 9).tofile(folder / "test_batch.bin")
-    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    names = [f"kind{number}" for number in range(10)]
     (folder / "batches.meta.txt").write_text("\n".join(names) + "\n\n")
     return written
 
@@ -143,7 +144,7 @@ def test_cifar10_in_binary(tmp_path, batches):
     assert data.digest == load(f"cifar10:{tmp_path}/cifar-10-batches-bin").digest
     assert (len(data.train) + len(data.validation), data.total) == (300 * len(batches), 1500)
     assert len(data.validation) == 30 * len(batches)
-    assert data.class_names[9] == "truck"
+    assert data.class_names[9] == "kind9"
     assert data.shape == (3, 32, 32)
     part = "" if len(batches) == 5 else " (training files 2, 4 of 5)"
     assert data.name == "CIFAR-10" + part
@@ -167,7 +168,7 @@ def test_human_labels_belong_to_positions(tmp_path):
     assert np.array_equal(data.noisy, noisy[data.positions])
     assert torch.equal(data.noisy, load(f"cifar10:{tmp_path}", "n.npz:worse").noisy)
     np.savez(tmp_path / "n.npz", clean=(truth + 1) % 10, worse=noisy)
-    with pytest.raises(LabError, match="'clean' differs from the labels of CIFAR-10 .* in 540 of"):
+    with pytest.raises(LabError, match=r"'clean' differs from the labels of CIFAR-10 .* in 540 of"):
         load(f"cifar10:{tmp_path}?noisy_labels=n.npz:worse")
     with pytest.raises(LabError, match="noisy labels were given twice"):
         load(f"cifar10:{tmp_path}?noisy_labels=n.npz:worse", "n.npz:worse")
@@ -286,7 +287,7 @@ def test_a_place_without_files_says_what_to_do(tmp_path):
 class Loader:
     """What torchvision's data sets are to us."""
 
-    asked: list[tuple[str, bool, bool]] = []
+    asked: ClassVar[list[tuple[str, bool, bool]]] = []
 
     def __init__(self, root, train, download):
         self.asked.append((root, train, download))
@@ -355,4 +356,4 @@ def test_cifar10_with_human_labels(shared_data):
         0.4021, abs=0.01
     )
     assert data.class_names[0] == "airplane"
-    assert torch.equal(data.train.take(slice(500)).isfinite().all(), torch.tensor(True))
+    assert data.train.take(slice(None)).mean().abs() < 1e-5

@@ -110,7 +110,7 @@ def test_a_long_tail_falls_exponentially():
 
 
 def test_parts_that_cannot_be_drawn(tmp_path):
-    with pytest.raises(LabError, match="`samples` wants 100 of class 0, .* has 89; ask for fewer"):
+    with pytest.raises(LabError, match=r"`samples` wants 100 of class 0, .* has 89; ask for fewer"):
         load("digits?samples=1000")
     with pytest.raises(LabError, match="class 1 would keep no sample to train on"):
         load("digits?samples=1")

@@ -10,6 +10,7 @@ import pytest
 
 import softtargets
 from softtargets import calibration, noise, representation, testing
+from softtargets.report import plots
 
 ROOT = Path(softtargets.__file__).parent
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -87,7 +88,7 @@ def test_files_stay_below_400_lines(path):
 
 
 def public_objects():
-    for module in (softtargets, calibration, noise, representation, testing):
+    for module in (softtargets, calibration, noise, representation, testing, plots):
         for name in module.__all__:
             thing = getattr(module, name)
             if inspect.isclass(thing) or inspect.isfunction(thing):

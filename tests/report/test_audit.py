@@ -35,6 +35,7 @@ def reading(logits, labels, path="runs/one.npz"):
             num_classes=logits.shape[1],
             num_rows=len(logits),
             note="",
+            labels=f"{path}: labels",
             read=lambda: (block for block in [(logits, labels)]),
         )
     )
@@ -129,8 +130,9 @@ def test_scaling_says_what_it_gives(over):
     assert "T is below 1" in scaling_answers(under)[1]
     refused = replace(over, scaling=replace(over.scaling, improves=False))
     assert "would not help" in scaling_answers(refused)[0]
-    bound = replace(over, scaling=replace(over.scaling, at_bound=True))
-    assert "No temperature can be determined" in scaling_answers(bound)[0]
+    for temperature, bound in ((9.0, "at its upper bound, T = 20"), (0.1, "hardly any errors")):
+        tried = replace(over.scaling, at_bound=True, temperature=temperature)
+        assert bound in scaling_answers(replace(over, scaling=tried))[0]
     left = replace(
         over.scaling.after, expected_calibration_error=Estimate(value=0.05, low=0.04, high=0.06)
     )
@@ -222,6 +224,12 @@ def test_terminal_output_needs_80_columns_and_no_colour(over, comparison, capsys
     assert max(map(len, printed.splitlines())) <= 80
     assert "15 classes" in printed
     assert "[" in printed
+    assert all(line.count("[") == line.count("]") for line in printed.splitlines())
+    assert printed.count("calibration error, debiased") == 2
+    print_audit(Console(width=100, no_color=True), over)
+    wide = capsys.readouterr().out
+    assert wide.count("calibration error, debiased") == 1
+    assert all(line.count("[") == line.count("]") for line in wide.splitlines())
     assert "\\" not in printed
     print_comparison(console, comparison)
     printed = capsys.readouterr().out

@@ -68,7 +68,14 @@ def npz_array(path: Path, name: str, member: zipfile.ZipInfo) -> StoredArray:
         name,
         content,
         member.file_size,
-        "compressed, so it is unpacked while it is read" if compressed else "",
+        _unpacking(member) if compressed else "",
+    )
+
+
+def _unpacking(member: zipfile.ZipInfo) -> str:
+    return (
+        f"compressed: {math.ceil(member.file_size / 1e6):,} MB are unpacked while it is read, "
+        "which takes time but no more memory"
     )
 
 

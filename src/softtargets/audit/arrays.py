@@ -149,6 +149,11 @@ def from_header(
     )
 
 
+def _too_wide(dtype: Any) -> bool:
+    """Whether torch has no such type."""
+    return bool(dtype != BFLOAT16 and np.dtype(dtype).itemsize > 8)
+
+
 def _header(where: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, Any]:
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -186,15 +191,23 @@ def paired(path: Path, scores: StoredArray, labels: StoredArray, kind: Kind) -> 
     Raises:
         AuditError: shapes or types do not fit.
     """
-    if not scores.floating:
-        raise AuditError(f"{scores.where} must hold floating point numbers, got {scores.dtype}")
+    if not scores.floating or _too_wide(scores.dtype):
+        raise AuditError(
+            f"{scores.where} must hold floating point numbers of at most 64 bits, got "
+            f"{scores.dtype}; save .astype(numpy.float32) of it"
+        )
     if len(scores.shape) != 2:
         raise AuditError(
             f"{scores.where} must have shape (N, K), got {scores.shape}; move the classes last and "
             "flatten the rest; two classes need both columns"
         )
-    if labels.dtype != BFLOAT16 and np.dtype(labels.dtype).kind not in "iuf":
-        raise AuditError(f"{labels.where} must hold whole numbers, got {labels.dtype}")
+    if labels.dtype != BFLOAT16 and (
+        np.dtype(labels.dtype).kind not in "iuf" or _too_wide(labels.dtype)
+    ):
+        raise AuditError(
+            f"{labels.where} must hold whole numbers, got {labels.dtype}; save the numbers of the "
+            "classes, 0 .. K - 1, as integers"
+        )
     if labels.shape != scores.shape[:1]:
         raise AuditError(
             f"{labels.where} must have shape ({scores.shape[0]},), one label for each row of "
@@ -213,5 +226,6 @@ def paired(path: Path, scores: StoredArray, labels: StoredArray, kind: Kind) -> 
         num_classes=scores.shape[1],
         num_rows=scores.shape[0],
         note=scores.note,
+        labels=labels.where,
         read=read,
     )

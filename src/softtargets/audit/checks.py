@@ -66,7 +66,7 @@ class Checked:
         row = first(wrong)
         value = labels[row].item()
         raise AuditError(
-            f"{self._of.where}: labels must be whole numbers in 0 .. {num_classes - 1}, got "
+            f"{self._of.labels} must hold whole numbers in 0 .. {num_classes - 1}, got "
             f"{value:.6g} in row {self._row + row}; drop samples without a label"
         )
 

@@ -69,7 +69,7 @@ def _arrays(path: Path) -> dict[str, Callable[[], StoredArray]]:
 
 
 def _check_file(path: Path) -> None:
-    """Raise unless there is a file with something in it."""
+    """Raise unless there is a file with something in it that may be read."""
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -78,3 +78,7 @@ def _check_file(path: Path) -> None:
         raise AuditError(f"{path} is a folder; name a file")
     if size == 0:
         raise AuditError(f"{path} is empty")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise AuditError(f"cannot read {path} ({reason(error)})") from error

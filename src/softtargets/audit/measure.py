@@ -3,12 +3,14 @@
 from statistics import NormalDist
 
 import torch
+from torch import Tensor
 
 from softtargets.audit.intervals import LEVEL, area_values, calibration_error, mean_estimate
 from softtargets.audit.result import ClassMeasures, Measures
-from softtargets.audit.tally import Tally
+from softtargets.audit.tally import Tally, tally
 from softtargets.calibration import Estimate, RiskCoverageCurve, selective
 from softtargets.calibration.reliability import wilson_interval
+from softtargets.calibration.samples import Samples
 from softtargets.calibration.smooth import smooth_error
 
 _MOST_POINTS = 400  # of a risk-coverage curve
@@ -44,6 +46,34 @@ def measure(tally: Tally, *, seed: int = 0) -> Measures:
         area_under_risk_coverage=Estimate(value=area, low=max(0.0, scatter.low), high=scatter.high),
         excess_area=max(0.0, area - best),
     )
+
+
+def class_measures(
+    probs: Tensor, labels: Tensor, *, class_dim: int = 1, ignore_index: int = -100
+) -> list[ClassMeasures]:
+    """Confidence and precision of every class where it is the prediction, the worst first.
+
+    Args:
+        probs: `(N, K)`, or more dimensions, floating point, distributions over the classes.
+        labels: `(N,)`, the shape without the classes, integers in 0 .. K - 1.
+        class_dim: where the classes are; -1 for `(batch, tokens, K)`.
+        ignore_index: the label of positions to leave out.
+
+    Returns:
+        One `ClassMeasures` per class; intervals hold for all classes at once.
+
+    Raises:
+        ValueError: `probs` are not distributions, or labels do not fit.
+        TypeError: a wrong dtype.
+
+    Example:
+        >>> probs = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
+        >>> worst, _ = class_measures(probs, torch.tensor([0, 1, 1]))
+        >>> worst.index, worst.predictions, round(worst.confidence - worst.precision, 2)
+        (1, 1, -0.4)
+    """
+    samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
+    return by_class(tally(samples.row_blocks(), "probs"))
 
 
 def by_class(tally: Tally) -> list[ClassMeasures]:

@@ -34,6 +34,8 @@ def open_parquet(path: Path, keys: Keys) -> Predictions:
         raise AuditError(
             f"{path}: Parquet files need pyarrow; pip install 'softtargets[parquet]'"
         ) from error
+    if not file.num_rows:
+        raise AuditError(f"{path} holds no rows")
     columns = choose_columns(str(path), file.schema.names, keys)
     where = f"{path}: {columns.name}"
     for name in (*columns.scores, columns.labels):
@@ -52,6 +54,7 @@ def open_parquet(path: Path, keys: Keys) -> Predictions:
         num_classes=num_classes,
         num_rows=file.num_rows,
         note="",
+        labels=f"{path}: {columns.labels}",
         read=lambda: file.lists(columns, num_classes) if lists else file.columns(columns),
     )
 
@@ -121,6 +124,8 @@ class _File:
         dtype = torch.float64 if "double" in types else torch.float32
         for group in range(self._file.num_row_groups):
             rows = self._file.metadata.row_group(group).num_rows
+            if not rows:
+                continue
             parts = [
                 _tensor(self._without_nulls(batch.column(0), columns.labels, first))
                 for batch in self._batches(max(1, rows), [columns.labels], group)

@@ -24,6 +24,7 @@ class Predictions:
         num_classes: K.
         num_rows: N, None where only reading tells.
         note: what is special about reading it, or "".
+        labels: file and array of the labels, for messages.
         read: called, gives blocks of scores `(b, K)` and labels `(b,)` as they are stored.
     """
 
@@ -33,6 +34,7 @@ class Predictions:
     num_classes: int
     num_rows: int | None
     note: str
+    labels: str
     read: Callable[[], Generator[Block]]
 
     @property

@@ -35,9 +35,9 @@ def read(predictions: Predictions, *, seed: int = 0, progress: Progress | None =
     Raises:
         AuditError: something in it is wrong.
     """
+    checked = Checked(predictions)
     sample = Sample(predictions.num_classes, seed=seed)
-    blocks = sample.watched(_counted(Checked(predictions), progress))
-    kept = tally(blocks, predictions.kind)
+    kept = tally(sample.watched(_counted(checked, progress)), predictions.kind)
     if predictions.kind == "probs":
         sample.turn_into_logits()
     return Reading(predictions, kept, sample)

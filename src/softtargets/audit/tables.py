@@ -108,6 +108,7 @@ def open_csv(path: Path, keys: Keys) -> Predictions:
         num_classes=len(columns.scores),
         num_rows=None,
         note="",
+        labels=f"{path}: {columns.labels}",
         read=read,
     )
 

@@ -129,7 +129,9 @@ def _per_sample(wide: Tensor, probs: Tensor, labels: Tensor, kind: str) -> Tenso
     # The first of several equal maxima is the prediction. Two of them would make half the squares.
     doubtful = (right & (squares > 1.999 * confidence.square())).nonzero().squeeze(-1)
     if len(doubtful):
-        others = wide[doubtful].scatter_(-1, labels[doubtful].unsqueeze(-1), -torch.inf)
+        # Rows by `index_select`: on a CPU an index in brackets takes five times as long.
+        others = wide.index_select(0, doubtful)
+        others.scatter_(-1, labels[doubtful].unsqueeze(-1), -torch.inf)
         tied = doubtful[others.amax(-1) == highest[doubtful]]
         right[tied] = wide[tied].argmax(-1) == labels[tied]
     squared = (squares - 2 * label_probs + 1).clamp_min(0)

@@ -16,6 +16,7 @@ from softtargets.cli.parameters import Count
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from softtargets.audit.predictions import Predictions
     from softtargets.audit.run import Progress, Reading
 
 _BAR_ELEMENTS = 50_000_000  # numbers from which on a file takes long enough for a bar
@@ -55,6 +56,7 @@ def audit(
             written only if --out is given.
         threads: threads torch computes with.
     """
+    from softtargets.audit.files import open_predictions
     from softtargets.lab.compare import use_threads
 
     use_threads(threads)
@@ -64,11 +66,17 @@ def audit(
     _check_outputs([page, numbers], [file, against, calibration, *beside])
     if against is not None and calibration is not None:
         raise AuditError("--calibration serves one model; leave it out, or --against")
-    if against is None:
-        fitted = None if calibration is None else _read(calibration, calibration_keys.or_else(keys))
-        output = _audited(_read(file, keys), fitted)
+    # All are opened before one is read, which may take minutes.
+    given = open_predictions(file, keys)
+    if against is not None:
+        other = open_predictions(against, against_keys.or_else(keys))
+        _check_different(given, other)
+        output = _compared(_read(given), _read(other))
+    elif calibration is not None:
+        fitted = open_predictions(calibration, calibration_keys.or_else(keys))
+        output = _audited(_read(given), _read(fitted))
     else:
-        output = _compared(_read(file, keys), _read(against, against_keys.or_else(keys)))
+        output = _audited(_read(given), None)
     _write(output, page, numbers, as_json=json == "-")
 
 
@@ -135,7 +143,7 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path | None]) -> Non
     if None not in outputs and len(set(outputs)) < len(outputs):
         raise LabError(f"--out and --json are the same file, {outputs[0]}; choose another for one")
     for output in filter(None, outputs):
-        if any(given is not None and output.resolve() == given.resolve() for given in inputs):
+        if any(given is not None and _is_same(output, given) for given in inputs):
             raise LabError(f"{output} is read, so it cannot be written; choose another file")
         if output.is_dir():
             raise LabError(f"cannot write {output}, it is a folder; name a file in it")
@@ -143,13 +151,25 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path | None]) -> Non
             raise LabError(f"cannot write {output}: its folder is missing or not writable")
 
 
-def _read(path: Path, keys: Keys) -> "Reading":
-    from softtargets.audit.files import open_predictions
+def _is_same(output: Path, given: Path) -> bool:
+    return output == given or (output.exists() and given.exists() and output.samefile(given))
+
+
+def _check_different(one: "Predictions", other: "Predictions") -> None:
+    if (one.path.resolve(), one.key) == (other.path.resolve(), other.key):
+        raise AuditError(
+            f"{other.where} cannot be compared with itself; for another array of the same file "
+            "say --against.logits or --against.probs"
+        )
+
+
+def _read(predictions: "Predictions") -> "Reading":
     from softtargets.audit.run import read
 
-    predictions = open_predictions(path, keys)
     size = (predictions.num_rows or 0) * predictions.num_classes
-    with _bar(predictions.num_rows if size >= _BAR_ELEMENTS else None, path.name) as progress:
+    with _bar(
+        predictions.num_rows if size >= _BAR_ELEMENTS else None, predictions.path.name
+    ) as progress:
         return read(predictions, progress=progress)
 
 

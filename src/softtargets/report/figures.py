@@ -5,69 +5,32 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from softtargets.calibration import ReliabilityCurve
 from softtargets.lab.compare import Comparison
 from softtargets.lab.summary import Metric, Row
+from softtargets.report import plots
 from softtargets.report.notation import number, percentage, title
 from softtargets.report.palette import INK, MUTED, PAPER, look
+from softtargets.report.plots import log_counts, percent_ticks
 from softtargets.report.predictions import Predictions
 from softtargets.report.svg import styled
 from softtargets.report.verdict import compared_metrics, differences
 
 WIDTH = 3.5  # inches; all panels are equally wide, so that text is equally large in all
-FEW_PREDICTIONS = 5  # a bin with fewer is drawn faint
 
 
 @styled()
 def reliability_diagram(predictions: Predictions, method: str) -> Figure:
     """Accuracy against confidence by bin with 95 % intervals, and the number of predictions."""
-    curve = ReliabilityCurve.from_statistics(predictions.pooled)
-    colour = look(method).light
+    look_of = look(method)
     figure = Figure(figsize=(WIDTH, 3.9))
-    axes = figure.add_axes((0.15, 0.31, 0.785, 0.62))
+    axes = figure.add_axes((0.18, 0.105, 0.765, 0.825))
     axes.set_title(title(method))
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    _reliability_points(axes, curve, method)
-    _subtitle(axes, "share that is right, by confidence")
-    axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))
-    axes.tick_params(labelbottom=False)
-    below = figure.add_axes((0.15, 0.105, 0.785, 0.17), sharex=axes)
-    _count_bars(below, predictions.pooled.counts.numpy(), predictions.pooled.edges.numpy(), colour)
-    below.set_xlabel("confidence")
-    for each in (axes, below):
-        each.xaxis.set_major_formatter(_percent_ticks())
-        each.grid(axis="both" if each is axes else "x")
-        each.set_axisbelow(True)
-    axes.yaxis.set_major_formatter(_percent_ticks())
+    curve = ReliabilityCurve.from_statistics(predictions.pooled)
+    plots.reliability_diagram(curve, axes=axes, color=look_of.light, marker=look_of.marker)
     return figure
-
-
-def _reliability_points(axes: Axes, curve: ReliabilityCurve, method: str) -> None:
-    """Points with intervals; those of few predictions faint, hollow and off the line."""
-    confidence, accuracy = curve.confidence.numpy(), curve.accuracy.numpy()
-    reach = np.stack(
-        [accuracy - curve.accuracy_low.numpy(), curve.accuracy_high.numpy() - accuracy]
-    ).clip(0)
-    colour = look(method).light
-    few = curve.count.numpy() < FEW_PREDICTIONS
-    for chosen, style in (
-        (few, {"linestyle": "none", "markerfacecolor": PAPER, "alpha": 0.5}),
-        (~few, {"linewidth": 1}),
-    ):
-        if chosen.any():
-            axes.errorbar(
-                confidence[chosen],
-                accuracy[chosen],
-                yerr=reach[:, chosen],
-                color=colour,
-                marker=look(method).marker,
-                markersize=4.5,
-                elinewidth=1,
-                clip_on=False,
-                **style,
-            )
 
 
 @styled()
@@ -92,7 +55,7 @@ def confidence_histogram(predictions: Predictions, method: str) -> Figure:
         edgecolor=INK,
         linewidth=0.8,
     )
-    _log_counts(axes, 5 * float(pooled.counts.sum()))
+    log_counts(axes, 4 * float(pooled.counts.sum()))
     _subtitle(axes, "number of predictions")
     axes.set(xlim=(0, 1), xlabel="confidence")
     says = confidence.says.value
@@ -106,32 +69,14 @@ def confidence_histogram(predictions: Predictions, method: str) -> Figure:
         va="top",
         fontsize=8,
     )
-    axes.xaxis.set_major_formatter(_percent_ticks())
+    axes.xaxis.set_major_formatter(percent_ticks())
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     return figure
 
 
-def _percent_ticks() -> PercentFormatter:
-    return PercentFormatter(1, symbol=" %")
-
-
 def _subtitle(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="right", fontsize=7.5, fontweight="normal", color=MUTED)
-
-
-def _log_counts(axes: Axes, top: float) -> None:
-    """A logarithmic axis of counts, with a place for single ones."""
-    axes.set_yscale("log")
-    axes.set_ylim(0.7, max(10.0, top))
-    axes.yaxis.set_major_locator(LogLocator(10, numticks=5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, place: f"{count:,.0f}"))
-    axes.tick_params(which="minor", length=0)
-
-
-def _count_bars(axes: Axes, counts: np.ndarray, edges: np.ndarray, colour: str) -> None:
-    axes.bar(edges[:-1], counts, np.diff(edges) * 0.92, align="edge", color=colour, alpha=0.55)
-    _log_counts(axes, float(counts.sum()))
 
 
 CURVES = {

@@ -14,9 +14,9 @@ from softtargets.report.advice import advice, cautions
 from softtargets.report.cells import denoising_sheet, difference_sheet, glance_sheet, value_sheet
 from softtargets.report.conclusion import findings, headline
 from softtargets.report.facts import facts, standard_error, unfinished, wrong_labels
-from softtargets.report.figures import FEW_PREDICTIONS
 from softtargets.report.gallery import STATES, draw_gallery
 from softtargets.report.grouping import grouped
+from softtargets.report.plots import FEW_PREDICTIONS
 from softtargets.report.predictions import Predictions, predictions
 from softtargets.report.transitions import estimations
 from softtargets.report.untrained import untrained

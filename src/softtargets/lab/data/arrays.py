@@ -1,8 +1,9 @@
 """Arrays from an npz file, and what training and test arrays must be."""
 
+import io
 import lzma
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -41,8 +42,7 @@ def read_npz(path: Path) -> dict[str, Any]:
         LabError: they are not there, or do not fit together.
     """
     try:
-        opener = lzma.open if path.suffix == ".xz" else Path.open
-        with opener(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+        with _opened(path) as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ARRAYS if name in archive}
             found = ", ".join(archive.files)
     except (OSError, ValueError, TypeError, AttributeError, EOFError, *ARCHIVE_ERRORS) as error:
@@ -57,6 +57,14 @@ def read_npz(path: Path) -> dict[str, Any]:
             )
     check_arrays(path, arrays)
     return arrays
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file; decompressed at once, as reading an archive goes back and forth."""
+    if path.suffix != ".xz":
+        return path.open("rb")
+    with lzma.open(path) as file:
+        return io.BytesIO(file.read())
 
 
 def check_arrays(path: Path, arrays: dict[str, Any]) -> None:

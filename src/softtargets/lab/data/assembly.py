@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from softtargets.lab.data.dataset import DataSet, Scale, Split
-from softtargets.lab.errors import LabError
+from softtargets.lab.errors import LabError, reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def with_validation(
     except ValueError as error:
         raise LabError(
             f"{name}: of its {len(own):,} training samples, a share of {share:.2f} of every class "
-            f"cannot be kept for validation ({error}); add some"
+            f"cannot be kept for validation ({reason(error)}); add some"
         ) from error
     return Contents(
         name=name,
@@ -132,7 +132,7 @@ def assemble(contents: Contents) -> DataSet:
     parts = (contents.train, contents.validation, contents.test)
     digest = hashlib.sha256()
     for array in (*(part.inputs for part in parts), *(part.labels for part in parts)):
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     first = contents.train.inputs
     raw = first.dtype == np.uint8 and first.ndim == 4
     if raw:  # what has the same bytes and another shape is another data set
@@ -160,7 +160,7 @@ def _moments(inputs: Any, *, channels: bool) -> tuple[Any, Any]:
         deviation = float(inputs.std(dtype=np.float64)) or 1.0
         return np.array(float(inputs.mean(dtype=np.float64))), np.array(deviation)
     values = np.arange(256.0)
-    counts = np.stack([np.bincount(each.ravel(), minlength=256) for each in _planes(inputs)])
+    counts = sum(_histograms(inputs[start : start + 1000]) for start in range(0, len(inputs), 1000))
     shares = counts / counts.sum(-1, keepdims=True)
     mean = (shares * values).sum(-1, keepdims=True)
     deviation = np.sqrt((shares * (values - mean) ** 2).sum(-1, keepdims=True))
@@ -168,8 +168,11 @@ def _moments(inputs: Any, *, channels: bool) -> tuple[Any, Any]:
     return mean[..., None], deviation[..., None]
 
 
-def _planes(inputs: Any) -> Any:
-    return np.moveaxis(inputs, 1, 0)
+def _histograms(images: Any) -> Any:
+    """How often each channel has each value, `(C, 256)`; of few images, as they become int64."""
+    return np.stack(
+        [np.bincount(images[:, each].ravel(), minlength=256) for each in range(images.shape[1])]
+    )
 
 
 def _split(name: str, part: Part, mean: Any, deviation: Any, raw: bool) -> Split:

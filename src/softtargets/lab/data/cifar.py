@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100: the official binary files, or grids of pictures with their labels."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class _Files:
         names: text file of class names beside the binary files.
         grids: names of the training grids, without suffix.
         factor: by which the values of a grid are multiplied.
+        class_names: where the files do not say.
     """
 
     title: str
@@ -42,6 +44,7 @@ class _Files:
     names: str
     grids: tuple[str, ...]
     factor: int
+    class_names: tuple[str, ...] | None = None
 
 
 _BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -56,6 +59,18 @@ FILES = {
         names="batches.meta.txt",
         grids=_BATCHES,
         factor=1,
+        class_names=(
+            "airplane",
+            "automobile",
+            "bird",
+            "cat",
+            "deer",
+            "dog",
+            "frog",
+            "horse",
+            "ship",
+            "truck",
+        ),
     ),
     "cifar100": _Files(
         title="CIFAR-100",
@@ -105,7 +120,10 @@ def whole_cifar(kind: str, train: Part, test: Part) -> Contents:
         train: training part, images `(N, 3, 32, 32)`.
         test: test part.
     """
-    return _contents(FILES[kind], {0: train}, test, len(train.labels), 1, None)
+    files = FILES[kind]
+    return with_validation(
+        files.title, train, test, share=_VALIDATION, class_names=files.class_names
+    )
 
 
 def _present(folder: Path, names: tuple[str, ...], suffix: str) -> dict[int, Path]:
@@ -115,9 +133,10 @@ def _present(folder: Path, names: tuple[str, ...], suffix: str) -> dict[int, Pat
 
 def _from_binary(files: _Files, folder: Path, there: dict[int, Path]) -> Contents:
     each = TRAIN // len(files.parts)
-    parts = {number: _binary(files, path, each) for number, path in there.items()}
+    parts = (_binary(files, path, each) for path in there.values())
+    train = _joined(parts, each * len(there))
     test = _binary(files, folder / f"{files.test}.bin", TEST)
-    return _contents(files, parts, test, each, len(files.parts), _names(files, folder))
+    return _contents(files, train, test, list(there), len(files.parts), _names(files, folder))
 
 
 def _binary(files: _Files, path: Path, records: int) -> Part:
@@ -172,17 +191,16 @@ def _from_grids(files: _Files, folder: Path, there: dict[int, Path]) -> Contents
             f"{folder / 'labels.npz'}: y_train must hold the labels of {count} equal files, got "
             f"{len(y_train)}"
         )
-    parts = {
-        number: Part(
-            inputs=_grid(files, path, each), labels=y_train[number * each : (number + 1) * each]
-        )
+    parts = (
+        Part(inputs=_grid(files, path, each), labels=y_train[number * each : (number + 1) * each])
         for number, path in there.items()
-    }
+    )
+    train = _joined(parts, each * len(there))
     test = Part(inputs=_grid(files, folder / f"{files.test}.webp", len(y_test)), labels=y_test)
     names = labels.get("class_names", np.empty(0))
     named = names.shape == (files.num_classes,)
     class_names = tuple(map(str, names)) if named else None
-    return _contents(files, parts, test, each, count, class_names)
+    return _contents(files, train, test, list(there), count, class_names)
 
 
 def _grid_labels(files: _Files, path: Path) -> dict[str, Any]:
@@ -214,30 +232,42 @@ def _grid(files: _Files, path: Path, count: int) -> Any:
             f"{grid.max()}; divide them, in a lossless format"
         )
     tiles = grid.reshape(rows, SIDE, columns, SIDE, 3).transpose(0, 2, 4, 1, 3)
-    return tiles.reshape(-1, 3, SIDE, SIDE) * np.uint8(files.factor)
+    pictures = tiles.reshape(-1, 3, SIDE, SIDE)
+    pictures *= np.uint8(files.factor)
+    return pictures
+
+
+def _joined(parts: Iterable[Part], count: int) -> Part:
+    """Put parts one behind the other as they are read, so that none is there twice."""
+    inputs = np.empty((count, 3, SIDE, SIDE), dtype=np.uint8)
+    labels = np.empty(count, dtype=np.int64)
+    start = 0
+    for part in parts:
+        stop = start + len(part.labels)
+        inputs[start:stop], labels[start:stop] = part.inputs, part.labels
+        start = stop
+    return Part(inputs=inputs, labels=labels)
 
 
 def _contents(
     files: _Files,
-    parts: dict[int, Part],
+    train: Part,
     test: Part,
-    each: int,
+    there: list[int],
     count: int,
     class_names: tuple[str, ...] | None,
 ) -> Contents:
+    """Return contents of the training files of these numbers, out of `count` equal ones."""
+    each = len(train.labels) // len(there)
     name = files.title
-    if len(parts) < count:
-        there = ", ".join(str(number + 1) for number in parts)
-        name += f" (training files {there} of {count})"
+    if len(there) < count:
+        name += f" (training files {', '.join(str(number + 1) for number in there)} of {count})"
     return with_validation(
         name,
-        Part(
-            inputs=np.concatenate([part.inputs for part in parts.values()]),
-            labels=np.concatenate([part.labels for part in parts.values()]),
-        ),
+        train,
         test,
         share=_VALIDATION,
-        places=np.concatenate([number * each + np.arange(each) for number in parts]),
+        places=np.concatenate([number * each + np.arange(each) for number in there]),
         total=each * count,
-        class_names=class_names,
+        class_names=class_names or files.class_names,
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from softtargets.lab.data.arrays import read_npz
 from softtargets.lab.data.assembly import Contents, Part, with_validation
-from softtargets.lab.errors import LabError
+from softtargets.lab.errors import LabError, reason
 
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 CLASS_NAMES = {
@@ -129,7 +129,9 @@ def read_idx(path: Path, magic: int) -> Any:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error, MemoryError) as error:
-        raise LabError(f"{path} is damaged or cannot be read ({error}); get it anew") from error
+        raise LabError(
+            f"{path} is damaged or cannot be read ({reason(error)}); get it anew"
+        ) from error
     dimensions = magic & 0xFF
     header = 4 + 4 * dimensions
     if len(content) < header or struct.unpack(">I", content[:4])[0] != magic:

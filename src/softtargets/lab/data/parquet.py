@@ -7,7 +7,7 @@ import numpy as np
 
 from softtargets.lab.data.arrays import check_arrays
 from softtargets.lab.data.assembly import Contents, Part, stratified, with_validation
-from softtargets.lab.errors import LabError
+from softtargets.lab.errors import LabError, reason
 
 LABEL, PART = "label", "split"
 _TEST_SHARE = 1 / 5
@@ -68,7 +68,9 @@ def _table(path: Path) -> Any:
     try:
         return parquet.read_table(path, use_threads=False, partitioning=None)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise LabError(f"{path} is no whole Parquet file ({error}); write it anew") from error
+        raise LabError(
+            f"{path} is no whole Parquet file ({reason(error)}); write it anew"
+        ) from error
 
 
 def _numbers(path: Path, table: Any, name: str) -> Any:
@@ -106,7 +108,7 @@ def _tested(path: Path, table: Any, labels: Any) -> Any:
         tested[stratified(np.arange(len(labels)), labels, _TEST_SHARE)[1]] = True
     except ValueError as error:
         raise LabError(
-            f"{path}: a fifth of every class cannot be kept for testing ({error}); add a column "
-            f"{PART!r} that says train or test"
+            f"{path}: a fifth of every class cannot be kept for testing ({reason(error)}); add a "
+            f"column {PART!r} that says train or test"
         ) from error
     return tested

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from softtargets.lab.errors import LabError
+from softtargets.lab.errors import LabError, reason
 
 
 def pillow(path: Path) -> Any:
@@ -56,5 +56,6 @@ def read_picture(path: Path, size: int | None = None) -> Any:
         image_module.DecompressionBombError,
     ) as error:
         raise LabError(
-            f"{path} cannot be read as a picture ({error}); mend it, or take it out of the folder"
+            f"{path} cannot be read as a picture ({reason(error)}); mend it, or take it out of the "
+            "folder"
         ) from error

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from softtargets.lab.data.assembly import Part
-from softtargets.lab.errors import LabError
+from softtargets.lab.errors import LabError, reason
 
 _CLASSES = {
     "mnist": "MNIST",
@@ -38,8 +38,8 @@ def torchvision_parts(kind: str, folder: Path, *, download: bool) -> tuple[Part,
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         what = "could not be downloaded" if download else "cannot be read by torchvision"
         raise LabError(
-            f"{kind}: {folder} {what} ({error}); what is whole stays there, so the same command "
-            "goes on, or put the official files there yourself"
+            f"{kind}: {folder} {what} ({reason(error)}); what is whole stays there, so the same "
+            "command goes on, or put the official files there yourself"
         ) from error
     return _part(train), _part(test)
 
@@ -50,8 +50,8 @@ def _datasets(kind: str, folder: Path) -> Any:
     except (ImportError, RuntimeError) as error:  # RuntimeError: it is of another build of torch
         raise LabError(
             f"{kind}: {folder} can only be downloaded or unpacked by a torchvision that fits the "
-            f"torch that is installed ({error}); install it, or put the official idx or binary "
-            "files there"
+            f"torch that is installed ({reason(error)}); install it, or put the official idx or "
+            "binary files there"
         ) from error
     return datasets
 

@@ -179,8 +179,9 @@ class _Schedule:
     def _wait_for_others(self) -> None:
         if not self._patient:
             self._patient = True
-            names = ", ".join(spec.run_id for spec in self._waiting)
-            self._progress.note(f"another process computes {names}, or the teachers; waiting")
+            first, *others = (spec.run_id for spec in self._waiting)
+            more = f" and {len(others)} more" if others else ""
+            self._progress.note(f"waiting for another process, which computes {first}{more}")
         time.sleep(_POLL)
 
 

@@ -1,6 +1,6 @@
 """Small convolutional networks without residual connections.
 
-Pooling comes before ReLU: the maximum is the same either way, and there is a quarter left to rectify.
+Pooling comes before ReLU: the maximum is the same either way, and a quarter is left to rectify.
 """
 
 import torch

@@ -3,9 +3,9 @@
 import importlib
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from softtargets.lab.errors import LabError
+from softtargets.lab.errors import LabError, reason
 from softtargets.lab.models.penultimate import last_linear
 from softtargets.lab.models.pictures import Pictures
 
@@ -34,20 +34,27 @@ def installed_model(name: str, pictures: Pictures, num_classes: int) -> nn.Modul
     try:
         model = make(module, chosen, pretrained, pictures.channels, num_classes)
     except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
-        raise LabError(f"the model {name} cannot be built: {error}") from error
-    return _Installed(pictures, model)
+        raise LabError(f"the model {name} cannot be built: {reason(error)}") from error
+    return _Installed(name, pictures, model)
 
 
 class _Installed(nn.Module):
     """Pictures, then the library's model."""
 
-    def __init__(self, pictures: Pictures, model: nn.Module) -> None:
+    def __init__(self, name: str, pictures: Pictures, model: nn.Module) -> None:
         super().__init__()
+        self.name = name
         self.pictures = pictures
         self.model = model
 
-    def forward(self, inputs: Any) -> Any:
-        return self.model(self.pictures(inputs))
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits = self.model(self.pictures(inputs))
+        if not isinstance(logits, Tensor):
+            raise LabError(
+                f"the model {self.name} has several outputs, a {type(logits).__name__}; choose one "
+                "with logits alone"
+            )
+        return logits
 
 
 def _library(library: str, name: str) -> Any:
@@ -56,7 +63,7 @@ def _library(library: str, name: str) -> Any:
     except (ImportError, RuntimeError) as error:  # RuntimeError: it is of another build of torch
         raise LabError(
             f"the model {name} needs a {library} that fits the torch that is installed "
-            f"({error}); install it, or choose another model"
+            f"({reason(error)}); install it, or choose another model"
         ) from error
 
 

@@ -4,15 +4,15 @@ from markupsafe import Markup
 
 from softtargets.audit.result import Audit
 from softtargets.report.audit.figures import (
-    MOST_CLASSES,
-    class_gaps,
-    class_scatter,
-    reliability_diagram,
-    risk_coverage_plot,
+    class_gap_panel,
+    class_reliability_panel,
+    reliability_panel,
+    selection_panel,
 )
 from softtargets.report.audit.html import facts, render, svg
 from softtargets.report.audit.sheets import CLASS_COLUMNS, class_row, number_rows, state_titles
 from softtargets.report.audit.words import findings, headline, summary
+from softtargets.report.plots import MOST_CLASSES
 
 _MOST_LISTED = 200  # classes in the table
 
@@ -37,7 +37,7 @@ def render_page(audit: Audit) -> str:
         reliability=_reliability(audit),
         selection=[
             svg(
-                risk_coverage_plot({"": audit.risk_coverage}, [audit.measures.accuracy.value]),
+                selection_panel({"": audit.risk_coverage}),
                 "risk-coverage",
                 "Errors among the predictions kept, by the share kept",
             )
@@ -51,7 +51,7 @@ def _reliability(audit: Audit) -> list[Markup]:
     curves = [audit.curve] if audit.scaling is None else [audit.curve, audit.scaling.curve]
     return [
         svg(
-            reliability_diagram(curve, state),
+            reliability_panel(curve, state),
             f"reliability-{place}",
             f"Reliability diagram {state}: {headline(audit)}",
         )
@@ -61,14 +61,14 @@ def _reliability(audit: Audit) -> list[Markup]:
 
 def _class_figures(audit: Audit) -> list[Markup]:
     gaps = svg(
-        class_gaps(audit.classes),
+        class_gap_panel(audit.classes),
         "class-gaps",
         "Confidence minus precision of the worst classes, with intervals",
     )
     if audit.num_classes <= MOST_CLASSES:
         return [gaps]
     scatter = svg(
-        class_scatter(audit.classes),
+        class_reliability_panel(audit.classes),
         "class-scatter",
         "Share that is right against mean confidence, one mark per class",
     )

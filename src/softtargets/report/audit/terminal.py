@@ -11,6 +11,7 @@ from softtargets.report.audit.words import classes_answer, headline, selection_a
 from softtargets.report.notation import PERCENT
 
 _SHOWN_CLASSES = 5
+_WIDE = 98  # columns of a terminal that the numbers before and after scaling take side by side
 
 
 def print_audit(console: Console, audit: Audit) -> None:
@@ -23,27 +24,36 @@ def print_audit(console: Console, audit: Audit) -> None:
     told = [*summary(audit), classes_answer(audit), selection_answer(audit)]
     console.print()
     _print_told(console, headline(audit), told)
-    console.print(_number_table(audit))
+    states = list(range(len(state_titles(audit))))
+    # In a narrow terminal one table for each state, rather than intervals on two lines.
+    for part in [states] if console.width >= _WIDE else [[state] for state in states]:
+        console.print(_number_table(audit, part))
     console.print(_class_table(audit))
+    if audit.note:
+        console.print(
+            f"{audit.path.name} is {audit.note}.", style="dim", highlight=False, markup=False
+        )
 
 
-def _number_table(audit: Audit) -> Table:
+def _number_table(audit: Audit, states: list[int]) -> Table:
     caption = "in brackets: 95 % intervals"
-    if audit.scaling is not None:
+    if audit.scaling is not None and 1 in states:
         rows = f"{audit.scaling.rows:,} rows"
         drawn = " drawn at random" if audit.scaling.rows < audit.num_samples else ""
         how = f"T fitted on {audit.scaling.source}" if audit.scaling.source else "cross-fitted"
         caption += f"; after scaling: {rows}{drawn}, {how}"
     title = f"{audit.num_samples:,} samples, {audit.num_classes:,} classes"
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left"
+    )
     table.add_column("", no_wrap=True)
-    for head in state_titles(audit):
-        table.add_column(head, justify="right")
+    for state in states:
+        table.add_column(state_titles(audit)[state], justify="right")
         table.add_column("", style="dim")
     for name, cells in number_rows(audit):
         texts = (
             text
-            for cell in cells
+            for cell in (cells[state] for state in states)
             for text in (cell.value, f"[{cell.interval}]" if cell.interval else "")
         )
         table.add_row(name, *(_plain(text).replace("[", r"\[") for text in texts))
@@ -96,15 +106,16 @@ def _difference_table(comparison: Comparison, *, scaled: bool) -> Table:
     one, other = versus.names(comparison)
     table = Table(
         title="After temperature scaling of each" if scaled else "As given",
-        caption=f"difference: {other} minus {one}, paired by sample, 95 % interval",
+        caption=f"{other} minus {one}, paired by sample; 95 % intervals",
         box=box.SIMPLE_HEAD,
+        pad_edge=False,
         title_justify="left",
     )
     table.add_column("", no_wrap=True)
     for head in (one, other):
         table.add_column(head, justify="right", overflow="fold")
     table.add_column("difference", justify="right", no_wrap=True)
-    table.add_column(f"{other} is", overflow="fold", max_width=14)
+    table.add_column("", no_wrap=True)
     for line in versus.lines(comparison, scaled=scaled):
         difference = rf"{line.difference.value} \[{line.difference.interval}]"
         cells = (line.first.value, line.second.value, difference, line.verdict)

@@ -5,8 +5,8 @@ from softtargets.report.audit import words
 from softtargets.report.audit.figures import (
     FIRST,
     SECOND,
-    reliability_diagram,
-    risk_coverage_plot,
+    reliability_panel,
+    selection_panel,
 )
 from softtargets.report.audit.html import facts, render, svg
 from softtargets.report.audit.versus import headline, lines, names, summary
@@ -36,7 +36,7 @@ def render_comparison(comparison: Comparison) -> str:
         ],
         reliability=[
             svg(
-                reliability_diagram(audit.curve, name, style),
+                reliability_panel(audit.curve, name, style),
                 f"reliability-{place}",
                 f"Reliability diagram of {name}: {words.headline(audit)}",
             )
@@ -44,10 +44,7 @@ def render_comparison(comparison: Comparison) -> str:
         ],
         selection=[
             svg(
-                risk_coverage_plot(
-                    {name: audit.risk_coverage for name, audit, _ in both},
-                    [audit.measures.accuracy.value for audit in audits],
-                ),
+                selection_panel({name: audit.risk_coverage for name, audit, _ in both}),
                 "risk-coverage",
                 "Errors among the predictions kept, by the share kept",
             )

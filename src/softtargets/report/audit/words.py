@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from softtargets.audit.result import Audit, ClassMeasures, Scaling
 from softtargets.calibration import Estimate
+from softtargets.calibration.temperature import BRACKET
 from softtargets.report.audit.lean import NOTABLE, Lean, lean
 from softtargets.report.notation import PERCENT, counted, decimal, percentage, points
 
@@ -170,6 +171,12 @@ def _at_bound(scaling: Scaling) -> str:
             f"No temperature can be determined: all {scaling.rows:,} rows tried are predicted "
             "right, so the search ends at its bound, where confidence is 100"
             f"{PERCENT}. Fit it on rows that hold some errors."
+        )
+    if scaling.temperature > 1:
+        return (
+            "No temperature can be determined: on part of the rows the search ends at its upper "
+            f"bound, T = {BRACKET[1]:g}, where hardly any confidence is left. "
+            "See whether labels and rows belong together, and whether the logits are the model's."
         )
     return (
         "No temperature can be determined: on part of the rows the search ends at its bound, as it "
