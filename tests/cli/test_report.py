@@ -23,6 +23,7 @@ def finished(tmp_path_factory):
     labels = {f"y_{name}": part.labels.numpy() for name, part in parts.items()}
     np.savez(source, **arrays, **labels)
     command = ["compare", "--data", str(source), "--methods", "hard,ls,ils", "--noise", "0.2"]
+    command += ["--noise-kind", "asymmetric", "--noise-map", "3:5,1:7"]
     assert run([*command, "--seeds", "2", "--epochs", "2", "--out", str(folder / "out")]) == 0
     source.unlink()
     return folder / "out"

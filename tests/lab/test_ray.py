@@ -85,9 +85,9 @@ def test_an_address_without_ray_is_one_line_within_seconds(
     tmp_path, capsys, monkeypatch, listening
 ):
     from softtargets.cli.app import run
-    from softtargets.lab.execution import on_ray
+    from softtargets.lab.execution import ray_session
 
-    monkeypatch.setattr(on_ray, "_ANSWERS_IN", 0.5)
+    monkeypatch.setattr(ray_session, "_ANSWERS_IN", 0.5)
     command = ["compare", "--methods", "hard", "--seeds", "1", "--out", str(tmp_path)]
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -4,19 +4,14 @@ The driver keeps the folder of the runs and its locks. A worker is sent what a r
 in a temporary folder of its own, and sends back checkpoints and at last the record's files.
 """
 
-import os
 import queue
-import secrets
-import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import torch
@@ -27,14 +22,13 @@ from softtargets.lab.errors import LabError
 from softtargets.lab.execution.events import Advanced, Event, Failed, Finished, Lost
 from softtargets.lab.execution.perform import outcome
 from softtargets.lab.execution.pool import AbstractPool, Handle, Key, Work, key_of
+from softtargets.lab.execution.ray_session import RaySession
 from softtargets.lab.records import FILES, RunFolder, RunRecord, sha256, write_atomically
 from softtargets.lab.spec import RunSpec
 
 CHECKPOINT = FILES[0]
 RESULT = FILES[1:]
 
-_ANSWERS_IN = 5.0  # seconds for a cluster's address to take a connection
-_CONNECTS_IN = 10.0  # and for Ray to answer there; a cluster with a place does within 3
 _KEPT_EVERY = 10.0  # seconds between checkpoints that are sent to the driver
 _TELLS_WITHIN = 2.0  # seconds after which a worker answers, though there is nothing to tell
 
@@ -56,7 +50,7 @@ class RayPool(AbstractPool):
 
     def __init__(self, work: Work, address: str | None, most: int) -> None:
         self._work = work
-        self._session = _Session(address)
+        self._session = RaySession(address)
         self._ray = self._session.ray
         processors = int(self._ray.cluster_resources().get("CPU", 0))
         self._size = max(1, min(processors // work.threads, most))
@@ -80,34 +74,53 @@ class RayPool(AbstractPool):
         )
 
     def submit(self, worker: int, spec: RunSpec) -> None:
-        key = key_of(spec)
+        self._specs[worker] = spec
+        with self._connected():
+            self._start(worker, spec, key_of(spec))
+
+    def _start(self, worker: int, spec: RunSpec, key: Key) -> None:
         if key not in self._data:
             self._data[key] = self._ray.put(self._work.data[key])
         actor = self._actors[worker] or self._actor.remote(
             self._work.threads, __version__, self._session.folder
         )
         self._actors[worker] = actor
-        self._specs[worker] = spec
         files = _sent(self._work.root, spec)
         # A reference within a list is not fetched until the worker asks for it.
         actor.start.remote(msgspec.json.encode(spec), key, [self._data[key]], files)
         self._told[actor.tell.remote()] = worker
 
     def wait(self, handle: Handle, timeout: float | None) -> None:
-        ready, _ = self._ray.wait(list(self._told), num_returns=1, timeout=timeout)
+        with self._connected():
+            ready, _ = self._ray.wait(list(self._told), num_returns=1, timeout=timeout)
         for reference in ready:
             worker = self._told.pop(reference)
-            try:
-                told = self._ray.get(reference)
-            except self._ray.exceptions.RayError as error:
-                self._actors[worker] = None
-                handle(worker, Lost(_cause(error)))
-                continue
-            if not any(isinstance(event, Finished | Failed) for event, _ in told):
-                self._told[self._actors[worker].tell.remote()] = worker
-            for event, files in told:
+            for event, files in self._answer(worker, reference):
                 _received(self._work.root, self._specs[worker], files)
                 handle(worker, event)
+
+    def _answer(self, worker: int, reference: Any) -> list[tuple[Event, Files]]:
+        """Return what a worker told, and ask again unless that is the end of the run."""
+        with self._connected():
+            try:
+                told: list[tuple[Event, Files]] = self._ray.get(reference)
+            except self._ray.exceptions.RayActorError as error:
+                self._actors[worker] = None
+                return [(Lost(_cause(error)), {})]
+            if not any(isinstance(event, Finished | Failed) for event, _ in told):
+                self._told[self._actors[worker].tell.remote()] = worker
+        return told
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Say in one line that the cluster went away."""
+        try:
+            yield
+        except (ConnectionError, self._ray.exceptions.RaySystemError) as error:
+            raise LabError(
+                f"lost {self._session.name} ({' '.join(str(error).split())}); finished runs and "
+                "checkpoints are kept, the same command goes on"
+            ) from error
 
     def close(self) -> None:
         for actor in filter(None, self._actors):
@@ -182,124 +195,6 @@ class Worker:
 
             end = outcome(spec, self._data[key], root, advanced)
             self._events.put((end, _read(own, RESULT) if isinstance(end, Finished) else {}))
-
-
-class _Session:
-    """A connection to a Ray: one that is there, one at an address, or one of our own."""
-
-    def __init__(self, address: str | None) -> None:
-        # Read when Ray is imported; what a user has set stays.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        self.ray = _imported()
-        self._files: tempfile.TemporaryDirectory[str] | None = None
-        self._ours = not self.ray.is_initialized()
-        address = address or os.environ.get("RAY_ADDRESS") or None
-        if not self._ours:
-            self.name = "the Ray that this process is connected to"
-        elif address is None:
-            self.name = "a Ray of this machine"
-            self._start()
-        else:
-            self.name = address
-            self._connect(address)
-
-    @property
-    def folder(self) -> str | None:
-        """Where workers put their files; goes with a Ray of our own."""
-        return None if self._files is None else self._files.name
-
-    def _start(self) -> None:
-        """Start Ray on this machine, with files and a password that are nobody else's."""
-        own = "RAY_AUTH_MODE" not in os.environ and "RAY_AUTH_TOKEN" not in os.environ
-        if own:
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        self._files = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
-        try:
-            self.ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                _temp_dir=self._files.name,
-            )
-        finally:
-            if own:
-                del os.environ["RAY_AUTH_TOKEN"]
-
-    def _connect(self, address: str) -> None:
-        """Connect, or say within seconds that there is nobody."""
-        _check_address(address)
-        failures: queue.Queue[Exception | None] = queue.Queue()
-
-        def connect() -> None:
-            try:
-                self.ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-                failures.put(None)
-            except Exception as error:
-                failures.put(error)
-
-        # Ray tries again for much longer than anybody waits.
-        threading.Thread(target=connect, daemon=True).start()
-        try:
-            failure = failures.get(timeout=_CONNECTS_IN)
-        except queue.Empty:
-            raise _unreachable(address, f"no answer in {_CONNECTS_IN:.0f} s") from None
-        if failure is not None:
-            raise _unreachable(address, " ".join(str(failure).split())) from failure
-
-    def close(self) -> None:
-        if self._ours:
-            self.ray.shutdown()
-        if self._files is not None:
-            self._files.cleanup()
-
-
-def _imported() -> ModuleType:
-    try:
-        import ray
-    except ImportError as error:
-        raise LabError("--on ray needs Ray; pip install 'softtargets[ray]'") from error
-    module: ModuleType = ray
-    return module
-
-
-def _check_address(address: str) -> None:
-    """Raise unless something takes connections there; "auto" and the like are left to Ray."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise _unreachable(address, str(error)) from error
-    if host is None or port is None:
-        return
-    try:
-        socket.create_connection((host, port), timeout=_ANSWERS_IN).close()
-    except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from error
-    if os.environ.get("RAY_USE_TLS", "0") == "0" and not _speaks_grpc(f"{host}:{port}"):
-        raise _unreachable(address, "something else answers there")
-
-
-def _speaks_grpc(address: str) -> bool:
-    """Whether Ray's protocol is spoken there; what cannot be asked in plain text is believed."""
-    try:
-        import grpc
-    except ImportError:  # Ray has its own for addresses other than ray://
-        return True
-    with grpc.insecure_channel(address) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=_ANSWERS_IN)
-        except grpc.FutureTimeoutError:
-            return False
-    return True
-
-
-def _unreachable(address: str, why: str) -> LabError:
-    return LabError(
-        f"no Ray at {address} ({why}); start one with `ray start --head`, or compute without: "
-        "--on processes:N"
-    )
 
 
 def _sent(root: Path, spec: RunSpec) -> dict[str, Files]:
