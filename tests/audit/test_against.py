@@ -39,7 +39,8 @@ def test_intervals_are_those_of_a_paired_bootstrap():
     assert float(paired.std()) / 1200**0.5 == pytest.approx(expected, rel=0.15)
     difference = calibration_error_difference(first, second, seed=0)
     half = 1.96 * float((errors[:, 1] - errors[:, 0]).std())
-    assert (difference.high - difference.low) / 2 == pytest.approx(half, rel=0.15)
+    # It may span the intervals of several truths, and is then the wider one.
+    assert 0.85 * half < (difference.high - difference.low) / 2 < 1.6 * half
     assert difference.low < difference.value < difference.high
 
 

@@ -8,10 +8,11 @@ from tests.calibration import metrics
 
 OF_PROBS = list(metrics.OF_PROBS.values())
 # These take rows alone.
-OF_ROWS = [calibration.TemperatureScaling().fit, calibration.evaluate]
+OF_ROWS = [calibration.TemperatureScaling().fit]
 OF_LOGITS = [
     calibration.negative_log_likelihood,
     calibration.LogitNormScore().fit,
+    calibration.evaluate,
     *OF_ROWS,
 ]
 HALF = torch.full((2, 2), 0.5)

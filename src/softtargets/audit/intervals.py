@@ -14,7 +14,14 @@ from torch import Tensor
 from softtargets.audit.tally import BINS, Tally
 from softtargets.calibration import Estimate
 from softtargets.calibration.binning import bin_edges, bin_index
-from softtargets.calibration.bootstrap import absolute_gap_interval
+from softtargets.calibration.gaps import GapModel
+from softtargets.calibration.intervals import (
+    Centred,
+    inverted_interval,
+    scales_of,
+    unbiased,
+    widest,
+)
 from softtargets.calibration.selective import risks
 
 LEVEL = 0.95
@@ -32,37 +39,37 @@ def mean_estimate(values: Tensor) -> Estimate:
 
 
 def calibration_error(tally: Tally, *, seed: int) -> Estimate:
-    """Debiased top-label error with the interval of `absolute_gap_interval`.
+    """Debiased top-label error with the interval of `evaluate`, by test inversion.
 
     Args:
         tally: of some predictions.
         seed: of the draws.
     """
-    statistics = tally.top_label
-    low, high = absolute_gap_interval(statistics.signed_gaps, _gap_draws([tally], seed)[0])
-    value = float(statistics.calibration_error(debiased=True))
+    (model,) = _gap_models([tally], seed)
+    low, high = inverted_interval(model.error("l1"))
+    value = float(tally.top_label.calibration_error(debiased=True))
     return Estimate(value=value, low=low, high=high)
 
 
 def calibration_error_difference(one: Tally, other: Tally, *, seed: int) -> Estimate:
-    """The other's debiased top-label error minus the one's, of the same samples in the same order.
+    """The other's top-label error minus the one's, of the same samples in the same order.
 
-    The interval is the difference minus the quantiles of what the draws scatter around their mean.
+    Value and interval are those of `compare_calibration`: both errors are freed of what noise adds
+    to them, so that the value is not quite the difference of the debiased ones.
 
     Args:
         one: first model.
         other: second model.
         seed: of the draws.
     """
-    errors = [
-        float(each.top_label.calibration_error(debiased=True, floor=False)) for each in (one, other)
-    ]
-    first, second = (draws.abs().sum(-1) for draws in _gap_draws([one, other], seed))
-    scatter = second - first - (second - first).mean()
-    ends = torch.tensor([(1 + LEVEL) / 2, (1 - LEVEL) / 2], dtype=scatter.dtype)
-    value = errors[1] - errors[0]
-    low, high = (value - torch.quantile(scatter, ends)).tolist()
-    return Estimate(value=value, low=low, high=high)
+    first, second = (
+        unbiased(model.error("l1"), scales_of(model.error("l1")))
+        for model in _gap_models([one, other], seed)
+    )
+    pairs = zip(first, second, strict=True)
+    differences = [Centred(b.estimate - a.estimate, b.noise - a.noise) for a, b in pairs]
+    low, high = widest(differences)
+    return Estimate(value=differences[0].estimate, low=low, high=high)
 
 
 def area_values(tally: Tally) -> Tensor:
@@ -95,8 +102,8 @@ def _sums_from(values: Tensor) -> Tensor:
     return values.flip(0).cumsum(0).flip(0)
 
 
-def _gap_draws(tallies: list[Tally], seed: int) -> list[Tensor]:
-    """`(draws, BINS)` gaps of each tally, of N samples drawn with replacement, drawn jointly.
+def _gap_models(tallies: list[Tally], seed: int) -> list[GapModel]:
+    """The gaps of each tally with their noise, drawn jointly.
 
     Of many samples the gaps are normal with the covariance of the residuals in the bins.
     """
@@ -122,4 +129,5 @@ def _gap_draws(tallies: list[Tally], seed: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(_DRAWS, len(gaps), generator=generator, dtype=torch.float64)
     draws = gaps + normal @ (vectors * values.clamp_min(0).sqrt()).T
-    return list(draws.split(BINS, 1))
+    parts = zip(tallies, draws.T.split(BINS), strict=True)
+    return [GapModel(each.top_label, part) for each, part in parts]

@@ -14,6 +14,12 @@ from softtargets.calibration.binary import (
     multilabel_smooth_calibration_error,
 )
 from softtargets.calibration.binning import BinStatistics
+from softtargets.calibration.compare import (
+    CalibrationComparison,
+    Difference,
+    MultilabelComparison,
+    compare_calibration,
+)
 from softtargets.calibration.cross_fitting import CrossFitted, cross_fitted
 from softtargets.calibration.decomposition import (
     BrierDecomposition,
@@ -26,8 +32,10 @@ from softtargets.calibration.errors import (
     overconfidence_error,
     underconfidence_error,
 )
+from softtargets.calibration.estimate import estimate_calibration_error
 from softtargets.calibration.evaluation import evaluate
 from softtargets.calibration.logit_norm import LogitNormScore, logit_norm_score
+from softtargets.calibration.multilabel import compare_multilabel, evaluate_multilabel
 from softtargets.calibration.reliability import ReliabilityCurve, reliability_curve
 from softtargets.calibration.scaling import AbstractScaling
 from softtargets.calibration.scores import accuracy, brier_score, negative_log_likelihood
@@ -40,7 +48,7 @@ from softtargets.calibration.selective import (
 )
 from softtargets.calibration.smooth import smooth_calibration_error
 from softtargets.calibration.streaming import StreamedCalibration, StreamingCalibration
-from softtargets.calibration.summary import CalibrationReport, Estimate
+from softtargets.calibration.summary import CalibrationReport, Estimate, MultilabelReport
 from softtargets.calibration.temperature import TemperatureScaling
 from softtargets.calibration.vector import ClasswiseTemperatureScaling, VectorScaling
 
@@ -48,11 +56,15 @@ __all__ = [
     "AbstractScaling",
     "BinStatistics",
     "BrierDecomposition",
+    "CalibrationComparison",
     "CalibrationReport",
     "ClasswiseTemperatureScaling",
     "CrossFitted",
+    "Difference",
     "Estimate",
     "LogitNormScore",
+    "MultilabelComparison",
+    "MultilabelReport",
     "ReliabilityCurve",
     "RiskCoverageCurve",
     "StreamedCalibration",
@@ -69,8 +81,12 @@ __all__ = [
     "brier_decomposition",
     "brier_score",
     "classwise_calibration_error",
+    "compare_calibration",
+    "compare_multilabel",
     "cross_fitted",
+    "estimate_calibration_error",
     "evaluate",
+    "evaluate_multilabel",
     "excess_area_under_risk_coverage",
     "expected_calibration_error",
     "logit_norm_score",

@@ -284,7 +284,7 @@ class BinStatistics:
         noise, seen = (share * variance).sum(-1), (share * gaps.square()).sum(-1)
         shrink = (1 - noise / seen.clamp_min(1e-300)).clamp_min(0).sqrt()
         fitted, spread = shrink.unsqueeze(-1) * gaps, variance.sqrt()
-        return (share * (_folded_normal_mean(fitted, spread) - fitted)).sum(-1)
+        return (share * (folded_normal_mean(fitted, spread) - fitted)).sum(-1)
 
 
 def bin_edges(scores: Tensor, bins: int, binning: Binning) -> Tensor:
@@ -326,7 +326,7 @@ def _checked_edges(edges: Tensor) -> Tensor:
     return edges.double()
 
 
-def _folded_normal_mean(mean: Tensor, spread: Tensor) -> Tensor:
+def folded_normal_mean(mean: Tensor, spread: Tensor) -> Tensor:
     """E|X| of a normal variable, for mean >= 0."""
     ratio = mean / spread.clamp_min(1e-300)
     density = torch.exp(-ratio.square() / 2) * math.sqrt(2 / math.pi)

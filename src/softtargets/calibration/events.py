@@ -79,6 +79,11 @@ class Events:
             self._check(scores)
             yield scores, outcomes
 
+    def check_values(self) -> None:
+        """Read all scores once, so that bad values raise."""
+        for _ in self.blocks():
+            pass
+
     def read(self) -> tuple[Tensor, Tensor]:
         """All scores `(N,)`, float64, and outcomes `(N,)`, bool, in order.
 

@@ -103,6 +103,13 @@ class Samples:
         """`(N,)`: the values, one per position, of the samples that count, in order."""
         return values.flatten() if self.ignored is None else values[~self.ignored]
 
+    def units(self) -> Tensor:
+        """`(N,)`: the entry of the first dimension each sample belongs to, numbered without gaps.
+
+        Entries without a sample that counts have no number.
+        """
+        return units_of(self.labels.shape, self.ignored)
+
     def check_values(self) -> None:
         """Read all rows once, so that bad values raise."""
         for _ in self.row_blocks():
@@ -147,6 +154,19 @@ def class_last(scores: Tensor, class_dim: int, name: str) -> Tensor:
             f"`class_dim` must be a dimension of `{name}`, which has {scores.ndim}, got {class_dim}"
         )
     return scores.detach().movedim(class_dim, -1)
+
+
+def units_of(shape: torch.Size, ignored: Tensor | None) -> Tensor:
+    """`(N,)`, on the CPU: of each position that counts the entry of the first dimension."""
+    entry = torch.arange(shape[0])
+    if len(shape) > 1:
+        entry = entry.repeat_interleave(shape[1:].numel())
+    if ignored is None:
+        return entry
+    units: Tensor = torch.unique_consecutive(entry[~ignored.flatten().cpu()], return_inverse=True)[
+        1
+    ]
+    return units
 
 
 def without_ignored(labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor | None]:

@@ -253,20 +253,28 @@ def _scores_and_errors(
     probs: Tensor, labels: Tensor, scores: Tensor | None, class_dim: int, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
     samples = Samples.of(probs, labels, "probs", class_dim=class_dim, ignore_index=ignore_index)
-    if scores is not None:
-        check_floating(scores, "scores")
-        if scores.shape != labels.shape:
-            raise ValueError(
-                f"`scores` must have the shape of `labels`, {tuple(labels.shape)}, got "
-                f"{tuple(scores.shape)}"
-            )
+    chosen = None if scores is None else selected_scores(scores, samples)
     highest, right = samples.top_label()
-    if scores is None:
-        return highest, ~right
+    return highest if chosen is None else chosen, ~right
+
+
+def selected_scores(scores: Tensor, samples: Samples) -> Tensor:
+    """`(N,)`: the scores of the samples that count, or raise.
+
+    Raises:
+        ValueError: another shape than that of the labels, or a NaN.
+        TypeError: not floating point.
+    """
+    check_floating(scores, "scores")
+    if scores.shape != samples.labels.shape:
+        raise ValueError(
+            f"`scores` must have the shape of `labels`, {tuple(samples.labels.shape)}, got "
+            f"{tuple(scores.shape)}"
+        )
     chosen = samples.select(scores.detach())
     if bool(chosen.isnan().any()):
         raise ValueError(
             f"`scores` must hold no NaN, got one for sample {first(chosen.isnan())} of those that "
             "count; find out why it has no score"
         )
-    return chosen, ~right
+    return chosen

@@ -75,13 +75,18 @@ def smooth_error(scores: Tensor, outcomes: Tensor) -> Tensor:
 
 def residual_grid(scores: Tensor, residuals: Tensor, cells: int) -> Tensor:
     """`(cells + 1,)`: residuals / N, each split linearly between the grid points beside it."""
-    place = scores * cells
-    below = place.floor().clamp_max(cells - 1)
-    share, index = place - below, below.long()
+    index, share = split_on_grid(scores, cells)
     grid = scores.new_zeros(cells + 1)
     grid.index_add_(0, index, residuals * (1 - share))
     grid.index_add_(0, index + 1, residuals * share)
     return grid / len(scores)
+
+
+def split_on_grid(scores: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """The grid point below each score in [0, 1], and the share that belongs to the next one."""
+    place = scores * cells
+    below = place.floor().clamp_max(cells - 1)
+    return below.long(), place - below
 
 
 def smooth_error_on_grid(grid: Tensor) -> Tensor:
