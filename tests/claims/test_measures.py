@@ -62,13 +62,3 @@ def test_area_under_risk_and_coverage(run):
     redone = calibration.area_under_risk_coverage(logits.softmax(-1), labels)
     # Copies of a sample have equal scores: the library averages over their order, draws do not.
     assert float(area.draws[1, 0]) == pytest.approx(float(redone), abs=0.01)
-
-
-def test_error_by_true_class(run):
-    found = measures.error_by_true_class([run])
-    probs, labels = run.test_logits.softmax(-1), run.test_labels
-    each = [
-        calibration.expected_calibration_error(probs[labels == k], labels[labels == k])
-        for k in range(4)
-    ]
-    assert float(found.values) == pytest.approx(float(torch.stack(each).mean()), abs=1e-6)

@@ -9,8 +9,7 @@ from msgspec import UNSET
 
 from softtargets.claims.budgets import Budget, Scene, SceneName
 from softtargets.claims.sources import MissingDataError, Sources
-from softtargets.lab.data import DataSet
-from softtargets.lab.records import Epoch, RunRecord
+from softtargets.lab.records import RunRecord
 from softtargets.lab.spec import RunSpec
 
 Found = Mapping[str, RunRecord]
@@ -100,21 +99,6 @@ class Planner:
             raise MissingDataError(f"the budget {self.budget.name} has no data for it")
         return scene
 
-    def data(self, arm: Arm, seed: int) -> tuple[str, DataSet]:
-        """Return the source and the data of a run.
-
-        Raises:
-            MissingDataError: they are not there, or the budget has no such scene.
-        """
-        return self.sources.located(self.scene(arm).data.replace("{seed}", str(seed)))
-
-    def seeds(self, arm: Arm, *, tuning: bool = False) -> tuple[int, ...]:
-        """Return the seeds of an arm that are judged, or those its setting is chosen by."""
-        scene, budget = self.scene(arm), self.budget
-        if tuning:
-            return scene.tuning_seeds or budget.tuning_seeds
-        return scene.seeds or budget.seeds
-
     def spec(self, arm: Arm, attempt: Try, seed: int) -> RunSpec:
         """Return the spec of one run.
 
@@ -122,7 +106,7 @@ class Planner:
             MissingDataError: the data are not there, or the budget has no such scene.
         """
         scene = self.scene(arm)
-        source, data = self.data(arm, seed)
+        source, data = self.sources.located(scene.data)
         teacher = None
         if arm.teacher is not None:
             teacher = self.spec(arm.teacher, arm.teacher.tries[0], seed).run_id
@@ -142,6 +126,7 @@ class Planner:
             epochs=max(1, round(arm.share * scene.epochs)),
             teacher=teacher,
             noisy_labels=data.noisy_digest or UNSET,
+            resamples=0,
             **fields,
         )
 
@@ -156,14 +141,14 @@ class Planner:
         tries = arm.offered(self.budget)
         if len(tries) > 1:
             for attempt in tries:
-                yield from self._with_teachers(arm, attempt, self.seeds(arm, tuning=True))
+                yield from self._with_teachers(arm, attempt, self.budget.tuning_seeds)
         chosen = self.choice(arm, found)
         if chosen is None and assume:
             chosen = 0
         if arm.sweep or chosen is not None:
             for index, attempt in enumerate(tries):
                 if arm.sweep or index == chosen:
-                    yield from self._with_teachers(arm, attempt, self.seeds(arm))
+                    yield from self._with_teachers(arm, attempt, self.budget.seeds)
 
     def _with_teachers(self, arm: Arm, attempt: Try, seeds: tuple[int, ...]) -> Iterator[RunSpec]:
         if arm.teacher is not None:
@@ -178,7 +163,7 @@ class Planner:
             return 0
         merits = []
         for attempt in tries:
-            ids = [self.spec(arm, attempt, seed).run_id for seed in self.seeds(arm, tuning=True)]
+            ids = [self.spec(arm, attempt, seed).run_id for seed in self.budget.tuning_seeds]
             if not all(name in found for name in ids):
                 return None
             merits.append(_merit([found[name] for name in ids], arm.by))
@@ -186,15 +171,8 @@ class Planner:
 
 
 def _merit(records: list[RunRecord], by: str) -> tuple[float, float]:
-    last = [_kept(record) for record in records]
+    last = [record.history[-1] for record in records]
     likelihood = -sum(epoch.validation_nll for epoch in last) / len(last)
     if by == "nll":
         return likelihood, 0.0
     return sum(epoch.validation_accuracy for epoch in last) / len(last), likelihood
-
-
-def _kept(record: RunRecord) -> Epoch:
-    """The epoch whose weights were kept: the last, or with patience the one of least NLL."""
-    if record.spec.patience is UNSET:
-        return record.history[-1]
-    return min(record.history, key=lambda epoch: epoch.validation_nll)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from softtargets.lab.synthetic import Schooling
+
 BudgetName = Literal["smoke", "cpu", "full"]
 BUDGETS: tuple[BudgetName, ...] = get_args(BudgetName)
-SceneName = Literal[
-    "easy", "noisy", "confident", "part", "synthetic", "people, aggre", "people, worse"
-]
+SceneName = Literal["easy", "noisy", "confident", "part", "people, aggre", "people, worse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,21 +16,16 @@ class Scene:
     """What a network is trained on, and how.
 
     Attributes:
-        data: as `Sources.located` takes it; `{seed}` stands for the seed of a run, where each has
-            data of its own.
-        epochs: passes over the training data, at most.
+        data: as `Sources.located` takes it.
+        epochs: passes over the training data.
         fields: further fields of a `RunSpec`.
         student: those of them that are others for a network that learns from a teacher alone.
-        seeds: of the runs that are judged, where they are others than the budget's.
-        tuning_seeds: the same of the runs that settings are chosen by.
     """
 
     data: str
     epochs: int
     fields: Mapping[str, Any] = field(default_factory=dict)
     student: Mapping[str, Any] = field(default_factory=dict)
-    seeds: tuple[int, ...] | None = None
-    tuning_seeds: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +35,14 @@ class Budget:
     Attributes:
         name: its name.
         scenes: easy (a network that is calibrated as it is), confident (one that is not), noisy
-            (what is trained with negative rates), part (some of the classes alone), synthetic
-            (points of a plane, drawn anew for each seed), people (labels by people).
+            (what is trained with negative rates), part (some of the classes alone),
+            people (labels by people).
         seeds: of the runs that are judged.
         tuning_seeds: of the runs that settings are chosen by; none of the above.
         tries: how many settings each method may choose from, at most.
+        draws: of the synthetic benchmark's data.
+        networks: it trains for each method and draw.
+        schooling: how, if not as in the paper.
     """
 
     name: BudgetName
@@ -52,6 +50,9 @@ class Budget:
     seeds: tuple[int, ...]
     tuning_seeds: tuple[int, ...]
     tries: int
+    draws: int
+    networks: int
+    schooling: Schooling | None = None
 
     def __post_init__(self) -> None:
         if set(self.seeds) & set(self.tuning_seeds):
@@ -63,16 +64,6 @@ class Budget:
 
 _FASHION = "{root}/fashion_mnist/fashion_mnist_29k.npz.xz"
 _PEOPLE = "cifar10:{root}/cifar10?noisy_labels=cifar10n.npz:"
-# As in the paper; the size of its batches is not printed.
-_PLANE = {
-    "hidden": (64,) * 5,
-    "batch_size": 50,
-    "optimizer": "adamw",
-    "learning_rate": 0.01,
-    "weight_decay": 0.0,
-    "schedule": "constant",
-    "patience": 10,
-}
 _TINY = {"hidden": (16,), "batch_size": 256}
 _SMALL = {"hidden": (128, 128), "batch_size": 128, "measured": 1000}
 _STUDENT = {"hidden": (32,), "learning_rate": 0.03}
@@ -85,7 +76,6 @@ def _smoke() -> Mapping[SceneName, Scene]:
         "noisy": tiny,
         "confident": tiny,
         "part": Scene(data="PART:digits", epochs=1, fields=_TINY),
-        "synthetic": Scene(data="digits", epochs=1, fields={**_PLANE, **_TINY}),
         "people, aggre": tiny,
         "people, worse": tiny,
     }
@@ -100,13 +90,6 @@ def _cpu() -> Mapping[SceneName, Scene]:
             data=f"{_FASHION}?samples=5000", epochs=20, fields=_SMALL, student=_STUDENT
         ),
         "part": Scene(data=f"PART:{_FASHION}?samples=3000", epochs=20, fields=_SMALL),
-        "synthetic": Scene(
-            data="two-gaussians?seed={seed}",
-            epochs=500,
-            fields=_PLANE,
-            seeds=tuple(range(10)),
-            tuning_seeds=tuple(range(100, 105)),
-        ),
         "people, aggre": Scene(data=f"{_PEOPLE}aggre&samples=5000", epochs=20, fields=_SMALL),
         "people, worse": Scene(data=f"{_PEOPLE}worse&samples=5000", epochs=20, fields=_SMALL),
     }
@@ -135,15 +118,29 @@ def _full() -> Mapping[SceneName, Scene]:
             student={"model": "resnet20"},
         ),
         "part": Scene(data=f"PART:{_FASHION}", epochs=60, fields={"model": "cnn"}),
-        "synthetic": replace(
-            _cpu()["synthetic"], seeds=tuple(range(100)), tuning_seeds=tuple(range(100, 120))
-        ),
         "people, aggre": Scene(data=f"{_PEOPLE}aggre", epochs=200, fields=shallower),
         "people, worse": Scene(data=f"{_PEOPLE}worse", epochs=200, fields=shallower),
     }
 
 
-SMOKE = Budget(name="smoke", scenes=_smoke(), seeds=(0, 1), tuning_seeds=(100,), tries=2)
-CPU = Budget(name="cpu", scenes=_cpu(), seeds=tuple(range(5)), tuning_seeds=(100, 101), tries=4)
-FULL = replace(CPU, name="full", scenes=_full())
+SMOKE = Budget(
+    name="smoke",
+    scenes=_smoke(),
+    seeds=(0, 1),
+    tuning_seeds=(100,),
+    tries=2,
+    draws=2,
+    networks=2,
+    schooling=Schooling(epochs=20),
+)
+CPU = Budget(
+    name="cpu",
+    scenes=_cpu(),
+    seeds=tuple(range(5)),
+    tuning_seeds=(100, 101),
+    tries=4,
+    draws=10,
+    networks=30,
+)
+FULL = replace(CPU, name="full", scenes=_full(), draws=100)
 BY_NAME: Mapping[BudgetName, Budget] = {"smoke": SMOKE, "cpu": CPU, "full": FULL}

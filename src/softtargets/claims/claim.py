@@ -77,12 +77,14 @@ class Results:
         planner: of the budget and the data.
         found: finished runs by run_id.
         root: folder of the runs.
+        cache: folder of what is computed besides runs.
     """
 
     arms: Mapping[str, Arm]
     planner: Planner
     found: Found
     root: Path
+    cache: Path
 
     @property
     def budget(self) -> Budget:
@@ -110,12 +112,9 @@ class Results:
         return self.arms[name].offered(self.budget)
 
     def _at(self, arm: Arm, attempt: Try) -> list[Run]:
-        runs = []
-        for seed in self.planner.seeds(arm):
-            name = self.planner.spec(arm, attempt, seed).run_id
-            _, data = self.planner.data(arm, seed)
-            runs.append(Run(RunFolder(self.root, name), self.found[name], data))
-        return runs
+        _, data = self.planner.sources.located(self.planner.scene(arm).data)
+        ids = [self.planner.spec(arm, attempt, seed).run_id for seed in self.budget.seeds]
+        return [Run(RunFolder(self.root, name), self.found[name], data) for name in ids]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

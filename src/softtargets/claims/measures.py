@@ -65,27 +65,6 @@ def classwise_error(runs: Sequence[Run]) -> Paired:
     return _paired(values, draws)
 
 
-def error_by_true_class(runs: Sequence[Run]) -> Paired:
-    """ECE of the samples of each true class alone, averaged over classes; 15 bins, not debiased.
-
-    The measure of Maher and Kull: not a calibration error, since among samples of one class no
-    confidence below 1 can be right.
-    """
-    values, draws = [], []
-    for run in runs:
-        sure, predicted = run.test_logits.softmax(-1).max(-1)
-        gaps = sure - (predicted == run.test_labels).double()
-        plain, drawn = [], []
-        for k in range(run.data.num_classes):
-            chosen = run.test_labels == k
-            shares = torch.where(chosen, gaps / chosen.double().mean(), 0.0)
-            plain.append(_table(sure, shares).sum(0).abs().sum() / len(sure))
-            drawn.append(_binned_error(sure, shares))
-        values.append(float(torch.stack(plain).mean()))
-        draws.append(torch.stack(drawn).mean(0))
-    return _paired(values, draws)
-
-
 def risk_coverage_area(runs: Sequence[Run], score: Callable[[Run], Tensor]) -> Paired:
     """Area under the risk-coverage curve of a score, the most trusted samples first.
 

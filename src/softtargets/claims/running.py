@@ -86,6 +86,7 @@ class Bench:
     ) -> None:
         Place.parse(on)
         self._claims, self._budget, self._on = claims, budget, on
+        self._output = output
         self._root = prepare(output)
         self._planner = Planner(budget=budget, sources=Sources(data_root, output))
         self._found: dict[str, RunRecord] = {}
@@ -215,6 +216,7 @@ class Bench:
             planner=self._planner,
             found=self._found,
             root=self._root,
+            cache=self._output / "synthetic",
         )
         measured = claim.measure(results)
         effects = [effect_record(test, measured.effects[test.name]) for test in claim.tests]
