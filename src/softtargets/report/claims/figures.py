@@ -122,21 +122,24 @@ def _panel(axes: Axes, panel: Panel) -> None:
             **error,
         )
     if panel.kind == "levels":
-        axes.set_yticks(range(len(panel.series)), [each.label for each in panel.series])
-        axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=7, pad=-2)
-        _inside(axes, len(panel.series))
+        _named_levels(axes, [each.label for each in panel.series])
         return
+    if panel.kind == "points":
+        axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel(panel.x_label)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="y")
     axes.legend(fontsize=7)
 
 
-def _inside(axes: Axes, count: int) -> None:
-    """Write the labels of levels above their marks, so that none is too long for its place."""
-    for label in axes.get_yticklabels():
-        label.set(ha="left", va="bottom")
-    axes.set_ylim(count - 0.5, -0.7)
+def _named_levels(axes: Axes, names: list[str]) -> None:
+    """Write the names of levels above their marks, so that none is too long for its place."""
+    for place, name in enumerate(names):
+        axes.text(
+            0, place - 0.16, name, fontsize=7, color=INK, transform=axes.get_yaxis_transform()
+        )
+    axes.set_ylim(len(names) - 0.5, -0.7)
+    axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="x")
