@@ -13,9 +13,12 @@ from softtargets.claims.registry import CLAIMS, named
 from softtargets.claims.running import Bench, Progress
 from softtargets.claims.sources import KEPT, MissingDataError, Sources, kept
 from softtargets.lab import execution
+from softtargets.lab.data import AUGMENTATIONS
 from softtargets.lab.errors import LabError
 from softtargets.lab.methods import METHODS
+from softtargets.lab.models import MODELS
 from softtargets.lab.records import RunFolder
+from softtargets.lab.spec import RunSpec, given
 
 # Every claim that needs no text, translation or segmentation.
 EXPECTED = {
@@ -84,6 +87,18 @@ def test_seeds_of_tuning_are_not_judged(name):
 def test_budgets_have_every_scene():
     scenes = {arm.scene for claim in CLAIMS.values() for arm in claim.arms}
     assert all(scenes <= set(budget.scenes) for budget in (SMOKE, CPU, FULL))
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_scenes_are_fields_of_a_run(name):
+    for scene in BY_NAME[name].scenes.values():
+        spec = RunSpec(
+            data=scene.data, data_hash="", method="hard", parameters={}, seed=0, noise=0.0,
+            epochs=scene.epochs, resamples=0, **{**scene.fields, **scene.student},
+        )  # fmt: skip
+        assert given(spec.model, "mlp") in MODELS
+        assert given(spec.augment, "none") in AUGMENTATIONS
+    assert BY_NAME[name].scenes["confident"].student
 
 
 def test_the_best_of_the_tuning_seeds_is_chosen(smoke):
