@@ -22,12 +22,14 @@ SETTINGS = compare.Settings(methods=("hard", "ils"), seeds=1, epochs=60)
 
 
 def sealed(folder):
-    """By run, the hash of all that a record holds but for when and where it was made."""
+    """By run, the hash of all that a record holds but for when, where and in what memory."""
     here = environment()
     records = [RunFolder(folder / "runs", path.name).record() for path in folder.glob("runs/*")]
     return {
         record.spec.run_id: seal(
-            msgspec.structs.replace(record, seconds=0.0, environment=here)
+            msgspec.structs.replace(
+                record, seconds=0.0, environment=here, peak_memory=msgspec.UNSET
+            )
         ).content_sha256
         for record in records
     }
@@ -36,7 +38,7 @@ def sealed(folder):
 def processes():
     """Identifier, parent and command of every process."""
     listed = subprocess.run(
-        ["ps", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+        ["ps", "-wweo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
     )
     for line in listed.stdout.splitlines():
         pid, parent, state, *command = line.split()
