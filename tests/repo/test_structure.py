@@ -31,6 +31,7 @@ ROOMS = [
     {"noise", "calibration", "distillation", "representation"},
     {"testing", "integrations"},
     {"lab", "audit"},
+    {"claims"},
     {"report", "bench"},
     {"cli"},
 ]

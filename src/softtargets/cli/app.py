@@ -6,19 +6,22 @@ from cyclopts import App, CycloptsError
 
 from softtargets.cli.audit import audit
 from softtargets.cli.bench import bench
+from softtargets.cli.claims import claims
 from softtargets.cli.compare import compare
 from softtargets.cli.methods import methods
 from softtargets.cli.report import report
 
 app = App(
     name="softtargets",
-    help="Label smoothing: compare methods on real data, audit predictions, measure costs.",
+    help="Label smoothing: compare methods on real data, test the papers' claims, audit "
+    "predictions, measure costs.",
     version_flags=("--version",),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
 app.command(compare)
 app.command(report)
+app.command(claims)
 app.command(audit)
 app.command(bench)
 app.command(methods)
@@ -44,7 +47,7 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         kept = "; finished runs and epochs are kept, the same command goes on"
         print(
-            f"softtargets: interrupted{kept if arguments[:1] == ['compare'] else ''}",
+            f"softtargets: interrupted{kept if arguments[:1] in (['compare'], ['claims']) else ''}",
             file=sys.stderr,
         )
         return 130

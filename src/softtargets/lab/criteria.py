@@ -22,6 +22,7 @@ from softtargets.smoothing import (
     LabelAwareSmoothing,
     LabelSmoothing,
     MaxSup,
+    OnlineLabelSmoothing,
     QuadraticRate,
     Schedule,
 )
@@ -38,8 +39,50 @@ def penalised(penalty: Callable[..., AbstractPenalty]) -> Callable[[Task], nn.Mo
 
 
 def uniform(task: Task) -> LabelSmoothing:
-    """Label smoothing."""
-    return LabelSmoothing(task.parameters["rate"])
+    """Label smoothing; a rate below 0 is reached in steps, over a share `warm_up` of the epochs."""
+    rate = task.parameters["rate"]
+    if "warm_up" not in task.parameters:
+        return LabelSmoothing(rate)
+    steps = max(1, math.ceil(task.parameters["warm_up"] * task.epochs))
+    return LabelSmoothing(Schedule.linear(0.0, rate, steps=steps))
+
+
+class PeriodicOnline(nn.Module):
+    """Online label smoothing that learns a matrix every few steps, instead of every epoch.
+
+    Args:
+        policy: the smoothing.
+        period: steps from one matrix to the next.
+    """
+
+    steps: Tensor
+
+    def __init__(self, policy: OnlineLabelSmoothing, period: int) -> None:
+        super().__init__()
+        self.loss, self.period = CrossEntropyLoss(policy), period
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss; in training, count a step."""
+        loss: Tensor = self.loss(logits, target)
+        if self.training:
+            self.steps += 1
+            if int(self.steps) % self.period == 0:
+                for module in self.loss.children():
+                    assert isinstance(module, OnlineLabelSmoothing)
+                    module.end_epoch()
+        return loss
+
+
+def online(task: Task) -> nn.Module:
+    """Online label smoothing; with a `period` in steps, or of all samples, if asked to."""
+    policy = OnlineLabelSmoothing(
+        task.num_classes,
+        task.parameters["hard_weight"],
+        correct_only=bool(task.parameters.get("correct_only", 1.0)),
+    )
+    period = int(task.parameters.get("period", 0))
+    return PeriodicOnline(policy, period) if period else CrossEntropyLoss(policy)
 
 
 def frequencies(task: Task) -> LabelSmoothing:
@@ -117,8 +160,10 @@ class FlattenedTeacher(nn.Module):
         return loss
 
 
-def distilled(task: Task) -> FlattenedTeacher:
-    """Distillation."""
+def distilled(task: Task) -> nn.Module:
+    """Distillation; with `matched`, teacher and student at the same temperature."""
+    if task.parameters.get("matched"):
+        return DistillationLoss(task.parameters["temperature"], task.parameters["hard_weight"])
     return FlattenedTeacher(task.parameters["temperature"], task.parameters["hard_weight"])
 
 

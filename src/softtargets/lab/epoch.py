@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from softtargets.lab import seeds
 from softtargets.lab.averaging import AveragedModel
+from softtargets.lab.criteria import PeriodicOnline
 from softtargets.lab.data import Split, augment
 from softtargets.lab.errors import LabError
 from softtargets.lab.methods import METHODS
@@ -208,6 +209,6 @@ def end_epoch(criterion: nn.Module) -> None:
         criterion: or any module that holds policies; collective if one of them learns online.
     """
     for module in criterion.modules():
-        if isinstance(module, OnlineLabelSmoothing):
+        if isinstance(module, OnlineLabelSmoothing) and not isinstance(criterion, PeriodicOnline):
             module.end_epoch()
     step_schedules(criterion)

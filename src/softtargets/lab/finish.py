@@ -57,6 +57,7 @@ def finish(
         test,
         data.test.labels,
         temperature_from=(validation, data.validation.labels),
+        bootstrap=given(spec.resamples, 1000),
         generator=seeds.generator("bootstrap", spec.seed),
     )
     assert report.scaled is not None

@@ -101,13 +101,21 @@ def measure(
 def estimates(report: calibration.CalibrationReport) -> dict[str, Estimate]:
     """Return test metrics by name, as a record keeps them."""
     values = {name: getattr(report, name) for name in records.METRICS}
-    estimates = {name: Estimate(each.value, each.low, each.high) for name, each in values.items()}
+    estimates = {
+        name: Estimate(each.value, _known(each.low), _known(each.high))
+        for name, each in values.items()
+    }
     # The signed forms are the ones whose mean over seeds is not biased by the floor at 0.
     for name in ("expected_calibration_error", "classwise_calibration_error"):
         interval = estimates[name]
         signed: float = getattr(report, f"{name}_signed")
         estimates[f"{name}_debiased"] = Estimate(signed, interval.low, interval.high)
     return estimates
+
+
+def _known(end: float) -> float | None:
+    """The end of an interval, or None where none was asked for."""
+    return None if math.isnan(end) else end
 
 
 @torch.no_grad()
@@ -129,7 +137,7 @@ def examples(
     """
     chosen = example_indices(data)
     target = Target.from_labels(labels[chosen], data.num_classes)
-    for policy in criterion.children():
+    for policy in criterion.modules():
         if isinstance(policy, AbstractSmoothing):
             given = None if teacher is None else teacher.logits[chosen]
             said = predict(model, data.train.select(chosen))

@@ -18,7 +18,7 @@ from softtargets.losses import (
     MarginPenalty,
     ZipfPenalty,
 )
-from softtargets.smoothing import Bootstrapping, OnlineLabelSmoothing
+from softtargets.smoothing import Bootstrapping
 
 BASELINE = "hard"
 DEFAULT = (BASELINE, "ls", "ols", "ils1", "ils2", "ils")
@@ -118,9 +118,7 @@ METHODS: dict[str, Method] = {
         "average, about correctly classified samples of that class in the epoch before.",
         family=Family.MODEL,
         parameters={"hard_weight": 0.5},
-        build=criteria.smoothed(
-            lambda task: OnlineLabelSmoothing(task.num_classes, task.parameters["hard_weight"])
-        ),
+        build=criteria.online,
     ),
     "maxsup": Method(
         title="MaxSup",

@@ -57,6 +57,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         measured: training samples, the first ones, on which NLL and accuracy are measured after
             each epoch; all unless set.
         keep_features: whether the test data's features and the last layer are kept.
+        resamples: draws of the test data behind the intervals of the record, 1,000 unless set; with
+            0 it has none.
         device: "cpu" unless set.
         ranks: processes that compute the run together, one unless set.
 
@@ -92,6 +94,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     clip: float | msgspec.UnsetType = msgspec.UNSET
     measured: int | msgspec.UnsetType = msgspec.UNSET
     keep_features: bool | msgspec.UnsetType = msgspec.UNSET
+    resamples: int | msgspec.UnsetType = msgspec.UNSET
     device: Device | msgspec.UnsetType = msgspec.UNSET
     ranks: int | msgspec.UnsetType = msgspec.UNSET
 
@@ -154,6 +157,7 @@ _COUNTS = {
     "accumulate": (1, MOST),
     "patience": (1, MOST),
     "measured": (1, 10**12),
+    "resamples": (0, MOST),
     "ranks": (1, 1024),
 }
 

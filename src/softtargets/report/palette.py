@@ -114,3 +114,8 @@ def variables(*, dark: bool) -> dict[str, str]:
     }
     hues = {f"hue-{name}": pair[1 if dark else 0] for name, pair in _HUES.items()}
     return {**greys, **hues}
+
+
+def hues() -> dict[str, str]:
+    """Return the colours on white by name."""
+    return {name: pair[0] for name, pair in _HUES.items()}

@@ -1,0 +1,264 @@
+"""Runs claims: what their runs take, computed once for all of them, and what they show."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from softtargets.claims import record as records
+from softtargets.claims.arms import Planner
+from softtargets.claims.budgets import Budget
+from softtargets.claims.claim import Claim, Results, Test
+from softtargets.claims.intervals import Paired
+from softtargets.claims.record import ClaimRecord, ClaimsRecord, EffectRecord, QuotedRecord, finite
+from softtargets.claims.rule import Verdict, combined
+from softtargets.claims.sources import MissingDataError, Sources
+from softtargets.lab import execution
+from softtargets.lab.errors import LabError
+from softtargets.lab.execution.place import Place
+from softtargets.lab.output import prepare
+from softtargets.lab.records import RunFolder, RunRecord
+from softtargets.lab.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a caller is told; every call may be ignored.
+
+    Attributes:
+        planned: how many runs are to be computed now, and how many are there.
+        finished: a run that was computed.
+        measuring: a claim whose runs are all there.
+        note: a sentence about runs or workers.
+    """
+
+    planned: Callable[[int, int], None] = lambda missing, there: None
+    finished: Callable[[RunSpec], None] = lambda spec: None
+    measuring: Callable[[str], None] = lambda name: None
+    note: Callable[[str], None] = lambda text: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What claims would take.
+
+    Attributes:
+        runs: of all claims, each counted once.
+        there: how many of them are done.
+        steps: of training, of those that are not.
+        minutes: these would take at the speed of those that are there; None where none is.
+        by_claim: runs of each claim, counting those it shares.
+        skipped: why a claim cannot be run, by name.
+    """
+
+    runs: int
+    there: int
+    steps: int
+    minutes: float | None
+    by_claim: dict[str, int]
+    skipped: dict[str, str]
+
+
+class Bench:
+    """Claims, one budget and one folder.
+
+    Args:
+        claims: which.
+        budget: what may be spent on each.
+        output: folder for the runs and the record.
+        data_root: folder of the data that are not bundled, or None.
+        on: where runs are computed, see `softtargets.lab.execution.compute`.
+
+    Raises:
+        LabError: the folder cannot be written, or `on` is no place.
+    """
+
+    def __init__(
+        self,
+        claims: list[Claim],
+        budget: Budget,
+        output: Path,
+        data_root: Path | None,
+        *,
+        on: str = "inline",
+    ) -> None:
+        Place.parse(on)
+        self._claims, self._budget, self._on = claims, budget, on
+        self._output = output
+        self._root = prepare(output)
+        self._planner = Planner(budget=budget, sources=Sources(data_root, output))
+        self._found: dict[str, RunRecord] = {}
+        self._skipped: dict[str, str] = {}
+
+    def estimate(self) -> Estimate:
+        """Count the runs, taking the first setting where none is chosen yet."""
+        counts: dict[str, int] = {}
+        every: dict[str, RunSpec] = {}
+        for claim in self._claims:
+            specs = self._specs(claim, assume=True)
+            if claim.name not in self._skipped:
+                counts[claim.name] = len(specs)
+                every.update((spec.run_id, spec) for spec in specs)
+        done = [name for name in every if RunFolder(self._root, name).done]
+        seconds = sum(RunFolder(self._root, name).record().seconds for name in done)
+        finished = sum(self._steps(every.pop(name)) for name in done)
+        steps = sum(map(self._steps, every.values()))
+        return Estimate(
+            runs=len(every) + len(done),
+            there=len(done),
+            steps=steps,
+            minutes=seconds / finished * steps / 60 if finished else None,
+            by_claim=counts,
+            skipped=dict(self._skipped),
+        )
+
+    def _steps(self, spec: RunSpec) -> int:
+        data = self._planner.sources.of(spec)
+        return spec.epochs * math.ceil(len(data.train) / spec.batch_size)
+
+    def run(self, progress: Progress | None = None) -> ClaimsRecord:
+        """Compute what is missing, judge the claims and return the record.
+
+        Args:
+            progress: who wants to know.
+
+        Raises:
+            LabError: data or an earlier run cannot be read, or a run cannot be computed.
+        """
+        progress = progress or Progress()
+        while missing := self._missing():
+            progress.planned(len(missing), len(self._found))
+            try:
+                self._compute(missing, progress)
+            except LabError as error:
+                self._give_up(missing, str(error))
+        judged = [self._judge(claim, progress) for claim in self._claims]
+        used = list(self._found.values())
+        return ClaimsRecord(
+            format=records.FORMAT,
+            budget=self._budget.name,
+            seeds=list(self._budget.seeds),
+            tuning_seeds=list(self._budget.tuning_seeds),
+            runs=len(used),
+            training_seconds=round(sum(record.seconds for record in used), 1),
+            environments=sorted(
+                {msgspec.json.encode(record.environment).decode() for record in used}
+            ),
+            claims=judged,
+        )
+
+    def _specs(self, claim: Claim, *, assume: bool = False) -> list[RunSpec]:
+        """The specs of a claim as far as they are known; none where it is skipped."""
+        if claim.name in self._skipped:
+            return []
+        if self._budget.name not in claim.budgets:
+            self._skipped[claim.name] = (
+                f"it has no {self._budget.name} budget, only {', '.join(claim.budgets)}"
+            )
+            return []
+        try:
+            return claim.specs(self._planner, self._found, assume=assume)
+        except MissingDataError as error:
+            self._skipped[claim.name] = str(error)
+            return []
+
+    def _missing(self) -> list[RunSpec]:
+        specs = {spec.run_id: spec for claim in self._claims for spec in self._specs(claim)}
+        for name in specs:
+            if name not in self._found and (folder := RunFolder(self._root, name)).done:
+                self._found[name] = folder.record()
+        more = {spec.run_id: spec for claim in self._claims for spec in self._specs(claim)}
+        if len(more) > len(specs):  # what was read has chosen settings
+            return self._missing()
+        return [spec for name, spec in specs.items() if name not in self._found]
+
+    def _compute(self, specs: list[RunSpec], progress: Progress) -> None:
+        data = {spec.data_hash: self._planner.sources.of(spec) for spec in specs}
+        noisy = {spec.noisy_labels: self._planner.sources.of(spec) for spec in specs}
+        told = execution.Progress(
+            finished=lambda spec, elsewhere: progress.finished(spec), note=progress.note
+        )
+        sources = [*data.values(), *noisy.values()]
+        self._found |= execution.compute(specs, sources, self._root, on=self._on, progress=told)
+
+    def _give_up(self, specs: list[RunSpec], why: str) -> None:
+        """Skip the claims that need a run which diverged; raise where it was something else."""
+        failed = {spec.run_id for spec in specs if why.startswith(f"{spec.run_id} diverged")}
+        if not failed:
+            raise LabError(why)
+        for claim in self._claims:
+            if failed & {spec.run_id for spec in self._specs(claim)}:
+                self._skipped[claim.name] = why
+
+    def _judge(self, claim: Claim, progress: Progress) -> ClaimRecord:
+        figures = [
+            QuotedRecord(
+                setting=each.setting,
+                measure=each.measure,
+                values=dict(each.values),
+                origin=each.origin,
+            )
+            for each in claim.figures
+        ]
+        about = {
+            "name": claim.name,
+            "paper": claim.paper,
+            "statement": claim.statement,
+            "figures": figures,
+        }
+        if claim.name in self._skipped:
+            return ClaimRecord(**about, skipped=self._skipped[claim.name])  # type: ignore[arg-type]
+        progress.measuring(claim.name)
+        results = Results(
+            arms={arm.name: arm for arm in claim.arms},
+            planner=self._planner,
+            found=self._found,
+            root=self._root,
+            cache=self._output / "synthetic",
+        )
+        measured = claim.measure(results)
+        effects = [effect_record(test, measured.effects[test.name]) for test in claim.tests]
+        return ClaimRecord(
+            **about,  # type: ignore[arg-type]
+            verdict=str(_verdict(effects)),
+            effects=effects,
+            chosen={
+                arm.name: str(results.chosen(arm.name)) for arm in claim.arms if len(arm.tries) > 1
+            },
+            runs=len(claim.specs(self._planner, self._found)),
+            panels=list(measured.panels),
+        )
+
+
+def effect_record(test: Test, effect: Paired) -> EffectRecord:
+    """Judge one effect by its test.
+
+    Args:
+        test: the rule, written before the runs.
+        effect: what was measured.
+    """
+    interval = effect.interval()
+    return EffectRecord(
+        name=test.name,
+        says=test.says,
+        condition=test.condition,
+        unit=test.unit,
+        scale=test.scale,
+        above=finite(test.rule.above),
+        below=finite(test.rule.below),
+        seeds_needed=test.rule.seeds,
+        values=effect.values.tolist(),
+        value=interval.value,
+        low=finite(interval.low),
+        high=finite(interval.high),
+        verdict=str(test.rule.verdict(interval, seeds=len(effect.values))),
+    )
+
+
+def _verdict(effects: list[EffectRecord]) -> Verdict:
+    def those(condition: bool) -> list[Verdict]:
+        return [Verdict(each.verdict) for each in effects if each.condition is condition]
+
+    return combined(those(False), those(True))

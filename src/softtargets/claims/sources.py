@@ -1,0 +1,142 @@
+"""Where the data of the claims are: bundled, below a folder the user names, or made of these."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from softtargets.lab import data as datasets
+from softtargets.lab.data import DataSet, Scale, Split
+from softtargets.lab.data.arrays import npz_contents
+from softtargets.lab.errors import LabError
+from softtargets.lab.spec import RunSpec
+
+KEPT = 6  # classes a network of the scene "part" is trained on; the others are for its features
+PROBED = 3000  # samples of the other classes that a probe is fitted on
+
+
+class MissingDataError(Exception):
+    """The data of a claim are not here; the message says which and how to give them."""
+
+
+class Sources:
+    """Loads data sets by name, each once.
+
+    Args:
+        root: folder of the data that are not bundled, or None.
+        output: folder for the files that are made of them.
+    """
+
+    def __init__(self, root: Path | None, output: Path) -> None:
+        self._root, self._output = root, output
+        self._loaded: dict[str, tuple[str, DataSet]] = {}
+
+    def located(self, name: str) -> tuple[str, DataSet]:
+        """Return the source as a run spec has it, and the data.
+
+        Args:
+            name: a word for `Source.parse`, with `{root}` for the folder of the data; or
+                `PART:WORD` for some classes of a file of arrays.
+
+        Raises:
+            MissingDataError: the data are not below the root.
+            LabError: they are, but cannot be read.
+        """
+        if name not in self._loaded:
+            source = self._source(name)
+            self._loaded[name] = source, datasets.load(source)
+        return self._loaded[name]
+
+    def of(self, spec: RunSpec) -> DataSet:
+        """Return the data of a spec that was made of these sources."""
+        return next(
+            data
+            for _, data in self._loaded.values()
+            if (data.digest, data.noisy_digest) == (spec.data_hash, spec.noisy_labels or None)
+        )
+
+    def others(self, name: str) -> tuple[Split, Split]:
+        """Return training and test samples of the classes that `PART:WORD` leaves out."""
+        _, data = self.located(name)
+        arrays = kept(self._arrays(name), others=True)
+        scale = Scale(mean=data.mean, deviation=data.deviation)
+        return tuple(  # type: ignore[return-value]
+            Split(
+                inputs=torch.from_numpy(np.asarray(arrays[f"x_{part}"][:most], dtype=np.float32)),
+                labels=torch.from_numpy(arrays[f"y_{part}"][:most]),
+                scale=scale,
+            )
+            for part, most in (("train", PROBED), ("test", None))
+        )
+
+    def _source(self, name: str) -> str:
+        if not name.startswith("PART:"):
+            return self._below(name)
+        label, _, options = name.removeprefix("PART:").partition("?")
+        path = self._output / "data" / f"{Path(label).name.partition('.')[0]}-part.npz"
+        if not path.exists():
+            arrays = kept(self._arrays(name))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".writing.npz")
+            np.savez(temporary, **arrays)
+            temporary.replace(path)
+        return f"{path}?{options}" if options else str(path)
+
+    def _arrays(self, name: str) -> dict[str, Any]:
+        """The arrays that a part is made of."""
+        word = name.removeprefix("PART:").partition("?")[0]
+        if word == "digits":
+            return _digits()
+        contents = npz_contents(Path(self._below(word)))
+        joined = [contents.train, contents.validation]
+        return {
+            "x_train": np.concatenate([part.inputs for part in joined]),
+            "y_train": np.concatenate([part.labels for part in joined]),
+            "x_test": contents.test.inputs,
+            "y_test": contents.test.labels,
+        }
+
+    def _below(self, name: str) -> str:
+        """Put the root into the word, if something is there."""
+        if "{root}" not in name:
+            return name
+        relative = name.partition("?")[0].partition("{root}/")[2]
+        if self._root is None:
+            raise MissingDataError(f"it needs {relative}; name its folder with --data-root")
+        if not (self._root / relative).exists():
+            raise MissingDataError(f"it needs {self._root / relative}, which is not there")
+        return name.replace("{root}", str(self._root))
+
+
+def kept(arrays: dict[str, Any], *, others: bool = False) -> dict[str, Any]:
+    """Return the samples of the first `KEPT` classes, or those of the others.
+
+    Args:
+        arrays: x_train, y_train, x_test, y_test.
+        others: the other classes, numbered from 0.
+
+    Raises:
+        LabError: there are no other classes.
+    """
+    found = {}
+    for part in ("train", "test"):
+        labels = arrays[f"y_{part}"].astype(np.int64)
+        chosen = (labels >= KEPT) if others else (labels < KEPT)
+        if not chosen.any():
+            raise LabError(f"the data must have more than {KEPT} classes; use others")
+        found[f"x_{part}"] = arrays[f"x_{part}"][chosen]
+        found[f"y_{part}"] = labels[chosen] - (KEPT if others else 0)
+    return found
+
+
+def _digits() -> dict[str, Any]:
+    """The digits as arrays; a third of them for the test, as in `softtargets.lab.data`."""
+    digits = datasets.load("digits")
+    train = [digits.train, digits.validation]
+    return {
+        "x_train": np.concatenate([part.inputs.numpy() for part in train]),
+        "y_train": np.concatenate([part.labels.numpy() for part in train]),
+        "x_test": digits.test.inputs.numpy(),
+        "y_test": digits.test.labels.numpy(),
+    }

@@ -1,0 +1,73 @@
+"""`softtargets claims`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from softtargets.cli.parameters import Count, Names
+
+
+def claims(
+    names: Annotated[Names, Parameter(consume_multiple=True)] = (),
+    /,
+    *,
+    budget: Literal["smoke", "cpu", "full"] = "cpu",
+    data_root: Path | None = None,
+    out: Annotated[Path, Parameter(name="--out")] = Path("runs/claims"),
+    on: Annotated[str, Parameter(name="--on")] = "inline",
+    plan: Annotated[bool, Parameter(negative=())] = False,
+    threads: Count = 1,
+) -> None:
+    """Run the papers' claims as tests: an effect, its interval over paired seeds, a verdict.
+
+    Without names, lists the claims. Every claim has a rule that was written before any run: a range
+    for the effect. It is supported if the whole 95 % interval is inside, refuted if it is outside,
+    else undecided. Methods are compared at settings chosen from equally many, by other seeds.
+
+    Writes OUT/claims.json, OUT/claims.html and a picture of each claim. Runs are shared between
+    claims and kept in OUT; the same command goes on where it was interrupted.
+
+    Args:
+        names: of claims, as mueller.calibration; of papers, as mueller; or all.
+        budget: smoke (seconds, decides nothing), cpu (minutes), full (as in the papers, for a GPU).
+        data_root: folder with the data that are not bundled; claims that need others are skipped.
+        out: folder for the runs, the record and the pictures.
+        on: where runs are computed: inline, processes:N, ray or ray://HOST:PORT.
+        plan: say how many runs it would take, and stop.
+        threads: threads torch computes with.
+    """
+    from rich.console import Console
+
+    from softtargets.claims.budgets import BY_NAME
+    from softtargets.claims.record import FILE, write
+    from softtargets.claims.registry import named
+    from softtargets.claims.running import Bench
+    from softtargets.cli.claims_progress import plan_lines, shown
+    from softtargets.lab.compare import use_threads
+    from softtargets.report.claims import words
+    from softtargets.report.claims.figures import write_figures
+    from softtargets.report.claims.page import write_page
+    from softtargets.report.claims.terminal import list_table, verdict_table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 100
+    if not names:
+        console.print(list_table(named(("all",))))
+        return
+    use_threads(threads)
+    wanted = tuple(",".join(names).lower().replace(",", " ").split())
+    bench = Bench(named(wanted), BY_NAME[budget], out, data_root, on=on)
+    if plan:
+        for line in plan_lines(bench.estimate()):
+            console.print(line, highlight=False)
+        return
+    with shown(console) as progress:
+        record = bench.run(progress)
+    write(record, out / FILE)
+    write_figures(record, out / "pictures")
+    write_page(record, out / "claims.html")
+    console.print(verdict_table(record))
+    console.print(f"{words.tally(record)}. {words.basis(record)}", highlight=False)
+    console.print(f"Report: {(out / 'claims.html').resolve()}", soft_wrap=True, highlight=False)

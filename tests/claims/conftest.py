@@ -1,0 +1,23 @@
+"""Every claim end to end, once for all tests: tiny networks, two seeds, two epochs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from softtargets.claims.budgets import SMOKE
+from softtargets.claims.record import ClaimsRecord
+from softtargets.claims.registry import named
+from softtargets.claims.running import Bench
+
+
+@dataclass(frozen=True)
+class Smoke:
+    folder: Path
+    record: ClaimsRecord
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
+    folder = tmp_path_factory.mktemp("claims")
+    return Smoke(folder, Bench(named(("all",)), SMOKE, folder, None).run())

@@ -1,0 +1,46 @@
+from softtargets.claims.record import read
+from softtargets.cli.app import run
+
+
+def smoke(folder, *rest):
+    return ["claims", *rest, "--budget", "smoke", "--out", str(folder)]
+
+
+def test_without_names_the_claims_are_listed_with_their_rules(capsys):
+    assert run(["claims"]) == 0
+    printed = capsys.readouterr().out
+    assert "mueller.calibration" in printed
+    assert "maxsup.transfer" in printed
+    assert "supported if the 95 % interval is" in printed
+
+
+def test_claims_are_run_and_written(tmp_path, capsys):
+    assert run(smoke(tmp_path, "xia.selective", "--plan")) == 0
+    planned = capsys.readouterr().out
+    assert "4 runs in all" in planned
+    assert "4 to compute, 16 steps" in planned
+    assert not list((tmp_path / "runs").iterdir())
+    assert run(smoke(tmp_path, "XIA,mueller.underconfident")) == 0
+    printed = capsys.readouterr().out
+    assert "4 runs to compute, 0 already there" in printed
+    assert "2 undecided. Budget smoke: 2 seeds that are judged" in printed
+    record = read(tmp_path / "claims.json")
+    assert [claim.name for claim in record.claims] == ["mueller.underconfident", "xia.selective"]
+    assert record.runs == 4
+    assert "xia.selective" in (tmp_path / "claims.html").read_text()
+    pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert pictures == {"mueller.underconfident.svg", "xia.selective.svg"}
+    assert run(smoke(tmp_path, "xia.selective", "--plan")) == 0
+    assert "4 are there, 0 to compute" in capsys.readouterr().out
+
+
+def test_what_users_can_mend_is_one_line(tmp_path, capsys):
+    for arguments, message in (
+        (smoke(tmp_path, "mueler"), "there is no claim 'mueler'; choose from mueller.calibration"),
+        (smoke(tmp_path, "xia", "--on", "moon"), "unknown --on moon"),
+        (["claims", "xia", "--budget", "huge"], "huge"),
+    ):
+        assert run(arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
