@@ -9,7 +9,8 @@ import torch
 
 from softtargets.audit import predictions, sample
 from softtargets.audit.errors import AuditError
-from softtargets.audit.measure import measure
+from softtargets.audit.intervals import gap_estimate
+from softtargets.audit.measure import by_class
 from softtargets.audit.predictions import Predictions, block_rows
 from softtargets.audit.run import audit, read
 from softtargets.audit.sample import Sample
@@ -62,17 +63,29 @@ def test_values_are_those_of_the_whole_arrays(kind, monkeypatch):
     assert error.value == pytest.approx(expected.value, rel=1e-9)
     assert (error.low, error.high) == pytest.approx((expected.low, expected.high), abs=0.004)
     plain = report.expected_calibration_error.value
-    assert numbers.expected_calibration_error_plain == pytest.approx(plain, rel=1e-9)
-    parts = numbers.overconfidence_error, numbers.underconfidence_error
+    assert numbers.expected_calibration_error_plain.value == pytest.approx(plain, rel=1e-9)
+    parts = numbers.overconfidence_error.value, numbers.underconfidence_error.value
     assert sum(parts) == pytest.approx(plain, rel=1e-9)
     assert parts[0] - parts[1] == pytest.approx(numbers.gap.value, rel=1e-9)
     assert numbers.gap.value == pytest.approx(numbers.confidence.value - numbers.accuracy.value)
     classwise = report.classwise_calibration_error_debiased.value
-    assert numbers.classwise_calibration_error == pytest.approx(classwise, rel=1e-9)
+    assert numbers.classwise_calibration_error.value == pytest.approx(classwise, rel=1e-9)
+    for name in (
+        "overconfidence_error",
+        "underconfidence_error",
+        "smooth_calibration_error",
+        "classwise_calibration_error",
+    ):
+        found_ends, ends = getattr(numbers, name), getattr(report, name)
+        assert (found_ends.low, found_ends.high) == pytest.approx((ends.low, ends.high), abs=0.005)
     area = area_under_risk_coverage(probs, labels)
     assert numbers.area_under_risk_coverage.value == pytest.approx(float(area), rel=1e-12)
     excess = excess_area_under_risk_coverage(probs, labels)
-    assert numbers.excess_area == pytest.approx(float(excess), rel=1e-9)
+    assert numbers.excess_area.value == pytest.approx(float(excess), rel=1e-9)
+    ends = report.excess_area_under_risk_coverage
+    assert (numbers.excess_area.low, numbers.excess_area.high) == pytest.approx(
+        (ends.low, ends.high), rel=0.05
+    )
     curve = reliability_curve(probs, labels)
     torch.testing.assert_close(found.curve.accuracy, curve.accuracy)
     assert torch.equal(found.curve.count, curve.count)
@@ -150,7 +163,7 @@ def test_few_errors_are_not_taken_for_certainty():
         sure = 1 - 0.04 * torch.rand(50, generator=generator).double()
         right = torch.rand(50, generator=generator) < sure
         probs, labels = torch.stack([sure, 1 - sure], 1), (~right).long()
-        gap = measure(tally([(probs, labels)], "probs")).gap
+        gap = gap_estimate(tally([(probs, labels)], "probs"))
         held += gap.low <= 0 <= gap.high
         assert gap.low + gap.high == pytest.approx(2 * gap.value)
     assert held >= 0.92 * 300  # without errors, as often here, the scatter alone is near 0
@@ -186,7 +199,7 @@ def test_intervals_of_classes_hold_for_all_of_them_at_once():
     wrong = 0
     for seed in range(60):
         logits, labels = draw(1500, 15, seed=seed)
-        wrong += any(row.clear for row in audit(read(of(logits, labels))).classes)
+        wrong += any(row.clear for row in by_class(tally(of(logits, labels).read(), "logits")))
     assert wrong <= 6  # 5 % of 60 is 3
 
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from softtargets.audit.tally import BINS, Tally
-from softtargets.calibration import Estimate
+from softtargets.calibration import BinStatistics, Estimate
 from softtargets.calibration.binning import bin_edges, bin_index
-from softtargets.calibration.gaps import GapModel
+from softtargets.calibration.gaps import GapModel, fitted_rates
 from softtargets.calibration.intervals import (
     Centred,
     inverted_interval,
@@ -22,11 +22,16 @@ from softtargets.calibration.intervals import (
     unbiased,
     widest,
 )
-from softtargets.calibration.selective import risks
+from softtargets.calibration.selective import area, risks
+from softtargets.calibration.smooth import residual_grid, smooth_error, split_on_grid
+from softtargets.calibration.smooth_draws import CELLS, SmoothModel
 
 LEVEL = 0.95
 _QUANTILE = NormalDist().inv_cdf((1 + LEVEL) / 2)
 _DRAWS = 2000
+_SMOOTH_DRAWS = 500
+_FEWEST_DRAWS = 200
+_MOST_NUMBERS = 2**22  # drawn for the bins of all classes (32 MB)
 
 
 def mean_estimate(values: Tensor) -> Estimate:
@@ -55,8 +60,8 @@ def gap_estimate(tally: Tally) -> Estimate:
     return Estimate(value=value, low=value - half, high=value + half)
 
 
-def calibration_error(tally: Tally, *, seed: int) -> Estimate:
-    """Debiased top-label error with the interval of `evaluate`, by test inversion.
+def top_label_errors(tally: Tally, *, seed: int) -> dict[str, Estimate]:
+    """Top-label errors by their names in `Measures`, with the intervals of `evaluate`.
 
     Args:
         tally: of some predictions.
@@ -64,8 +69,79 @@ def calibration_error(tally: Tally, *, seed: int) -> Estimate:
     """
     (model,) = _gap_models([tally], seed)
     low, high = inverted_interval(model.error("l1"))
-    value = float(tally.top_label.calibration_error(debiased=True))
-    return Estimate(value=value, low=low, high=high)
+    found = {
+        name: Estimate(
+            value=float(tally.top_label.calibration_error(debiased=debiased)), low=low, high=high
+        )
+        for name, debiased in (
+            ("expected_calibration_error", True),
+            ("expected_calibration_error_plain", False),
+        )
+    }
+    scales = scales_of(model.error("l1"))
+    for name, part in (("overconfidence_error", "over"), ("underconfidence_error", "under")):
+        error = model.error(part)
+        low, high = widest(unbiased(error, scales))
+        found[name] = Estimate(value=error.observed, low=max(low, 0.0), high=max(high, 0.0))
+    return found
+
+
+def smooth_calibration_error(tally: Tally, *, seed: int) -> Estimate:
+    """The smooth top-label error with the interval of `evaluate`.
+
+    A sample's residual is split between two points of a grid; of many samples the sums on the grid
+    are normal, with covariances between neighbours alone.
+
+    Args:
+        tally: of some predictions.
+        seed: of the draws.
+    """
+    scores, count = tally.confidence, len(tally)
+    residuals = tally.right.double() - scores
+    grid = residual_grid(scores, residuals, CELLS)
+    index, share = split_on_grid(scores, CELLS)
+    moments = torch.zeros(CELLS + 1, CELLS + 1, dtype=torch.float64)
+    lower, upper = residuals * (1 - share), residuals * share
+    for rows, columns, products in (
+        (index, index, lower.square()),
+        (index + 1, index + 1, upper.square()),
+        (index, index + 1, lower * upper),
+        (index + 1, index, lower * upper),
+    ):
+        place = rows * (CELLS + 1) + columns
+        moments.view(-1).add_(torch.bincount(place, products, minlength=moments.numel()))
+    drawn = _normal_draws(grid, moments / count, count, seed, _SMOOTH_DRAWS)
+    bins = tally.top_label
+    fitted = fitted_rates(bins)[bin_index(scores, bins.edges)]
+    model = SmoothModel(grid, residual_grid(scores, fitted, CELLS), drawn)
+    low, high = inverted_interval(model)
+    return Estimate(value=float(smooth_error(scores, tally.right)), low=low, high=high)
+
+
+def classwise_error(statistics: BinStatistics, *, seed: int) -> Estimate:
+    """The debiased class-wise error with an interval by test inversion.
+
+    The residuals of a bin are taken to be those of one score, its mean, and bins to be independent
+    of each other, so that nothing but the bins is needed.
+
+    Args:
+        statistics: bins of each class, `(K, bins)`.
+        seed: of the draws.
+    """
+    counts = statistics.counts.double().clamp_min(1)
+    rate, score = statistics.outcome_sums / counts, statistics.confidence_sums / counts
+    squares = statistics.counts * (rate * (1 - score).square() + (1 - rate) * score.square())
+    size, num_classes = statistics.num_samples, len(counts)
+    gaps = statistics.signed_gaps.flatten()
+    deviation = (squares.flatten() / size - gaps.square()).clamp_min(0).div(size).sqrt()
+    draws = min(_DRAWS, max(_FEWEST_DRAWS, _MOST_NUMBERS // len(gaps)))
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(len(gaps), draws, generator=generator, dtype=torch.float64)
+    drawn.mul_(deviation.unsqueeze(-1)).add_(gaps.unsqueeze(-1))
+    error = GapModel(statistics, drawn).error("l1")
+    low, high = inverted_interval(error, largest=float(num_classes))
+    value = float(statistics.calibration_error(debiased=True, floor=False).mean())
+    return Estimate(value=max(0.0, value), low=low / num_classes, high=high / num_classes)
 
 
 def calibration_error_difference(one: Tally, other: Tally, *, seed: int) -> Estimate:
@@ -87,6 +163,35 @@ def calibration_error_difference(one: Tally, other: Tally, *, seed: int) -> Esti
     differences = [Centred(b.estimate - a.estimate, b.noise - a.noise) for a, b in pairs]
     low, high = widest(differences)
     return Estimate(value=differences[0].estimate, low=low, high=high)
+
+
+def selective_risk(tally: Tally) -> dict[str, Estimate]:
+    """The area under the risk-coverage curve, and its excess over that of an ideal order.
+
+    The ideal area is e + (1 - e) log(1 - e) in the error rate e, but for 1/N: an error adds
+    -log(1 - e) to it. Both intervals are normal.
+
+    Args:
+        tally: of some predictions.
+    """
+    errors = (~tally.right).double()
+    values = area_values(tally)
+    found = float(area(tally.confidence, ~tally.right))
+    best = float(area(tally.right.double(), ~tally.right))
+    slope = -math.log1p(-min(float(errors.mean()), 1 - 1 / len(tally)))
+    return {
+        "area_under_risk_coverage": _not_negative(found, values),
+        "excess_area": _not_negative(found - best, values - slope * errors),
+    }
+
+
+def _not_negative(value: float, values: Tensor) -> Estimate:
+    """A value of at least 0, with the normal interval of the mean of `(N,)` values around it."""
+    scatter = mean_estimate(values)
+    shift = value - scatter.value
+    return Estimate(
+        value=max(0.0, value), low=max(0.0, scatter.low + shift), high=scatter.high + shift
+    )
 
 
 def area_values(tally: Tally) -> Tensor:
@@ -142,9 +247,16 @@ def _gap_models(tallies: list[Tally], seed: int) -> list[GapModel]:
             for i, r in zip(bins, residuals, strict=True)
         ]
     )
-    values, vectors = torch.linalg.eigh((moments / count - gaps.outer(gaps)) / count)
-    generator = torch.Generator().manual_seed(seed)
-    normal = torch.randn(_DRAWS, len(gaps), generator=generator, dtype=torch.float64)
-    draws = gaps + normal @ (vectors * values.clamp_min(0).sqrt()).T
-    parts = zip(tallies, draws.T.split(BINS), strict=True)
+    draws = _normal_draws(gaps, moments / count, count, seed)
+    parts = zip(tallies, draws.split(BINS), strict=True)
     return [GapModel(each.top_label, part) for each, part in parts]
+
+
+def _normal_draws(
+    means: Tensor, moments: Tensor, count: int, seed: int, draws: int = _DRAWS
+) -> Tensor:
+    """`(m, draws)`: normal draws of the `(m,)` means of `count` samples of these second moments."""
+    values, vectors = torch.linalg.eigh((moments - means.outer(means)) / count)
+    generator = torch.Generator().manual_seed(seed)
+    normal = torch.randn(draws, len(means), generator=generator, dtype=torch.float64)
+    return (means + normal @ (vectors * values.clamp_min(0).sqrt()).T).T

@@ -7,17 +7,18 @@ from torch import Tensor
 
 from softtargets.audit.intervals import (
     LEVEL,
-    area_values,
-    calibration_error,
+    classwise_error,
     gap_estimate,
     mean_estimate,
+    selective_risk,
+    smooth_calibration_error,
+    top_label_errors,
 )
 from softtargets.audit.result import ClassMeasures, Measures
 from softtargets.audit.tally import Tally, tally
 from softtargets.calibration import Estimate, RiskCoverageCurve, selective
 from softtargets.calibration.reliability import wilson_interval
 from softtargets.calibration.samples import Samples
-from softtargets.calibration.smooth import smooth_error
 
 _MOST_POINTS = 400  # of a risk-coverage curve
 
@@ -27,30 +28,21 @@ def measure(tally: Tally, *, seed: int = 0) -> Measures:
 
     Args:
         tally: of at least one sample.
-        seed: of the draws behind the interval of the calibration error.
+        seed: of the draws behind the intervals of calibration errors.
     """
     right = tally.right.double()
     low, high = wilson_interval(right.mean(), torch.tensor(len(tally)))
-    gaps = tally.top_label.signed_gaps
-    classwise = tally.by_class.calibration_error(debiased=True, floor=False).mean()
-    area = float(selective.area(tally.confidence, ~tally.right))
-    scatter = mean_estimate(area_values(tally))
-    best = float(selective.area(right, ~tally.right))
     return Measures(
         num_samples=len(tally),
         accuracy=Estimate(value=float(right.mean()), low=float(low), high=float(high)),
         confidence=mean_estimate(tally.confidence),
         gap=gap_estimate(tally),
-        expected_calibration_error=calibration_error(tally, seed=seed),
-        expected_calibration_error_plain=float(tally.top_label.calibration_error()),
-        overconfidence_error=float((-gaps).clamp_min(0).sum()),
-        underconfidence_error=float(gaps.clamp_min(0).sum()),
-        smooth_calibration_error=float(smooth_error(tally.confidence, right)),
-        classwise_calibration_error=max(0.0, float(classwise)),
+        smooth_calibration_error=smooth_calibration_error(tally, seed=seed),
+        classwise_calibration_error=classwise_error(tally.by_class, seed=seed),
         negative_log_likelihood=mean_estimate(tally.negative_log_likelihood),
         brier_score=mean_estimate(tally.brier_score),
-        area_under_risk_coverage=Estimate(value=area, low=max(0.0, scatter.low), high=scatter.high),
-        excess_area=max(0.0, area - best),
+        **top_label_errors(tally, seed=seed),
+        **selective_risk(tally),
     )
 
 

@@ -34,15 +34,15 @@ class Measures:
     confidence: Estimate
     gap: Estimate
     expected_calibration_error: Estimate
-    expected_calibration_error_plain: float
-    overconfidence_error: float
-    underconfidence_error: float
-    smooth_calibration_error: float
-    classwise_calibration_error: float
+    expected_calibration_error_plain: Estimate
+    overconfidence_error: Estimate
+    underconfidence_error: Estimate
+    smooth_calibration_error: Estimate
+    classwise_calibration_error: Estimate
     negative_log_likelihood: Estimate
     brier_score: Estimate
     area_under_risk_coverage: Estimate
-    excess_area: float
+    excess_area: Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from softtargets.calibration.gaps import excess_of, fitted_rates
 from softtargets.calibration.resampling import Block, WeightedSums, averages
 from softtargets.calibration.smooth import residual_grid, smooth_error_on_grid, split_on_grid
 
-_CELLS = 512
-_POINTS = _CELLS + 1
+CELLS = 512
+_POINTS = CELLS + 1
 _IMAGES = 2  # reflections that a Gaussian no wider than 1 still reaches
 
 
@@ -40,7 +40,7 @@ class SmoothDraws:
         counted = torch.ones_like(outcomes) if answered is None else answered
         label, sample = counted.view(-1, counted.shape[-1]).nonzero(as_tuple=True)
         scores, outcomes = scores[counted], outcomes[counted]
-        index, share = split_on_grid(scores, _CELLS)
+        index, share = split_on_grid(scores, CELLS)
         index += label * _POINTS
         residuals = outcomes.double() - scores
         parts = torch.cat([residuals * (1 - share), residuals * share])
@@ -61,7 +61,7 @@ class SmoothDraws:
         plain = sums[:, 0] / len(scores)
         fitted = fitted_rates(statistics)[bin_index(scores, statistics.edges)]
         drawn = averages(sums, totals)
-        return SmoothModel(plain, residual_grid(scores, fitted, _CELLS), drawn)
+        return SmoothModel(plain, residual_grid(scores, fitted, CELLS), drawn)
 
 
 class SmoothModel:
@@ -78,7 +78,7 @@ class SmoothModel:
 
     def __init__(self, observed: Tensor, fitted: Tensor, drawn: Tensor) -> None:
         self._fitted = fitted
-        width = max(float(smooth_error_on_grid(observed)), 1 / _CELLS)
+        width = max(float(smooth_error_on_grid(observed)), 1 / CELLS)
         kernel = _kernel(width)
         self._observed = kernel @ observed
         self._shape = kernel @ fitted
@@ -110,7 +110,7 @@ class SmoothModel:
 
 def _kernel(width: float) -> Tensor:
     """`(cells + 1, cells + 1)`: the Gaussian of this width, reflected at 0 and 1."""
-    points = torch.arange(_CELLS + 1).double() / _CELLS
+    points = torch.arange(CELLS + 1).double() / CELLS
     centres = [
         sign * points + 2 * shift for sign in (-1, 1) for shift in range(-_IMAGES, _IMAGES + 1)
     ]
