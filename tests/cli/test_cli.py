@@ -154,3 +154,9 @@ def test_noise_of_a_kind_and_labels_of_a_file(tmp_path, capsys):
     assert run([*quick, str(tmp_path / "b"), *labels]) == 0
     assert "What became of wrong labels" in capsys.readouterr().out
     assert "n.npz:worse" in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_of_runs_that_may_stop_early_the_most_epochs_are_told(tmp_path, capsys):
+    stopping = ["--patience", "1", "--methods", "ls", "--seeds", "1", "--epochs", "2"]
+    assert run(["compare", *stopping, "--out", str(tmp_path)]) == 0
+    assert "ls, seed 0: up to 2 epochs\n" in capsys.readouterr().out

@@ -18,5 +18,5 @@ def report(folder: Path, /) -> None:
     from softtargets.lab.output import prepare
 
     comparison = recall(folder)
-    prepare(folder)
+    prepare(folder, "copy the folder to where files can be written")
     show(comparison, folder, console_of_width())
