@@ -1,9 +1,7 @@
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -76,7 +74,20 @@ def test_a_corrupt_earlier_run_is_one_line(tmp_path, capsys):
 
 def test_an_encoding_without_the_signs_shows_plainer_ones(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "softtargets", *QUICK, str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "softtargets",
+            "compare",
+            "--methods",
+            "ls",
+            "--seeds",
+            "2",
+            "--epochs",
+            "1",
+            "--out",
+            str(tmp_path),
+        ],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
         text=True,
@@ -102,21 +113,6 @@ def test_training_that_diverges_is_one_line_and_leaves_no_checkpoint(tmp_path, c
         assert "diverged after 2 of 2 epochs: logits of the test data are not finite" in error
         assert "the same command would do so again" in error
         assert not list(out.glob("runs/*/*"))
-
-
-def test_ctrl_c_says_that_nothing_is_lost(tmp_path):
-    command = [sys.executable, "-m", "softtargets", "compare", "--seeds", "3", "--out"]
-    process = subprocess.Popen(
-        [*command, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("runs/*/checkpoint.pt")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert error.startswith("softtargets: interrupted")
-    assert error.count("\n") == 1
 
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys):
