@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import subprocess
@@ -5,8 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from softtargets.cli.app import run
+from softtargets.cli.progress import shown_progress
+from softtargets.lab.spec import RunSpec
 
 QUICK = ["compare", "--methods", "hard,ls", "--seeds", "2", "--epochs", "2", "--out"]
 
@@ -73,21 +77,9 @@ def test_a_corrupt_earlier_run_is_one_line(tmp_path, capsys):
 
 
 def test_an_encoding_without_the_signs_shows_plainer_ones(tmp_path):
+    command = ["compare", "--methods", "ls", "--seeds", "2", "--epochs", "1", "--out"]
     result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "softtargets",
-            "compare",
-            "--methods",
-            "ls",
-            "--seeds",
-            "2",
-            "--epochs",
-            "1",
-            "--out",
-            str(tmp_path),
-        ],
+        [sys.executable, "-m", "softtargets", *command, str(tmp_path)],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
         text=True,
@@ -152,7 +144,11 @@ def test_noise_of_a_kind_and_labels_of_a_file(tmp_path, capsys):
     assert "n.npz:worse" in (tmp_path / "b" / "report.html").read_text()
 
 
-def test_of_runs_that_may_stop_early_the_most_epochs_are_told(tmp_path, capsys):
-    stopping = ["--patience", "1", "--methods", "ls", "--seeds", "1", "--epochs", "2"]
-    assert run(["compare", *stopping, "--out", str(tmp_path)]) == 0
-    assert "ls, seed 0: up to 2 epochs\n" in capsys.readouterr().out
+def test_of_a_run_that_may_stop_early_the_most_epochs_are_told():
+    spec = RunSpec(
+        data="", data_hash="", method="ls", parameters={}, seed=0, noise=0.0, epochs=9, patience=1
+    )
+    console = Console(file=io.StringIO())
+    with shown_progress(console) as progress:
+        progress.finished(spec, False)
+    assert console.file.getvalue() == "ls, seed 0: up to 9 epochs\n"
