@@ -154,6 +154,9 @@ def test_a_claim_without_its_data_is_skipped_with_the_reason(tmp_path):
     record = Bench(named(("xia",)), CPU, tmp_path, there).run()
     assert record.claims[0].skipped.endswith("fashion_mnist_29k.npz.xz, which is not there")
     assert record.runs == 0
+    (there / "cifar10").mkdir()
+    record = Bench(named(("human",)), CPU, tmp_path, there).run()
+    assert record.claims[0].skipped.endswith("cifar10n.npz, which is not there")
 
 
 def test_a_run_that_diverges_takes_only_its_claims_with_it(tmp_path, monkeypatch):

@@ -101,11 +101,14 @@ class Sources:
         """Put the root into the word, if something is there."""
         if "{root}" not in name:
             return name
-        relative = name.partition("?")[0].partition("{root}/")[2]
+        word, _, options = name.partition("?")
+        relative = word.partition("{root}/")[2]
         if self._root is None:
             raise MissingDataError(f"it needs {relative}; name its folder with --data-root")
-        if not (self._root / relative).exists():
-            raise MissingDataError(f"it needs {self._root / relative}, which is not there")
+        labels = options.partition("noisy_labels=")[2].partition(":")[0]
+        for path in (self._root / relative, self._root / relative / labels):
+            if not path.exists():
+                raise MissingDataError(f"it needs {path}, which is not there")
         return name.replace("{root}", str(self._root))
 
 
