@@ -55,7 +55,7 @@ def record():
     judged = claim(effect(), panels=panels, chosen={"LS": "rate 0.1"}, runs=9)
     return ClaimsRecord(
         format=1, budget="cpu", seeds=[0, 1, 2, 3, 4], tuning_seeds=[100], runs=9,
-        training_seconds=1.0, environments=[], claims=[judged, skipped],
+        training_seconds=90.0, environments=[], claims=[judged, skipped],
     )  # fmt: skip
 
 
@@ -90,6 +90,7 @@ def test_the_page(record, tmp_path):
     page = render_page(record)
     assert page == render_page(record)
     assert "1 supported and 1 skipped." in page
+    assert "9 runs, shared between claims, of 1.5 minutes of training in all." in page
     assert "A &lt;paper&gt;, 2020" in page
     assert "Skipped: it needs a file." in page
     assert "a &lt;label&gt;" in page

@@ -47,6 +47,10 @@ def test_a_report_is_made_again_from_the_record_alone(tmp_path, capsys):
     assert run(["report", str(tmp_path)]) == 0
     assert printed.endswith(capsys.readouterr().out)
     assert [path.read_bytes() for path in outputs] == written
+    shutil.rmtree(tmp_path / "pictures")
+    (tmp_path / "pictures").touch()
+    assert run(["report", str(tmp_path)]) == 2
+    assert "pictures (File exists); choose another place" in capsys.readouterr().err
     (tmp_path / "claims.json").write_text("{")
     assert run(["report", str(tmp_path)]) == 2
     assert "claims.json is no record of claims" in capsys.readouterr().err

@@ -34,3 +34,18 @@ def prepare(output: Path) -> Path:
             "folder with --out"
         )
     return root
+
+
+def made(folder: Path) -> Path:
+    """Return a folder, made if it is not there.
+
+    Raises:
+        LabError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(
+            f"cannot make the folder {folder} ({error.strerror}); choose another place"
+        ) from error
+    return folder

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from softtargets.claims.record import ClaimRecord, ClaimsRecord, EffectRecord, Panel
+from softtargets.lab.output import made
 from softtargets.lab.records import write_atomically
 from softtargets.report.claims.words import amount
 from softtargets.report.palette import INK, MUTED, RULE, hues
@@ -67,9 +68,9 @@ def write_figures(record: ClaimsRecord, folder: Path) -> None:
         folder: made if it is not there.
 
     Raises:
-        LabError: a file cannot be written.
+        LabError: the folder or a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    made(folder)
     for claim in record.claims:
         if claim.skipped is None:
             write_atomically(folder / f"{claim.name}.svg", draw(claim).encode())

@@ -111,5 +111,6 @@ def basis(record: ClaimsRecord) -> str:
     return (
         f"Budget {record.budget}: {counted(len(record.seeds), 'seed')} judged, settings of each "
         f"method chosen from equally many by {counted(len(record.tuning_seeds), 'other')}; "
-        f"{counted(record.runs, 'run')}, shared between claims."
+        f"{counted(record.runs, 'run')}, shared between claims, of "
+        f"{record.training_seconds / 60:.1f} minutes of training in all."
     )
