@@ -259,10 +259,13 @@ def test_csv_cells_are_named(tmp_path, drawn):
         (1, lines[0].replace("logit_3", "logit_9"), "has no column logit_3, but logit_9"),
         (1, lines[0].replace("logit_3", "logit_2"), "has two columns 'logit_2'"),
         (1, "a,b,c,d,e,f,g", "does not say what it holds"),
+        (1, lines[0].replace(",", ";"), "one column, .*; separate columns by commas, or by tabs"),
     ]:
         changed = [*lines[: line - 1], text, *lines[line:]]
         path.write_text("\n".join(changed))
         refused(path, message)
+    path.write_text("\n".join([lines[0].replace(",", ", "), *lines[1:]]))
+    assert len(content(path, Keys())[1]) == len(logits)
     path.write_text('label,logits\n0,"[1, 2]"\n')
     refused(path, "has one column 'logits'; give each class one, logits_0")
     path.write_bytes(good.encode("utf-16"))

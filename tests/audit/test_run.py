@@ -9,6 +9,7 @@ import torch
 
 from softtargets.audit import predictions, sample
 from softtargets.audit.errors import AuditError
+from softtargets.audit.measure import measure
 from softtargets.audit.predictions import Predictions, block_rows
 from softtargets.audit.run import audit, read
 from softtargets.audit.sample import Sample
@@ -131,6 +132,28 @@ def test_a_calibration_file_of_other_classes_is_refused():
     fitted = read(replace(of(*draw(100, 4)), path=Path("validation.npz")))
     with pytest.raises(AuditError, match=r"logits has 4 classes, .* logits has 5; fit on"):
         audit(read(of(*draw(100))), fitted)
+
+
+def test_rows_no_temperature_mends_are_said_wherever_they_are():
+    logits, labels = map(torch.from_numpy, draw(60, 4))
+    lost = logits.clone()
+    lost[3, labels[3]] = -torch.inf
+    for fitted, judged in ((lost, logits), (logits, lost)):
+        found = audit(read(of(judged, labels)), read(of(fitted, labels, "logits2")))
+        assert "1 of 60 rows give the true class the probability 0" in found.not_scaled
+
+
+def test_few_errors_are_not_taken_for_certainty():
+    generator = torch.Generator().manual_seed(0)
+    held = 0
+    for _ in range(300):
+        sure = 1 - 0.04 * torch.rand(50, generator=generator).double()
+        right = torch.rand(50, generator=generator) < sure
+        probs, labels = torch.stack([sure, 1 - sure], 1), (~right).long()
+        gap = measure(tally([(probs, labels)], "probs")).gap
+        held += gap.low <= 0 <= gap.high
+        assert gap.low + gap.high == pytest.approx(2 * gap.value)
+    assert held >= 0.92 * 300  # without errors, as often here, the scatter alone is near 0
 
 
 def test_few_rows_are_not_fitted():

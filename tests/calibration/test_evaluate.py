@@ -223,9 +223,11 @@ def test_bad_options(make_predictions):
         calibration.evaluate(logits, labels, bootstrap=10.0)
     with pytest.raises(ValueError, match="`bins` must be at least 1"):
         calibration.evaluate(logits, labels, bins=0)
+    with pytest.raises(TypeError, match=r"`generator` must be a torch\.Generator, got int"):
+        calibration.evaluate(logits, labels, generator=0)
     with pytest.raises(ValueError, match="`generator` must be on the CPU, got meta"):
         calibration.evaluate(logits, labels, generator=MetaGenerator())
 
 
-class MetaGenerator:
+class MetaGenerator(torch.Generator):
     device = torch.device("meta")

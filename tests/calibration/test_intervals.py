@@ -51,7 +51,7 @@ def model_of(binned, draws=400, seed=0):
     return GapModel(binned, gaps + spread.unsqueeze(-1) * noise)
 
 
-@given(st.integers(1, 400), st.floats(0, 1))
+@given(st.integers(1, 400), st.just(0.0) | st.floats(1e-290, 1))  # below, scipy overflows
 def test_mean_absolute_deviation_is_that_of_the_binomial(count, rate):
     found = mean_absolute_deviation(
         torch.tensor([float(count)], dtype=torch.float64), torch.tensor([rate], dtype=torch.float64)
@@ -80,6 +80,19 @@ def test_inversion_of_a_shift(observed, spread):
 
 def test_nothing_observed_and_no_noise_is_a_point():
     assert scale_interval(0.0, lambda t: torch.zeros(10)) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("sure", [0.55, 0.9, 0.99])
+def test_predictions_that_are_all_right_have_an_interval(sure):
+    top = sure + torch.linspace(-1e-3, 1e-3, 200, dtype=torch.float64)
+    probs = torch.stack([top, 1 - top], 1)
+    found = calibration.estimate_calibration_error(probs, torch.zeros(200).long())
+    assert found.value == pytest.approx(1 - sure)
+    assert found.high == pytest.approx(1 - sure, abs=1e-3)
+    # With 1 % of errors none is seen in 200 with a probability of 13 %.
+    assert found.low < 0.99 - sure + 1e-9
+    # With 5 % of errors, 0.004 %.
+    assert found.low > 0.95 - sure
 
 
 def test_a_scale_that_changes_nothing_ends():

@@ -129,7 +129,10 @@ PROBS = softmax(LOGITS)
             {"probs": changed(PROBS, 321, 2, np.inf)},
             "must have entries in [0, 1], got inf in row 321;",
         ),
-        ({"probs": changed(PROBS, 321, slice(None), 0.3)}, "row 321 sums to 1.5"),
+        (
+            {"probs": changed(PROBS, 321, slice(None), 0.3)},
+            "row 321 sums to 1.5; save more digits, or",
+        ),
         ({"probs": LOGITS}, "in row 0; if these are logits, say --logits probs"),
         ({"logits": PROBS}, "every row is a distribution (entries in [0, 1], sum 1); say --probs"),
         ({"logits": LOGITS[:, :1], "labels": LABELS * 0}, "at least 2 classes, got 1"),
@@ -214,6 +217,17 @@ def test_a_compressed_file_says_what_it_needs(folder, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "a.npz is compressed: 2 MB are unpacked while it is read, which takes time" in printed
     assert "2 MB are unpacked" in (folder / "a-audit.html").read_text()
+
+
+def test_names_in_brackets_are_shown_as_they_are(folder, capsys):
+    for name in ("a[b].npz", "v[red].npz"):
+        save(name, logits=LOGITS, labels=LABELS)
+    assert run(["audit", "a[b].npz", "--calibration", "v[red].npz"]) == 0
+    said = capsys.readouterr().out
+    assert "T fitted on v[red].npz" in said
+    assert str(folder / "a[b]-audit.html") in said
+    assert run(["audit", "a[b].npz", "--against", "v[red].npz"]) == 0
+    assert "v[red].npz minus a[b].npz" in capsys.readouterr().out
 
 
 def test_an_output_that_is_a_link_to_the_input_is_refused(folder, capsys):

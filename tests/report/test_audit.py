@@ -218,7 +218,7 @@ def test_the_comparison_says_which_is_better(comparison):
 
 
 def test_terminal_output_needs_80_columns_and_no_colour(over, comparison, capsys):
-    console = Console(width=80, no_color=True)
+    console = Console(width=80, no_color=True, markup=False)
     print_audit(console, over)
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
@@ -226,7 +226,7 @@ def test_terminal_output_needs_80_columns_and_no_colour(over, comparison, capsys
     assert "[" in printed
     assert all(line.count("[") == line.count("]") for line in printed.splitlines())
     assert printed.count("calibration error, debiased") == 2
-    print_audit(Console(width=100, no_color=True), over)
+    print_audit(Console(width=100, no_color=True, markup=False), over)
     wide = capsys.readouterr().out
     assert wide.count("calibration error, debiased") == 1
     assert all(line.count("[") == line.count("]") for line in wide.splitlines())

@@ -50,9 +50,10 @@ class Checked:
         flaw = flaw_of(kind, scores)
         if flaw is not None:
             rule = flaw.text.format(place=f"row {self._row + flaw.row}").split("; ")[0]
-            way_out = f"if these are logits, say --logits {self._of.key}"
-            if kind == "logits":
-                way_out = "mend or drop that sample"
+            way_out = "mend or drop that sample"
+            if kind == "probs":
+                rounded = "save more digits, or " if "sum to 1" in rule else ""
+                way_out = f"{rounded}if these are logits, say --logits {self._of.key}"
             raise self._error(f"{rule.removeprefix(f'`{kind}` ')}; {way_out}")
         self._like_probs = self._like_probs and kind == "logits" and are_distributions(scores)
 

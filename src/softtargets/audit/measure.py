@@ -5,7 +5,13 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from softtargets.audit.intervals import LEVEL, area_values, calibration_error, mean_estimate
+from softtargets.audit.intervals import (
+    LEVEL,
+    area_values,
+    calibration_error,
+    gap_estimate,
+    mean_estimate,
+)
 from softtargets.audit.result import ClassMeasures, Measures
 from softtargets.audit.tally import Tally, tally
 from softtargets.calibration import Estimate, RiskCoverageCurve, selective
@@ -34,7 +40,7 @@ def measure(tally: Tally, *, seed: int = 0) -> Measures:
         num_samples=len(tally),
         accuracy=Estimate(value=float(right.mean()), low=float(low), high=float(high)),
         confidence=mean_estimate(tally.confidence),
-        gap=mean_estimate(tally.confidence - right),
+        gap=gap_estimate(tally),
         expected_calibration_error=calibration_error(tally, seed=seed),
         expected_calibration_error_plain=float(tally.top_label.calibration_error()),
         overconfidence_error=float((-gaps).clamp_min(0).sum()),

@@ -49,7 +49,7 @@ def cross_fitted(sample: Sample, *, seed: int) -> Scaled | NotScaled:
         sample: rows of the file, as logits.
         seed: of the halves.
     """
-    refusal = _refusal(sample)
+    refusal = _too_few(sample) or _hopeless(sample)
     if refusal is not None:
         return refusal
     fold = fold_numbers(len(sample), 2, torch.Generator().manual_seed(seed))
@@ -71,7 +71,7 @@ def fitted_on(calibration: Sample, sample: Sample) -> Scaled | NotScaled:
         calibration: rows to fit on, as logits.
         sample: rows to judge on, as logits.
     """
-    refusal = _refusal(calibration)
+    refusal = _too_few(calibration) or _hopeless(calibration) or _hopeless(sample)
     if refusal is not None:
         return refusal
     fit = TemperatureScaling().fit(calibration.scores, calibration.labels)
@@ -92,9 +92,13 @@ def _judged(fits: list[TemperatureScaling], before: Tally, after: Tally) -> Scal
     )
 
 
-def _refusal(sample: Sample) -> NotScaled | None:
-    if len(sample) < _FEWEST_ROWS:
-        return NotScaled(reason=f"{len(sample)} rows are too few to fit a temperature on")
+def _too_few(sample: Sample) -> NotScaled | None:
+    if len(sample) >= _FEWEST_ROWS:
+        return None
+    return NotScaled(reason=f"{len(sample)} rows are too few to fit a temperature on")
+
+
+def _hopeless(sample: Sample) -> NotScaled | None:
     at_label = sample.scores.gather(1, sample.labels.unsqueeze(1))
     lost = int((at_label == -torch.inf).sum())
     if lost:

@@ -83,22 +83,28 @@ def open_csv(path: Path, keys: Keys) -> Predictions:
         AuditError: see `choose_columns`.
     """
     with closing(_lines(path)) as lines:
-        header = next(lines, None)
-    if header is None:
+        first = next(lines, None)
+    if first is None:
         raise AuditError(f"{path} is empty; a header with the columns' names comes first")
-    columns = choose_columns(str(path), header[1], keys)
+    header = [name.strip() for name in first[1]]
+    if len(header) == 1:
+        raise AuditError(
+            f"{path} has one column, {listing(header)}; separate columns by commas, or by tabs in "
+            "a .tsv file"
+        )
+    columns = choose_columns(str(path), header, keys)
     if len(columns.scores) == 1:
         raise AuditError(
             f"{path} has one column {columns.scores[0]!r}; give each class one, {columns.name}_0, "
-            f"{columns.name}_1 and so on; it has {listing(header[1])}"
+            f"{columns.name}_1 and so on; it has {listing(header)}"
         )
-    places = [header[1].index(name) for name in (*columns.scores, columns.labels)]
+    places = [header.index(name) for name in (*columns.scores, columns.labels)]
 
     def read() -> Generator[Block]:
         with closing(_lines(path)) as lines:
             next(lines)
             while rows := list(islice(lines, block_rows(len(places)))):
-                values = torch.from_numpy(_numbers(path, header[1], places, rows))
+                values = torch.from_numpy(_numbers(path, header, places, rows))
                 yield values[:, :-1], values[:, -1]
 
     return Predictions(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from softtargets.calibration.checks import check_logits
 from softtargets.calibration.scaling import AbstractScaling
+from softtargets.checks import check_cpu_generator, check_integer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,10 +87,9 @@ def fold_numbers(num_samples: int, folds: int, generator: torch.Generator | None
 
     Raises:
         ValueError: `folds` is not in 2 .. N, or a generator that is not on the CPU.
-        TypeError: `folds` is no integer.
+        TypeError: `folds` is no integer, or `generator` no generator.
     """
-    if isinstance(folds, bool) or not isinstance(folds, int):
-        raise TypeError(f"`folds` must be an integer, got {type(folds).__name__}")
+    folds = check_integer(folds, "folds")
     if not 2 <= folds <= num_samples:
         raise ValueError(
             f"`folds` must be in 2 .. {num_samples}, the number of samples, got {folds}; "
@@ -97,10 +97,7 @@ def fold_numbers(num_samples: int, folds: int, generator: torch.Generator | None
         )
     if generator is None:
         generator = torch.Generator().manual_seed(0)
-    if generator.device.type != "cpu":
-        raise ValueError(
-            f"`generator` must be on the CPU, got {generator.device}; use `torch.Generator()`"
-        )
+    check_cpu_generator(generator)
     fold = torch.empty(num_samples, dtype=torch.int64)
     fold[torch.randperm(num_samples, generator=generator)] = torch.arange(num_samples) % folds
     return fold

@@ -16,6 +16,7 @@ _UNLUCKY = 0.16
 _TOLERANCE = 1e-5
 _MAX_STEPS = 60  # the Illinois rule needs about 8
 _LARGEST_SCALE = 2.0**40
+_BELOW_ONE = 1 - 2.0**-12
 
 
 def scale_interval(observed: float, draws_at: Callable[[float], Tensor]) -> tuple[float, float]:
@@ -43,7 +44,14 @@ def scale_interval(observed: float, draws_at: Callable[[float], Tensor]) -> tupl
     noise = draws_at(0.0)
     if observed == 0 and not bool(noise.any()):
         return 0.0, 0.0
-    low = _scale(lambda t: _quantile(draws_at(t), 1 - _TAIL) - observed)
+
+    def above(t: float) -> float:
+        return _quantile(draws_at(t), 1 - _TAIL) - observed
+
+    low = _scale(above)
+    if low > _BELOW_ONE:
+        # If all predictions were right, the truth of scale 1 has no noise, but those below it do.
+        low = _scale(above, _BELOW_ONE)
     counted = max(observed, _quantile(noise, _UNLUCKY))
     level = _TAIL * float((noise <= counted).double().mean())
     high = _scale(lambda t: _quantile(draws_at(t), level) - counted)
@@ -55,15 +63,18 @@ def unbiased_scale(observed: float, draws_at: Callable[[float], Tensor]) -> floa
     return _scale(lambda t: float(draws_at(t).mean()) - observed)
 
 
-def _scale(excess: Callable[[float], float]) -> float:
-    """Where a function of t that ends up rising becomes positive; 0 if it is so at 0 already."""
+def _scale(excess: Callable[[float], float], start: float = 1.0) -> float:
+    """Where a function of t that ends up rising becomes positive; 0 if it is so at 0 already.
+
+    The search goes from 0 to `start` first, then beyond.
+    """
     low, at_low = 0.0, excess(0.0)
     if at_low > 0:
         return 0.0
-    high, at_high = 1.0, excess(1.0)
+    high, at_high = start, excess(start)
     while at_high <= 0:
         if high >= _LARGEST_SCALE:
-            return high
+            return _LARGEST_SCALE
         low, at_low = high, at_high
         high *= 2
         at_high = excess(high)

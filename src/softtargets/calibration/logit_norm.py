@@ -1,7 +1,6 @@
 """The logit-normalised confidence score, which finds errors that the softmax hides."""
 
 import math
-from numbers import Real
 from typing import NamedTuple, Self
 
 import torch
@@ -11,6 +10,7 @@ from softtargets.batching import blocks
 from softtargets.calibration.checks import check_not_empty, flaw_of, raise_flaw
 from softtargets.calibration.samples import Samples, class_last
 from softtargets.calibration.selective import area
+from softtargets.checks import check_number
 
 POWERS = tuple(range(1, 11))
 
@@ -48,8 +48,7 @@ def logit_norm_score(logits: Tensor, *, p: float = 2.0, class_dim: int = 1) -> T
         Xia et al., Towards understanding why label smoothing degrades selective classification
         and how to fix it, ICLR 2025.
     """
-    if isinstance(p, bool) or not isinstance(p, Real):
-        raise TypeError(f"`p` must be a number, got {type(p).__name__}")
+    p = check_number(p, "p")
     if not p >= 1:
         raise ValueError(f"`p` must be at least 1, got {p}; 1 to 10 are customary")
     view = class_last(logits, class_dim, "logits")
@@ -59,7 +58,7 @@ def logit_norm_score(logits: Tensor, *, p: float = 2.0, class_dim: int = 1) -> T
         rows = view[index].flatten(0, -2)
         raise_flaw(flaw_of("logits", rows), "the logits of a sample")
         highest, sizes = _centred(rows)
-        scores[index] = (highest / _norm(sizes, float(p))).view(scores[index].shape)
+        scores[index] = (highest / _norm(sizes, p)).view(scores[index].shape)
     return scores
 
 

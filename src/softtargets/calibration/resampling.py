@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from softtargets.calibration.samples import Samples
-from softtargets.checks import check_integer
+from softtargets.checks import check_cpu_generator, check_integer
 
 # How many of 2^16 weights are 0, 1, 2, ...: Poisson's law of mean 1, rounded so that the mean and
 # the variance stay 1. A weight above 8 would come about once in a million.
@@ -251,15 +251,12 @@ def draws_and_seed(bootstrap: int, generator: torch.Generator | None) -> tuple[i
 
     Raises:
         ValueError: a negative number, or a generator on another device.
-        TypeError: no integer.
+        TypeError: no integer, or no generator.
     """
     draws = check_integer(bootstrap, "bootstrap")
     if draws < 0:
         raise ValueError(f"`bootstrap` must be at least 0, got {draws}; 0 means no intervals")
     if generator is None:
         generator = torch.Generator().manual_seed(0)
-    if generator.device.type != "cpu":
-        raise ValueError(
-            f"`generator` must be on the CPU, got {generator.device}; use `torch.Generator()`"
-        )
+    check_cpu_generator(generator)
     return draws, int(torch.randint(2**62, (), generator=generator))

@@ -23,6 +23,7 @@ from softtargets.calibration.checks import (
     raise_flaw,
     refuse_distributions,
 )
+from softtargets.checks import check_integer
 
 _BLOCK_ELEMENTS = 2**18  # rows are read in blocks of this many numbers: they fit a core's cache
 
@@ -176,8 +177,7 @@ def without_ignored(labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor |
         ValueError: all are ignored.
         TypeError: `ignore_index` is no integer.
     """
-    if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
-        raise TypeError(f"`ignore_index` must be an integer, got {type(ignore_index).__name__}")
+    ignore_index = check_integer(ignore_index, "ignore_index")
     labels = labels.long()  # in narrow dtypes -100 would wrap around to a class
     ignored = labels == ignore_index
     if not bool(ignored.any()):

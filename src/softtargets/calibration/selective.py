@@ -6,13 +6,13 @@ order: the order in which samples come never matters.
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from torch import Tensor
 
 from softtargets.calibration.checks import check_floating, first
 from softtargets.calibration.samples import Samples
+from softtargets.checks import check_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -200,8 +200,7 @@ def risk_at_coverage(
     References:
         Geifman and El-Yaniv, Selective classification for deep neural networks, NeurIPS 2017.
     """
-    if isinstance(coverage, bool) or not isinstance(coverage, Real):
-        raise TypeError(f"`coverage` must be a number, got {type(coverage).__name__}")
+    coverage = check_number(coverage, "coverage")
     if not 0 < coverage <= 1:
         raise ValueError(
             f"`coverage` must be in (0, 1], got {coverage}; 0.8 answers the surest 80 %"

@@ -128,7 +128,7 @@ def _write(output: _Output, page: Path | None, numbers: Path | None, *, as_json:
     if as_json:
         print(output.text)
         return
-    console = Console()
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 100
     output.print(console)

@@ -18,7 +18,7 @@ def print_audit(console: Console, audit: Audit) -> None:
     """Print the verdict, the numbers and the worst classes.
 
     Args:
-        console: where to.
+        console: where to; one without markup, for names of files may hold brackets.
         audit: what was found.
     """
     told = [*summary(audit), classes_answer(audit), selection_answer(audit)]
@@ -30,9 +30,7 @@ def print_audit(console: Console, audit: Audit) -> None:
         console.print(_number_table(audit, part))
     console.print(_class_table(audit))
     if audit.note:
-        console.print(
-            f"{audit.path.name} is {audit.note}.", style="dim", highlight=False, markup=False
-        )
+        console.print(f"{audit.path.name} is {audit.note}.", style="dim", highlight=False)
 
 
 def _number_table(audit: Audit, states: list[int]) -> Table:
@@ -56,7 +54,7 @@ def _number_table(audit: Audit, states: list[int]) -> Table:
             for cell in (cells[state] for state in states)
             for text in (cell.value, f"[{cell.interval}]" if cell.interval else "")
         )
-        table.add_row(name, *(_plain(text).replace("[", r"\[") for text in texts))
+        table.add_row(name, *map(_plain, texts))
     return table
 
 
@@ -72,7 +70,7 @@ def _class_table(audit: Audit) -> Table:
         table.add_column(head, justify="right")
     for row in audit.classes[:_SHOWN_CLASSES]:
         cells = [
-            f"{cell.value} \\[{cell.interval}]" if cell.interval else cell.value
+            f"{cell.value} [{cell.interval}]" if cell.interval else cell.value
             for cell in class_row(row)
         ]
         cells[-1] += "*" if row.clear else " "
@@ -88,7 +86,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print which of two models is better, and the numbers.
 
     Args:
-        console: where to.
+        console: where to; one without markup, for names of files may hold brackets.
         comparison: what was found.
     """
     console.print()
@@ -117,7 +115,7 @@ def _difference_table(comparison: Comparison, *, scaled: bool) -> Table:
     table.add_column("difference", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for line in versus.lines(comparison, scaled=scaled):
-        difference = rf"{line.difference.value} \[{line.difference.interval}]"
+        difference = f"{line.difference.value} [{line.difference.interval}]"
         cells = (line.first.value, line.second.value, difference, line.verdict)
         table.add_row(line.name, *map(_plain, cells))
     return table

@@ -93,7 +93,7 @@ def scaling_answers(audit: Audit) -> list[str]:
         f"Dividing the logits by T = {decimal(scaling.temperature, 2)} takes the calibration error "
         f"from {errors[0]} to {errors[1]} and the NLL from {losses[0]} to {losses[1]}, on rows "
         "that T was not fitted on.",
-        *([_below_one()] if scaling.temperature < 1 else []),
+        *(["T is below 1: scaling makes this model surer."] if scaling.temperature < 1 else []),
         f"{remains} Scaling changes no predicted class.",
     ]
 
@@ -182,10 +182,6 @@ def _at_bound(scaling: Scaling) -> str:
         "No temperature can be determined: on part of the rows the search ends at its bound, as it "
         "does where there are hardly any errors. Fit it on more rows."
     )
-
-
-def _below_one() -> str:
-    return "T is below 1: scaling makes this model surer, as it is under-confident."
 
 
 def _cautions(audit: Audit) -> list[str]:
