@@ -35,3 +35,18 @@ def prepare(output: Path, otherwise: str = "choose another folder with --out") -
             f"cannot write {output / taken[0]}, it is a folder; move it away, or {otherwise}"
         )
     return root
+
+
+def made(folder: Path) -> Path:
+    """Return a folder, made if it is not there.
+
+    Raises:
+        LabError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(
+            f"cannot make the folder {folder} ({error.strerror}); choose another place"
+        ) from error
+    return folder
