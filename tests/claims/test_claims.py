@@ -9,6 +9,8 @@ import pytest
 from softtargets.claims import record as records
 from softtargets.claims.arms import Arm, Planner, Try
 from softtargets.claims.budgets import BUDGETS, BY_NAME, CPU, FULL, SMOKE
+from softtargets.claims.claim import Measured
+from softtargets.claims.intervals import Paired
 from softtargets.claims.registry import CLAIMS, named
 from softtargets.claims.running import Bench, Progress
 from softtargets.claims.sources import KEPT, MissingDataError, Sources, kept
@@ -152,6 +154,9 @@ def test_a_claim_without_its_data_is_skipped_with_the_reason(tmp_path):
     record = Bench(named(("xia",)), CPU, tmp_path, there).run()
     assert record.claims[0].skipped.endswith("fashion_mnist_29k.npz.xz, which is not there")
     assert record.runs == 0
+    (there / "cifar10").mkdir()
+    record = Bench(named(("human",)), CPU, tmp_path, there).run()
+    assert record.claims[0].skipped.endswith("cifar10n.npz, which is not there")
 
 
 def test_a_run_that_diverges_takes_only_its_claims_with_it(tmp_path, monkeypatch):
@@ -173,6 +178,17 @@ def test_a_run_that_diverges_takes_only_its_claims_with_it(tmp_path, monkeypatch
     monkeypatch.setattr(execution, "compute", _full_disk)
     with pytest.raises(LabError, match="no space left"):
         Bench(named(("wei",)), SMOKE, tmp_path, None).run()
+
+
+def test_an_effect_that_is_no_number_is_not_judged(smoke):
+    def lost(results):
+        return Measured({"LS - hard": Paired.fixed([0.1, math.nan])})
+
+    spoilt = replace(CLAIMS["mueller.speed"], measure=lost)
+    record = Bench([spoilt], SMOKE, smoke.folder, None).run()
+    assert record.claims[0].skipped.startswith("its effect 'LS - hard' is not a finite number")
+    records.write(record, smoke.folder / "spoilt.json")
+    assert records.read(smoke.folder / "spoilt.json") == record
 
 
 def _full_disk(*arguments, **options):

@@ -55,7 +55,7 @@ def record():
     judged = claim(effect(), panels=panels, chosen={"LS": "rate 0.1"}, runs=9)
     return ClaimsRecord(
         format=1, budget="cpu", seeds=[0, 1, 2, 3, 4], tuning_seeds=[100], runs=9,
-        training_seconds=1.0, environments=[], claims=[judged, skipped],
+        training_seconds=90.0, environments=[], claims=[judged, skipped],
     )  # fmt: skip
 
 
@@ -90,6 +90,7 @@ def test_the_page(record, tmp_path):
     page = render_page(record)
     assert page == render_page(record)
     assert "1 supported and 1 skipped." in page
+    assert "9 runs, shared between claims, of 1.5 minutes of training in all." in page
     assert "A &lt;paper&gt;, 2020" in page
     assert "Skipped: it needs a file." in page
     assert "a &lt;label&gt;" in page
@@ -103,18 +104,30 @@ def test_pictures(record, tmp_path):
     write_figures(record, tmp_path / "pictures")
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["paper.subject.svg"]
     assert draw(record.claims[0]) == (tmp_path / "pictures" / "paper.subject.svg").read_text()
-    assert len(claim_figure(record.claims[0]).axes) == 4
+
+
+def test_panels_stand_two_by_two_and_do_not_touch(record):
+    figure = claim_figure(record.claims[0])
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert [round(box.x0, 2) for box in boxes] == [0.03, 0.58, 0.08, 0.58]
+    assert boxes[0].y0 == boxes[1].y0 > boxes[2].y1
+    assert boxes[2].y0 == boxes[3].y0 > 0
+    assert all(box.x1 < 1 and box.y1 < 1 for box in boxes)
 
 
 def test_the_documentation(record):
     text = table(record)
-    assert "| [`paper.subject`](#papersubject) | supported | LS - hard: −3.00" in text
-    assert "| [`paper.other`](#paperother) | skipped | it needs a file | no table |" in text
+    assert (
+        "| [`paper.subject`](#papersubject)<br>It helps. | **supported** | LS - hard: −3.00" in text
+    )
+    assert "<br>It helps. | **skipped** | it needs a file | no figures |" in text
     described = sections(record, "assets")
     assert "![Effects of paper.subject](assets/paper.subject.svg)" in described
     assert "Settings chosen by the tuning seeds: LS: rate 0.1." in described
     figure = QuotedRecord(setting="C", measure="E", values={"hard": 0.15}, origin="replication")
     assert words.quoted(figure) == "C, E: hard 0.15 (replication)"
+    pictured = QuotedRecord(setting="Figure 1", measure="a curve", values={}, origin="paper")
+    assert words.quoted(pictured) == "Figure 1, a curve"
 
 
 def test_the_terminal(record):

@@ -1,3 +1,5 @@
+import shutil
+
 from softtargets.claims.record import read
 from softtargets.cli.app import run
 
@@ -23,7 +25,7 @@ def test_claims_are_run_and_written(tmp_path, capsys):
     assert run(smoke(tmp_path, "XIA,mueller.underconfident")) == 0
     printed = capsys.readouterr().out
     assert "4 runs to compute, 0 already there" in printed
-    assert "2 undecided. Budget smoke: 2 seeds that are judged" in printed
+    assert "2 undecided. Budget smoke: 2 seeds judged" in printed
     record = read(tmp_path / "claims.json")
     assert [claim.name for claim in record.claims] == ["mueller.underconfident", "xia.selective"]
     assert record.runs == 4
@@ -34,11 +36,32 @@ def test_claims_are_run_and_written(tmp_path, capsys):
     assert "4 are there, 0 to compute" in capsys.readouterr().out
 
 
+def test_a_report_is_made_again_from_the_record_alone(tmp_path, capsys):
+    assert run(smoke(tmp_path, "xia.selective")) == 0
+    printed = capsys.readouterr().out
+    outputs = [tmp_path / "claims.html", tmp_path / "pictures" / "xia.selective.svg"]
+    written = [path.read_bytes() for path in outputs]
+    for path in outputs:
+        path.unlink()
+    shutil.rmtree(tmp_path / "runs")
+    assert run(["report", str(tmp_path)]) == 0
+    assert printed.endswith(capsys.readouterr().out)
+    assert [path.read_bytes() for path in outputs] == written
+    shutil.rmtree(tmp_path / "pictures")
+    (tmp_path / "pictures").touch()
+    assert run(["report", str(tmp_path)]) == 2
+    assert "pictures (File exists); choose another place" in capsys.readouterr().err
+    (tmp_path / "claims.json").write_text("{")
+    assert run(["report", str(tmp_path)]) == 2
+    assert "claims.json is no record of claims" in capsys.readouterr().err
+
+
 def test_what_users_can_mend_is_one_line(tmp_path, capsys):
     for arguments, message in (
         (smoke(tmp_path, "mueler"), "there is no claim 'mueler'; choose from mueller.calibration"),
         (smoke(tmp_path, "xia", "--on", "moon"), "unknown --on moon"),
         (["claims", "xia", "--budget", "huge"], "huge"),
+        (smoke(tmp_path, "xia", "--data-root", str(tmp_path / "no")), "no is no folder; leave it"),
     ):
         assert run(arguments) == 2
         error = capsys.readouterr().err

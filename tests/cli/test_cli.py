@@ -1,14 +1,16 @@
+import io
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from softtargets.cli.app import run
+from softtargets.cli.progress import shown_progress
+from softtargets.lab.spec import RunSpec
 
 QUICK = ["compare", "--methods", "hard,ls", "--seeds", "2", "--epochs", "2", "--out"]
 
@@ -75,8 +77,9 @@ def test_a_corrupt_earlier_run_is_one_line(tmp_path, capsys):
 
 
 def test_an_encoding_without_the_signs_shows_plainer_ones(tmp_path):
+    command = ["compare", "--methods", "ls", "--seeds", "2", "--epochs", "1", "--out"]
     result = subprocess.run(
-        [sys.executable, "-m", "softtargets", *QUICK, str(tmp_path)],
+        [sys.executable, "-m", "softtargets", *command, str(tmp_path)],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
         text=True,
@@ -102,21 +105,6 @@ def test_training_that_diverges_is_one_line_and_leaves_no_checkpoint(tmp_path, c
         assert "diverged after 2 of 2 epochs: logits of the test data are not finite" in error
         assert "the same command would do so again" in error
         assert not list(out.glob("runs/*/*"))
-
-
-def test_ctrl_c_says_that_nothing_is_lost(tmp_path):
-    command = [sys.executable, "-m", "softtargets", "compare", "--seeds", "3", "--out"]
-    process = subprocess.Popen(
-        [*command, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("runs/*/checkpoint.pt")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert error.startswith("softtargets: interrupted")
-    assert error.count("\n") == 1
 
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys):
@@ -154,3 +142,13 @@ def test_noise_of_a_kind_and_labels_of_a_file(tmp_path, capsys):
     assert run([*quick, str(tmp_path / "b"), *labels]) == 0
     assert "What became of wrong labels" in capsys.readouterr().out
     assert "n.npz:worse" in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_of_a_run_that_may_stop_early_the_most_epochs_are_told():
+    spec = RunSpec(
+        data="", data_hash="", method="ls", parameters={}, seed=0, noise=0.0, epochs=9, patience=1
+    )
+    console = Console(file=io.StringIO())
+    with shown_progress(console) as progress:
+        progress.finished(spec, False)
+    assert console.file.getvalue() == "ls, seed 0: up to 9 epochs\n"

@@ -113,3 +113,13 @@ def test_settings_of_another_version_are_not_dropped(copied, capsys):
         write_study(copied, msgspec.structs.replace(study, settings=settings))
         assert run(["report", str(copied)]) == 2
         assert "its settings are not this version's" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_the_folder_is_to_be_copied(copied, capsys):
+    (copied / "report.html").unlink()
+    (copied / "report.html").mkdir()
+    assert run(["report", str(copied)]) == 2
+    assert (
+        "report.html, it is a folder; move it away, or copy the folder to"
+        in capsys.readouterr().err
+    )

@@ -150,6 +150,7 @@ def test_an_average_is_its_recursion_and_its_buffers_are_the_models():
         ({"patience": True}, "`patience` must be a whole number .* got True"),
         ({"warm_up": EPOCHS}, "`warm_up` must leave epochs to train in, got 12 of 12"),
         ({"warm_up": 1, "schedule": "one-cycle"}, "`warm_up` does not go with .* one-cycle"),
+        ({"hidden": (8,), "model": "cnn"}, "`hidden` is for the model mlp, and cnn has layers"),
         ({"batch_size": 7, "accumulate": 4, "ranks": 2}, "`batch_size` must give each part .* 8"),
     ],
 )  # fmt: skip

@@ -1,8 +1,10 @@
 """Two processes compute what one computes."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -52,3 +54,24 @@ def test_one_process_alone_speaks_and_writes(shared):
     assert done.stdout.count("2 runs to compute, 0 already there") == 1
     assert done.stdout.count("Report: ") == 1
     assert not list(folder.rglob("checkpoint.pt"))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_the_processes_end_with_their_launcher(tmp_path, stop):
+    command = ["compare", "--methods", "hard", "--epochs", "3000", "--ranks", "2", "--out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "softtargets", *command, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/checkpoint.pt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(stop)
+    _, error = process.communicate(timeout=60)  # ends when the last process has closed its end
+    if stop == signal.SIGINT:
+        assert process.returncode == 130
+        assert error.startswith("softtargets: interrupted")
+        assert error.count("\n") == 1
+        assert not list(tmp_path.glob("runs/*/.lock"))

@@ -57,6 +57,14 @@ def test_signs_are_fixed():
         assert seen.templates[2, 1] > 0
 
 
+def test_classes_may_be_a_tensor():
+    *given, labels = problem()
+    seen = penultimate_projection(*given, torch.tensor([4, 2, 1]), labels)
+    assert seen.classes == (4, 2, 1)
+    expected = penultimate_projection(*given, (4, 2, 1), labels)
+    assert torch.equal(seen.coordinates, expected.coordinates)
+
+
 def test_only_classes_asked_for_and_not_ignored_ones():
     features, weight, bias, labels = problem()
     labels = torch.where(torch.arange(len(labels)) % 7 == 0, -100, labels)

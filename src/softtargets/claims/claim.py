@@ -24,13 +24,13 @@ class Quoted:
     Attributes:
         setting: data and network.
         measure: what was measured, with its unit.
-        values: by what was compared.
+        values: by what was compared; empty where the paper has words or a picture alone.
         origin: read in the paper or its authors' files, in one other text, or measured by others.
     """
 
     setting: str
     measure: str
-    values: Mapping[str, float]
+    values: Mapping[str, float] = field(default_factory=dict)
     origin: Origin = "paper"
 
 

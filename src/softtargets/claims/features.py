@@ -1,11 +1,13 @@
 """Claims of "When Does Label Smoothing Help?" on the layer before the last."""
 
 import math
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from softtargets.claims.arms import Arm, Try
-from softtargets.claims.claim import Claim, Measured, Results, Test, levels, lines
+from softtargets.claims.claim import Claim, Measured, Quoted, Results, Test, levels, lines
 from softtargets.claims.intervals import Paired
 from softtargets.claims.measures import by_seed
 from softtargets.claims.mueller import PAPER
@@ -16,17 +18,22 @@ from softtargets.claims.tries import DEFAULT_HARD, DEFAULT_LS
 from softtargets.lab import seeds
 from softtargets.lab.data import augment
 from softtargets.representation import (
+    PenultimateProjection,
     class_separation,
     logit_mutual_information,
     penultimate_projection,
 )
 
 SHOWN = (0, 6, 1)  # of Fashion-MNIST: T-shirt and shirt, which are alike, and trousers
-PER_CLASS = 60
+PER_CLASS = 25
 
 
 def _scatter(run: Run) -> float:
-    found = class_separation(run.features(run.data.test.take(slice(None))), run.test_labels)
+    return _spread(run.features(run.data.test.take(slice(None))), run.test_labels)
+
+
+def _spread(features: Tensor, labels: Tensor) -> float:
+    found = class_separation(features, labels)
     return math.log(found.within_scatter / found.between_scatter)
 
 
@@ -37,18 +44,24 @@ def _irregularity(run: Run) -> float:
     return float(sides.std() / sides.mean())
 
 
-def _projected(run: Run, title: str) -> Panel:
-    weight, bias = run.last_layer
-    chosen = torch.cat([(run.test_labels == k).nonzero()[:PER_CLASS, 0] for k in SHOWN])
-    labels = run.test_labels[chosen]
-    seen = penultimate_projection(
-        run.features(run.data.test.take(chosen)), weight, bias, SHOWN, labels
-    )
+def _seen(run: Run, part: str) -> PenultimateProjection:
+    split = getattr(run.data, part)
+    features = run.features(split.take(slice(None)))
+    return penultimate_projection(features, *run.last_layer, SHOWN, split.labels)
+
+
+def _spread_as_shown(runs: Sequence[Run], part: str) -> Paired:
+    projections = [_seen(run, part) for run in runs]
+    return Paired.fixed([_spread(seen.coordinates, seen.labels) for seen in projections])
+
+
+def _projected(run: Run, part: str, title: str) -> Panel:
+    seen = _seen(run, part)
     series = []
     for label in SHOWN:
         rows = [
             [round(each, 2) for each in row]
-            for row in seen.coordinates[seen.labels == label].tolist()
+            for row in seen.coordinates[seen.labels == label][:PER_CLASS].tolist()
         ]
         x, y = zip(*rows, strict=True)
         series.append(Series(label=f"class {label}", x=list(x), y=list(y)))
@@ -57,12 +70,27 @@ def _projected(run: Run, title: str) -> Panel:
 
 def _clusters(results: Results) -> Measured:
     plain, smooth = results.runs(DEFAULT_HARD.name), results.runs(DEFAULT_LS.name)
+    found = {"hard": by_seed(plain, _scatter), "LS": by_seed(smooth, _scatter)}
+    whole = {f"{method}, test, whole layer": value for method, value in found.items()}
+    parts, methods = {"train": "training", "test": "test"}, {"hard": plain, "LS": smooth}
+    shown = {
+        f"{method}, {words}, plane of three templates": _spread_as_shown(runs, part)
+        for part, words in parts.items()
+        for method, runs in methods.items()
+    }
     return Measured(
         {
-            "scatter": by_seed(smooth, _scatter) - by_seed(plain, _scatter),
+            "scatter": found["LS"] - found["hard"],
             "sides": by_seed(smooth, _irregularity) - by_seed(plain, _irregularity),
         },
-        (_projected(plain[0], "hard labels"), _projected(smooth[0], "LS")),
+        (
+            levels("logarithm of scatter within over between classes", whole | shown),
+            *(
+                _projected(runs[0], part, f"{method}, {words} samples")
+                for part, words in parts.items()
+                for method, runs in methods.items()
+            ),
+        ),
     )
 
 
@@ -71,7 +99,7 @@ CLUSTERS = Claim(
     paper=PAPER,
     statement="Label smoothing draws the features of each class together and puts the classes at "
     "equal distances.",
-    figures=(),
+    figures=(Quoted(setting="Figure 1", measure="pictures alone"),),
     arms=(DEFAULT_HARD, DEFAULT_LS),
     tests=(
         Test(
@@ -140,7 +168,10 @@ INFORMATION = Claim(
     paper=PAPER,
     statement="Label smoothing erases what logits say of the resemblance between samples: their "
     "mutual information falls towards log 2 as training goes on.",
-    figures=(),
+    figures=(
+        Quoted(setting="Figure 6", measure="a curve that falls towards log 2"),
+        Quoted(setting="Figure 6", measure="could not be reproduced", origin="replication"),
+    ),
     arms=tuple(
         Arm(
             name=_at(method, share),

@@ -8,6 +8,7 @@ from softtargets.claims.ols import points
 from softtargets.claims.rule import Rule
 from softtargets.claims.tries import HARD, ILS1, ILS2, hard, smoothed
 from softtargets.lab import synthetic
+from softtargets.lab.output import made
 from softtargets.lab.synthetic import SyntheticRecord
 from softtargets.lab.synthetic.record import read_surface
 
@@ -50,7 +51,7 @@ def synthetic_record(results: Results) -> SyntheticRecord:
     budget = results.budget
     path = results.cache / f"{budget.draws}-draws-{budget.networks}-networks.json"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made(path.parent)
         record = synthetic.run(
             range(budget.draws), budget=budget.networks, schooling=budget.schooling
         )
@@ -180,7 +181,7 @@ def _surface(results: Results) -> Measured:
     budget = results.budget
     path = results.cache / f"surface-{budget.draws}-draws.json"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made(path.parent)
         found = synthetic.surface(range(budget.draws), p1=P1, p2=P2, schooling=budget.schooling)
         synthetic.write_record(found, path)
     table = read_surface(path).nll

@@ -87,8 +87,8 @@ DENOISING = Claim(
     "class more often, the more so the larger its rate.",
     figures=(
         Quoted(
-            setting="CIFAR-100, 20 % noise",
-            measure="accuracy on mislabelled training samples, %",
+            setting="mislabelled training samples",
+            measure="accuracy, %",
             values={"hard": 39.92, "LS 0.1": 48.58, "LS 0.2": 53.01},
             origin="secondary source",
         ),
@@ -146,7 +146,13 @@ LARGE_RATES = Claim(
     name="lukasik.large_a",
     paper=PAPER,
     statement="With wrong labels, the best smoothing rate is well above the share of wrong labels.",
-    figures=(),
+    figures=(
+        Quoted(
+            setting="noisy labels",
+            measure="a much above the noise rate",
+            origin="secondary source",
+        ),
+    ),
     arms=tuple(
         smoothed(name=f"{name} {noise}", tries=tries(noise), noise=noise, sweep=True)
         for noise in SWEPT

@@ -15,17 +15,18 @@ BINS = 15
 
 def accuracy(runs: Sequence[Run]) -> Paired:
     """Top-1 accuracy on the test samples."""
-    return hit_rate(runs, lambda run: run.test_logits.argmax(-1) == run.test_labels)
+    return sample_mean(runs, lambda run: run.test_logits.argmax(-1) == run.test_labels)
 
 
-def hit_rate(runs: Sequence[Run], hits: Callable[[Run], Tensor]) -> Paired:
-    """The share of samples that a run gets right.
+def sample_mean(runs: Sequence[Run], of_samples: Callable[[Run], Tensor]) -> Paired:
+    """The mean of a number, or a share, over samples.
 
     Args:
         runs: by seed.
-        hits: of a run, `(N,)` bool, the same samples for every run.
+        of_samples: of a run, `(N,)`, the same samples for every run.
     """
-    return _mean_of(runs, lambda run: hits(run).double())
+    rows = torch.stack([of_samples(run).double() for run in runs], 1)  # (N, S)
+    return Paired(rows.mean(0), (sample_weights(len(rows)) @ rows.float()).double() / len(rows))
 
 
 def log_loss(runs: Sequence[Run], *, scaled: bool = False) -> Paired:
@@ -35,7 +36,7 @@ def log_loss(runs: Sequence[Run], *, scaled: bool = False) -> Paired:
         logs = _logits(run, scaled=scaled).log_softmax(-1)
         return -logs.gather(-1, run.test_labels.unsqueeze(-1)).squeeze(-1)
 
-    return _mean_of(runs, losses)
+    return sample_mean(runs, losses)
 
 
 def calibration_error(runs: Sequence[Run], *, scaled: bool = False) -> Paired:
@@ -100,11 +101,6 @@ def by_seed(runs: Sequence[Run], measure: Callable[[Run], float]) -> Paired:
 
 def _logits(run: Run, *, scaled: bool) -> Tensor:
     return run.test_logits / run.record.temperature if scaled else run.test_logits
-
-
-def _mean_of(runs: Sequence[Run], per_sample: Callable[[Run], Tensor]) -> Paired:
-    rows = torch.stack([per_sample(run) for run in runs], 1)  # (N, S)
-    return Paired(rows.mean(0), (sample_weights(len(rows)) @ rows.float()).double() / len(rows))
 
 
 def _binned_error(scores: Tensor, gaps: Tensor) -> Tensor:

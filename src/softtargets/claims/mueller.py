@@ -1,8 +1,10 @@
 """Claims of "When Does Label Smoothing Help?" on accuracy, calibration and speed."""
 
+from torch import Tensor
+
 from softtargets.claims.claim import Claim, Measured, Quoted, Results, Test, levels, lines
 from softtargets.claims.intervals import Paired
-from softtargets.claims.measures import accuracy, by_seed, calibration_error
+from softtargets.claims.measures import accuracy, by_seed, calibration_error, sample_mean
 from softtargets.claims.rule import Rule
 from softtargets.claims.runs import Run
 from softtargets.claims.tries import HARD, LS, hard, smoothed
@@ -20,10 +22,9 @@ def _calibration(results: Results) -> Measured:
         "hard + TS": calibration_error(plain, scaled=True),
         "LS": calibration_error(rest),
     }
-    overconfidence = by_seed(plain, _overconfidence)
     return Measured(
         {
-            "over-confident": overconfidence,
+            "over-confident": sample_mean(plain, _overconfidence),
             "LS - hard": found["LS"] - found["hard"],
             "LS - TS": found["LS"] - found["hard + TS"],
         },
@@ -31,10 +32,9 @@ def _calibration(results: Results) -> Measured:
     )
 
 
-def _overconfidence(run: Run) -> float:
-    probs = run.test_logits.softmax(-1)
-    sure, predicted = probs.max(-1)
-    return float((sure - (predicted == run.test_labels).double()).mean())
+def _overconfidence(run: Run) -> Tensor:
+    sure, predicted = run.test_logits.softmax(-1).max(-1)
+    return sure - (predicted == run.test_labels).double()
 
 
 CALIBRATION = Claim(
@@ -43,11 +43,20 @@ CALIBRATION = Claim(
     statement="Where a network is over-confident, label smoothing lowers its calibration error, "
     "about as much as temperature scaling does.",
     figures=(
-        Quoted(setting=CIFAR100, measure="ECE", values={"hard": 0.150, "LS": 0.024, "TS": 0.021}),
+        Quoted(
+            setting=CIFAR100,
+            measure="ECE",
+            values={"hard": 0.150, "LS 0.05": 0.024, "TS": 0.021},
+        ),
         Quoted(
             setting="ImageNet, Inception-v4",
             measure="ECE",
             values={"hard": 0.071, "LS": 0.035, "TS": 0.022},
+        ),
+        Quoted(
+            setting="English to German",
+            measure="ECE",
+            values={"hard": 0.056, "LS": 0.019, "TS": 0.018},
         ),
         Quoted(
             setting="CIFAR-100",

@@ -7,7 +7,7 @@ from softtargets.calibration import LogitNormScore
 from softtargets.claims.arms import Arm
 from softtargets.claims.claim import Claim, Measured, Quoted, Results, levels
 from softtargets.claims.intervals import Paired
-from softtargets.claims.measures import confidence, hit_rate, risk_coverage_area
+from softtargets.claims.measures import confidence, risk_coverage_area, sample_mean
 from softtargets.claims.ols import points
 from softtargets.claims.rule import Rule
 from softtargets.claims.runs import Run
@@ -95,7 +95,7 @@ def transferred(results: Results, name: str) -> Paired:
         )
         return probe.logits(run.features(test.take(slice(None)))).argmax(-1) == test.labels
 
-    return hit_rate(results.runs(name), hits)
+    return sample_mean(results.runs(name), hits)
 
 
 def _transfer(results: Results) -> Measured:

@@ -72,7 +72,7 @@ class Bench:
         on: where runs are computed, see `softtargets.lab.execution.compute`.
 
     Raises:
-        LabError: the folder cannot be written, or `on` is no place.
+        LabError: a folder is not there or cannot be written, or `on` is no place.
     """
 
     def __init__(
@@ -85,6 +85,10 @@ class Bench:
         on: str = "inline",
     ) -> None:
         Place.parse(on)
+        if data_root is not None and not data_root.is_dir():
+            raise LabError(
+                f"--data-root {data_root} is no folder; leave it out for bundled data alone"
+            )
         self._claims, self._budget, self._on = claims, budget, on
         self._output = output
         self._root = prepare(output)
@@ -219,6 +223,10 @@ class Bench:
             cache=self._output / "synthetic",
         )
         measured = claim.measure(results)
+        for name, effect in measured.effects.items():
+            if not effect.values.isfinite().all():
+                why = f"its effect {name!r} is not a finite number for every seed"
+                return ClaimRecord(**about, skipped=why)  # type: ignore[arg-type]
         effects = [effect_record(test, measured.effects[test.name]) for test in claim.tests]
         return ClaimRecord(
             **about,  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Where the data of the claims are: bundled, below a folder the user names, or made of these."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from softtargets.lab import data as datasets
 from softtargets.lab.data import DataSet, Scale, Split
 from softtargets.lab.data.arrays import npz_contents
 from softtargets.lab.errors import LabError
+from softtargets.lab.output import made
+from softtargets.lab.records import write_atomically
 from softtargets.lab.spec import RunSpec
 
 KEPT = 6  # classes a network of the scene "part" is trained on; the others are for its features
@@ -76,11 +79,9 @@ class Sources:
         label, _, options = name.removeprefix("PART:").partition("?")
         path = self._output / "data" / f"{Path(label).name.partition('.')[0]}-part.npz"
         if not path.exists():
-            arrays = kept(self._arrays(name))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".writing.npz")
-            np.savez(temporary, **arrays)
-            temporary.replace(path)
+            buffer = io.BytesIO()
+            np.savez(buffer, **kept(self._arrays(name)))
+            write_atomically(made(path.parent) / path.name, buffer.getvalue())
         return f"{path}?{options}" if options else str(path)
 
     def _arrays(self, name: str) -> dict[str, Any]:
@@ -101,11 +102,14 @@ class Sources:
         """Put the root into the word, if something is there."""
         if "{root}" not in name:
             return name
-        relative = name.partition("?")[0].partition("{root}/")[2]
+        word, _, options = name.partition("?")
+        relative = word.partition("{root}/")[2]
         if self._root is None:
             raise MissingDataError(f"it needs {relative}; name its folder with --data-root")
-        if not (self._root / relative).exists():
-            raise MissingDataError(f"it needs {self._root / relative}, which is not there")
+        labels = options.partition("noisy_labels=")[2].partition(":")[0]
+        for path in (self._root / relative, self._root / relative / labels):
+            if not path.exists():
+                raise MissingDataError(f"it needs {path}, which is not there")
         return name.replace("{root}", str(self._root))
 
 

@@ -1,5 +1,6 @@
 """The application: parses, calls a command, and turns what users can mend into one line."""
 
+import os
 import sys
 
 from cyclopts import App, CycloptsError
@@ -45,10 +46,9 @@ def run(arguments: list[str]) -> int:
         print(f"softtargets: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        kept = "; finished runs and epochs are kept, the same command goes on"
-        print(
-            f"softtargets: interrupted{kept if arguments[:1] in (['compare'], ['claims']) else ''}",
-            file=sys.stderr,
-        )
+        if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
+            kept = "; finished runs and epochs are kept, the same command goes on"
+            resumes = arguments[:1] in (["compare"], ["claims"])
+            print(f"softtargets: interrupted{kept if resumes else ''}", file=sys.stderr)
         return 130
     return status if isinstance(status, int) else 0

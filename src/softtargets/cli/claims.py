@@ -37,22 +37,16 @@ def claims(
         plan: say how many runs it would take, and stop.
         threads: threads torch computes with.
     """
-    from rich.console import Console
-
     from softtargets.claims.budgets import BY_NAME
     from softtargets.claims.record import FILE, write
     from softtargets.claims.registry import named
     from softtargets.claims.running import Bench
     from softtargets.cli.claims_progress import plan_lines, shown
+    from softtargets.cli.outcome import console_of_width, show_claims
     from softtargets.lab.compare import use_threads
-    from softtargets.report.claims import words
-    from softtargets.report.claims.figures import write_figures
-    from softtargets.report.claims.page import write_page
-    from softtargets.report.claims.terminal import list_table, verdict_table
+    from softtargets.report.claims.terminal import list_table
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 100
+    console = console_of_width()
     if not names:
         console.print(list_table(named(("all",))))
         return
@@ -66,8 +60,4 @@ def claims(
     with shown(console) as progress:
         record = bench.run(progress)
     write(record, out / FILE)
-    write_figures(record, out / "pictures")
-    write_page(record, out / "claims.html")
-    console.print(verdict_table(record))
-    console.print(f"{words.tally(record)}. {words.basis(record)}", highlight=False)
-    console.print(f"Report: {(out / 'claims.html').resolve()}", soft_wrap=True, highlight=False)
+    show_claims(record, out, console)

@@ -1,4 +1,4 @@
-"""What a comparison has shown: in the terminal, as summary and as page."""
+"""What a comparison or claims have shown: in the terminal, as files and as page."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from softtargets.claims.record import ClaimsRecord
     from softtargets.lab.compare import Comparison
 
 
@@ -48,4 +49,28 @@ def show(comparison: "Comparison", out: Path, console: "Console") -> None:
         console.print(text, highlight=False, markup=False)
     page = out / PAGE
     write_page(comparison, page)
+    console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
+
+
+def show_claims(record: "ClaimsRecord", out: Path, console: "Console") -> None:
+    """Print the verdicts, and write the page and the pictures.
+
+    Args:
+        record: of claims.
+        out: folder for the files.
+        console: to print on.
+
+    Raises:
+        LabError: a file cannot be written.
+    """
+    from softtargets.report.claims import words
+    from softtargets.report.claims.figures import write_figures
+    from softtargets.report.claims.page import write_page
+    from softtargets.report.claims.terminal import verdict_table
+
+    write_figures(record, out / "pictures")
+    page = out / "claims.html"
+    write_page(record, page)
+    console.print(verdict_table(record))
+    console.print(f"{words.tally(record)}. {words.basis(record)}", highlight=False)
     console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from msgspec import UNSET
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -71,8 +72,9 @@ def _plain(console: Console) -> execution.Progress:
         console.print(_plan(specs, finished), highlight=False)
 
     def finished(spec: RunSpec, elsewhere: bool) -> None:
+        most = "" if spec.patience is UNSET else "up to "
         where = ", by another process" if elsewhere else ""
-        console.print(f"{_name(spec)}: {spec.epochs} epochs{where}", highlight=False)
+        console.print(f"{_name(spec)}: {most}{spec.epochs} epochs{where}", highlight=False)
 
     return execution.Progress(planned=planned, finished=finished, note=_note(console))
 

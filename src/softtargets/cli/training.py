@@ -33,10 +33,12 @@ def launch(ranks: int) -> int:
     Args:
         ranks: how many processes.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    for name in ("", ".agent.server.api"):
+        logging.getLogger("torch.distributed.elastic" + name).setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -50,4 +52,6 @@ def launch(ranks: int) -> int:
         elastic_launch(config, sys.executable)("-m", "softtargets", *sys.argv[1:])
     except ChildFailedError as error:
         return error.get_first_failure()[1].exitcode
+    except SignalException as error:  # the first process has said so
+        return 128 + int(error.sigval)
     return 0

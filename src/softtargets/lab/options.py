@@ -8,22 +8,6 @@ from typing import Any
 from softtargets.lab.errors import LabError
 from softtargets.lab.spec import Device, Optimizer, Precision, Rates, RunSpec
 
-# What holds where a spec says nothing else: naming it changes no run.
-_USUAL = {
-    "model": "mlp",
-    "augment": "none",
-    "optimizer": "sgd",
-    "momentum": 0.9,
-    "batch_size": 64,
-    "schedule": "cosine",
-    "warm_up": 0,
-    "precision": "float32",
-    "accumulate": 1,
-    "keep_features": False,
-    "device": "cpu",
-    "ranks": 1,
-}
-
 _ADAPTIVE = {"learning_rate": 1e-3, "weight_decay": 1e-2}
 
 
@@ -83,14 +67,11 @@ class Training:
         Raises:
             LabError: they make no spec; it names the option as the command line does.
         """
-        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        given = {each.name: getattr(self, each.name) for each in dataclasses.fields(Training)}
+        usual = {each.name: each.default for each in dataclasses.fields(Training)}
+        fields = {name: value for name, value in given.items() if value != usual[name]}
         if self.optimizer == "adamw":
-            fields |= {name: usual for name, usual in _ADAPTIVE.items() if fields[name] is None}
-        fields = {
-            name: value
-            for name, value in fields.items()
-            if value is not None and _USUAL.get(name) != value
-        }
+            fields = _ADAPTIVE | fields
         try:
             RunSpec(
                 data="", data_hash="", method="", parameters={}, seed=0, noise=0.0, epochs=epochs,

@@ -136,7 +136,7 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         transition_error: of a run that estimated the noise, the mean L1 distance of the rows from
             those of the noise as drawn; both matrices are in `arrays.npz`.
         peak_memory: bytes, the most that the process had from its start to the end of this run.
-        peak_device_memory: bytes, the most that tensors took on the GPU.
+        peak_device_memory: the same of tensors on the GPU.
         arrays_sha256: hash of `arrays.npz`.
         model_sha256: hash of `model.pt`.
         content_sha256: hash of all of the above, see `seal`.

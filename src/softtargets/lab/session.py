@@ -6,6 +6,8 @@ runs it announces. Each has the whole data, makes the same batches and computes 
 
 import gc
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -195,6 +197,7 @@ def processes(ranks: int) -> Iterator[int]:
     if ranks == 1:
         yield 0
         return
+    threading.Thread(target=_follow_launcher, args=(os.getppid(),), daemon=True).start()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=PATIENCE)
     try:
@@ -205,3 +208,10 @@ def processes(ranks: int) -> Iterator[int]:
     finally:
         gc.collect()
         distributed.destroy_process_group()
+
+
+def _follow_launcher(launcher: int) -> None:
+    """End when torchrun has ended, also if it was killed; nobody would end this process then."""
+    while os.getppid() == launcher:
+        time.sleep(0.5)
+    os._exit(1)

@@ -129,6 +129,11 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 "`precision` float16 needs the scaled gradients of a CUDA device; take bfloat16, "
                 "or the device cuda"
             )
+        if self.hidden != (128, 128) and given(self.model, "mlp") != "mlp":
+            raise ValueError(
+                f"`hidden` is for the model mlp, and {self.model} has layers of its own, got "
+                f"{self.hidden}; leave it out"
+            )
         smallest = given(self.accumulate, 1) * given(self.ranks, 1)
         if smallest > self.batch_size:
             raise ValueError(

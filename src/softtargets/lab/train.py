@@ -90,8 +90,9 @@ def run(
         folder.discard_checkpoint()
         raise LabError(
             f"{spec.run_id} diverged after {len(state.history)} of {spec.epochs} epochs: {error}; "
-            "the same command would do so again, and nothing of this run is kept: clip or rescale "
-            f"outlying inputs, lower --noise, or leave {spec.method} out of --methods"
+            "the same command would do so again, and nothing of this run is kept: lower "
+            "--learning-rate, give --clip, rescale outlying inputs, or leave "
+            f"{spec.method} out of --methods"
         ) from error
     if len(state.history) < spec.epochs:
         on_epoch(spec.epochs)

@@ -32,6 +32,5 @@ def untrained(comparison: Comparison) -> str:
         f"{sum(failed.values())} of {counted(total, 'run')} did not learn ({listed(names)}): down "
         f"to {percentage(worst)} of the training labels right, where guessing has "
         f"{percentage(guessing)}. Nothing that is said of them says anything about the methods; "
-        "the model, a small network on flattened inputs, or its few samples or epochs do not suit "
-        "these data."
+        "the model, its few samples or epochs, or how it was trained do not suit these data."
     )

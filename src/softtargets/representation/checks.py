@@ -1,7 +1,11 @@
 """Checks of features and labels, each raising with name, rule, value and way out."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from softtargets import checks
 
 
 def check_matrix(values: Tensor, name: str, letters: str) -> None:
@@ -58,3 +62,9 @@ def check_labelled(labels: Tensor) -> None:
         raise ValueError(
             f"`labels` must be 0 or more, got {int(labels.min())}; drop samples without a label"
         )
+
+
+def check_classes(classes: Sequence[int] | Tensor) -> list[int]:
+    """Return the classes as a list, or raise unless they are integers from 0."""
+    values = classes.tolist() if isinstance(classes, Tensor) else classes
+    return [checks.check_integer(each, "classes", 0) for each in values]

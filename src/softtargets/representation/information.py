@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from softtargets import checks
-from softtargets.representation.checks import check_finite, check_floating
+from softtargets.representation.checks import check_classes, check_finite, check_floating
 
 _BLOCK_ELEMENTS = 2**20  # pairs of samples are compared in blocks of this many (8 MB in float64)
 
 
-def logit_mutual_information(logits: Tensor | Iterable[Tensor], classes: Sequence[int]) -> float:
+def logit_mutual_information(
+    logits: Tensor | Iterable[Tensor], classes: Sequence[int] | Tensor
+) -> float:
     """Mutual information of a sample and the difference of two of its logits, in nats.
 
     Each of the N samples is augmented L times; f_lx = z_a - z_b is the difference in draw l. Given
@@ -78,11 +79,11 @@ def logit_mutual_information(logits: Tensor | Iterable[Tensor], classes: Sequenc
     return total / differences.numel()
 
 
-def _differences(logits: Tensor | Iterable[Tensor], classes: Sequence[int]) -> Tensor:
+def _differences(logits: Tensor | Iterable[Tensor], classes: Sequence[int] | Tensor) -> Tensor:
     """`(L, N)`, float64: first class minus second."""
     if len(classes) != 2:
         raise ValueError(f"`classes` must be two classes, got {len(classes)}; compare pairs")
-    first, second = (checks.check_integer(each, "classes", 0) for each in classes)
+    first, second = check_classes(classes)
     if first == second:
         raise ValueError(f"`classes` must be two different classes, got {first} twice")
     if isinstance(logits, Tensor) and logits.ndim != 3:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from softtargets import checks
 from softtargets.representation.checks import (
+    check_classes,
     check_finite,
     check_floating,
     check_labels,
@@ -47,7 +47,7 @@ def penultimate_projection(
     features: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    classes: Sequence[int],
+    classes: Sequence[int] | Tensor,
     labels: Tensor,
 ) -> PenultimateProjection:
     """Project samples of three classes onto the plane through these classes' templates.
@@ -154,13 +154,13 @@ def _check_layer(features: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 
 
 def _check_classes(
-    classes: Sequence[int], num_classes: int, labels: Tensor
+    classes: Sequence[int] | Tensor, num_classes: int, labels: Tensor
 ) -> tuple[int, int, int]:
     if len(classes) != _CLASSES:
         raise ValueError(
             f"`classes` must be three classes, got {len(classes)}; a plane has room for no more"
         )
-    first, second, third = (checks.check_integer(each, "classes", 0) for each in classes)
+    first, second, third = check_classes(classes)
     chosen = (first, second, third)
     if len(set(chosen)) != _CLASSES:
         raise ValueError(f"`classes` must be three different classes, got {chosen}")

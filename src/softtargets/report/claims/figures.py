@@ -1,6 +1,7 @@
 """The picture of a claim: its effects beside what was claimed, and what they are made of."""
 
 import math
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +10,43 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from softtargets.claims.record import ClaimRecord, ClaimsRecord, EffectRecord, Panel
+from softtargets.lab.output import made
 from softtargets.lab.records import write_atomically
 from softtargets.report.claims.words import amount
 from softtargets.report.palette import INK, MUTED, RULE, hues
 from softtargets.report.svg import standalone, styled
 
-WIDTH = 3.6  # inches of each panel
+WIDTH, SIDE_BY_SIDE = 3.6, 2  # inches of each panel, and how many stand beside each other
+_BELOW, _EDGES = 0.52, 1.02  # inches below the axes, and above and below them together
+_ROW = 0.4  # inches of an effect
+_TITLE = 44  # letters in a line of a title
 _MARKERS = "os^DvPX*"
 _COLOURS = {"supported": "green", "refuted": "vermilion", "undecided": "grey"}
 
 
 @styled()
 def claim_figure(claim: ClaimRecord) -> Figure:
-    """Return the effects with their ranges, and the claim's panels to the right of them.
+    """Return the effects with their ranges, followed by the claim's panels.
 
     Args:
         claim: a judged claim.
     """
-    count = 1 + len(claim.panels)
-    rows = [len(claim.effects), *(_height(panel) for panel in claim.panels)]
-    height = max(2.4, 0.9 + 0.36 * max(rows))
-    figure = Figure(figsize=(WIDTH * count, height))
-    bottom, top = 0.52 / height, 1 - 0.62 / height
-    for place in range(count):
+    sizes = [len(claim.effects), *(_height(panel) for panel in claim.panels)]
+    rows = [sizes[at : at + SIDE_BY_SIDE] for at in range(0, len(sizes), SIDE_BY_SIDE)]
+    heights = [_EDGES + _ROW * max(2, *row) for row in rows]
+    width, height = WIDTH * min(len(sizes), SIDE_BY_SIDE), sum(heights)
+    figure = Figure(figsize=(width, height))
+    for place in range(len(sizes)):
+        row, column = divmod(place, SIDE_BY_SIDE)
+        left = (column + (0.06 if place == 0 else 0.16)) * WIDTH
+        bottom = height - sum(heights[: row + 1]) + _BELOW
         axes = figure.add_axes(
-            ((place + (0.06 if place == 0 else 0.16)) / count, bottom, 0.78 / count, top - bottom)
+            (
+                left / width,
+                bottom / height,
+                0.78 * WIDTH / width,
+                (heights[row] - _EDGES) / height,
+            )
         )
         if place == 0:
             _effects(axes, claim.effects)
@@ -55,9 +68,9 @@ def write_figures(record: ClaimsRecord, folder: Path) -> None:
         folder: made if it is not there.
 
     Raises:
-        LabError: a file cannot be written.
+        LabError: the folder or a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    made(folder)
     for claim in record.claims:
         if claim.skipped is None:
             write_atomically(folder / f"{claim.name}.svg", draw(claim).encode())
@@ -69,10 +82,11 @@ def _height(panel: Panel) -> int:
 
 def _effects(axes: Axes, effects: list[EffectRecord]) -> None:
     """One row per effect, each on an axis of its own: the range is shaded, the interval drawn."""
-    axes.set_title("effects, and the range claimed", fontsize=8)
+    axes.set_title("effects, and the range claimed (shaded)", fontsize=8)
     for place, effect in enumerate(effects):
         _effect(axes, effect, place)
-    axes.set(xlim=(-1.15, 1.15), ylim=(len(effects) - 0.35, -0.65), xticks=[], yticks=[])
+    rows = axes.get_position().height * axes.figure.get_figheight() / _ROW  # type: ignore[union-attr]
+    axes.set(xlim=(-1.15, 1.15), ylim=(rows - 0.65, -0.65), xticks=[], yticks=[])
     for side in axes.spines.values():
         side.set_visible(False)
 
@@ -95,7 +109,7 @@ def _effect(axes: Axes, effect: EffectRecord, place: int) -> None:
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title, fontsize=8)
+    axes.set_title(textwrap.fill(panel.title, _TITLE), fontsize=8)
     colours = list(hues().values())
     for place, series in enumerate(panel.series):
         look: dict[str, Any] = {
@@ -107,7 +121,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
                 series.x, series.y, linestyle="none", markersize=2.5, label=series.label, **look
             )
             continue
-        x, y = (series.y, [float(place)]) if panel.kind == "levels" else (series.x, series.y)
+        x, y = (series.y, [place + 0.16]) if panel.kind == "levels" else (series.x, series.y)
         reach = _reach(series.y, series.low, series.high)
         error: dict[str, Any] = {"xerr" if panel.kind == "levels" else "yerr": reach}
         axes.errorbar(
@@ -136,9 +150,9 @@ def _named_levels(axes: Axes, names: list[str]) -> None:
     """Write the names of levels above their marks, so that none is too long for its place."""
     for place, name in enumerate(names):
         axes.text(
-            0, place - 0.16, name, fontsize=7, color=INK, transform=axes.get_yaxis_transform()
+            0, place - 0.14, name, fontsize=7, color=INK, transform=axes.get_yaxis_transform()
         )
-    axes.set_ylim(len(names) - 0.5, -0.7)
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(5))

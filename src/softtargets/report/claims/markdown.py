@@ -11,8 +11,8 @@ def table(record: ClaimsRecord) -> str:
         record: of claims.
     """
     rows = [
-        f"| [`{claim.name}`](#{_anchor(claim)}) | {words.verdict(claim)} | {_effects(claim)} | "
-        f"{_figures(claim)} |"
+        f"| [`{claim.name}`](#{_anchor(claim)})<br>{claim.statement} | **{words.verdict(claim)}** "
+        f"| {_effects(claim)} | {_figures(claim)} |"
         for claim in record.claims
     ]
     head = ["| claim | verdict | effects [95 % interval] | in the paper |", "|---|---|---|---|"]
@@ -63,4 +63,4 @@ def _effects(claim: ClaimRecord) -> str:
 
 
 def _figures(claim: ClaimRecord) -> str:
-    return "<br>".join(words.quoted(figure) for figure in claim.figures) or "no table"
+    return "<br>".join(words.quoted(figure) for figure in claim.figures) or "no figures"

@@ -67,7 +67,7 @@ def quoted(figure: QuotedRecord) -> str:
     """Return a paper's figures, as `CIFAR-100, ECE: hard 0.150, LS 0.024`."""
     values = ", ".join(f"{name} {value:g}" for name, value in figure.values.items())
     source = "" if figure.origin == "paper" else f" ({figure.origin})"
-    return f"{figure.setting}, {figure.measure}: {values}{source}"
+    return f"{figure.setting}, {figure.measure}{f': {values}' if values else ''}{source}"
 
 
 def reason(claim: ClaimRecord) -> str:
@@ -109,7 +109,8 @@ def tally(record: ClaimsRecord) -> str:
 def basis(record: ClaimsRecord) -> str:
     """Return what the verdicts rest on."""
     return (
-        f"Budget {record.budget}: {counted(len(record.seeds), 'seed')} that are judged, "
-        f"{len(record.tuning_seeds)} others by which each method's setting is chosen from equally "
-        f"many; {record.runs:,} runs, shared between claims."
+        f"Budget {record.budget}: {counted(len(record.seeds), 'seed')} judged, settings of each "
+        f"method chosen from equally many by {counted(len(record.tuning_seeds), 'other')}; "
+        f"{counted(record.runs, 'run')}, shared between claims, of "
+        f"{record.training_seconds / 60:.1f} minutes of training in all."
     )
