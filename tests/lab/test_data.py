@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from softtargets.lab import data
+from softtargets.lab.data.dataset import Scale, Split
 from softtargets.lab.errors import LabError
 
 
@@ -178,3 +179,13 @@ def test_fashion_mnist(shared_data):
     loaded = data.load(str(shared_data / "fashion_mnist" / "fashion_mnist_29k.npz.xz"))
     assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (24857, 4143, 10000)
     assert loaded.num_classes == 10
+
+
+def test_taking_samples_leaves_them_as_they_are():
+    scale = Scale(mean=torch.tensor(2.0), deviation=torch.tensor(4.0))
+    for dtype in (torch.float32, torch.uint8):
+        split = Split(
+            inputs=torch.full((3, 2), 10, dtype=dtype), labels=torch.zeros(3), scale=scale
+        )
+        for _ in range(2):
+            assert torch.equal(split.take(slice(None)), torch.full((3, 2), 2.0))

@@ -57,7 +57,7 @@ class Split:
         if self.scale is None:
             return chosen
         mean, deviation = self.scale.mean.float(), self.scale.deviation.float()
-        return chosen.float().sub_(mean).div_(deviation)
+        return chosen.float().sub(mean).div_(deviation)
 
     def chunks(self, size: int = 4096) -> Iterator[Tensor]:
         """Yield the standardised inputs of all samples in order.
