@@ -53,7 +53,7 @@ class TestText:
         assert score_text([" ".join(made)], [" ".join(wanted)]).bleu == pytest.approx(expected)
 
     def test_without_sacrebleu(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
+        monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
         with pytest.raises(LabError, match=r"need sacrebleu; pip install 'softtargets\[trans"):
             score_text(self.references, self.references)
 
