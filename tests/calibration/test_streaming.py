@@ -108,7 +108,8 @@ def test_batched_equals_at_once_equals_any_order(drawn, num_classes, bins, seed)
 def test_of_equal_maxima_the_first_is_the_prediction(num_classes, num_samples, seed, scale):
     generator = torch.Generator().manual_seed(seed)
     shape = (num_samples, num_classes)
-    logits = scale * torch.randint(-1, 2, shape, generator=generator).float()
+    # None of them may be taken for a probability, as rows of 0 and 1 would be.
+    logits = 3 + scale * torch.randint(-1, 2, shape, generator=generator).float()
     labels = torch.randint(num_classes, (num_samples,), generator=generator)
     for arguments in ({"logits": logits}, {"probs": logits.softmax(-1)}):
         stream = StreamingCalibration(num_classes)
