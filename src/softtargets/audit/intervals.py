@@ -79,8 +79,10 @@ def top_label_errors(tally: Tally, *, seed: int) -> dict[str, Estimate]:
         )
     }
     scales = scales_of(model.error("l1"))
-    for name, part in (("overconfidence_error", "over"), ("underconfidence_error", "under")):
-        error = model.error(part)
+    for name, error in (
+        ("overconfidence_error", model.error("over")),
+        ("underconfidence_error", model.error("under")),
+    ):
         low, high = widest(unbiased(error, scales))
         found[name] = Estimate(value=error.observed, low=max(low, 0.0), high=max(high, 0.0))
     return found
@@ -248,7 +250,7 @@ def _gap_models(tallies: list[Tally], seed: int) -> list[GapModel]:
         ]
     )
     draws = _normal_draws(gaps, moments / count, count, seed)
-    parts = zip(tallies, draws.split(BINS), strict=True)
+    parts = zip(tallies, torch.split(draws, BINS), strict=True)
     return [GapModel(each.top_label, part) for each, part in parts]
 
 
@@ -259,4 +261,5 @@ def _normal_draws(
     values, vectors = torch.linalg.eigh((moments - means.outer(means)) / count)
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(draws, len(means), generator=generator, dtype=torch.float64)
-    return (means + normal @ (vectors * values.clamp_min(0).sqrt()).T).T
+    drawn: Tensor = means + normal @ (vectors * values.clamp_min(0).sqrt()).T
+    return drawn.T
