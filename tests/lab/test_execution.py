@@ -112,10 +112,12 @@ def test_runs_of_a_killed_process_are_taken_over(reference, tmp_path):
         time.sleep(0.05)
     assert alive_in_session(first.pid) == set()
     assert locked_runs(tmp_path)  # which a dead process does not hold
-    begun = []
-    progress = Progress(epoch=lambda spec, count: begun.append(count))
+    checkpoints = {path.parent for path in tmp_path.glob("runs/*/checkpoint.pt")}
+    begun = {}
+    progress = Progress(epoch=lambda spec, count: begun.setdefault(spec.run_id, count))
+    unfinished = {path.name for path in checkpoints if not (path / "record.json").exists()}
     compare.compare(SMALL, tmp_path, progress)
-    assert begun[0] > 0
+    assert all(begun[name] > 0 for name in unfinished)
     assert numbers(tmp_path) == reference
 
 
