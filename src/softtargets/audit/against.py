@@ -3,6 +3,7 @@
 import torch
 
 from softtargets.audit.errors import AuditError
+from softtargets.audit.groups import Grouping
 from softtargets.audit.intervals import area_values, calibration_error_difference, mean_estimate
 from softtargets.audit.predictions import Predictions
 from softtargets.audit.result import Comparison, Differences
@@ -89,7 +90,12 @@ def _check_same_groups(first: Predictions, second: Predictions) -> None:
     if not torch.equal(one.index, other.index):
         row = int((one.index != other.index).nonzero()[0])
         raise AuditError(
-            f"{other.where} puts row {row} into the group {other.names[int(other.index[row])]!r}, "
-            f"{one.where} into {one.names[int(one.index[row])]!r}, which hold other rows; a "
-            "comparison needs the same samples in the same groups and order"
+            f"{other.where} puts row {row} into {_group_of(row, other)}, {one.where} into "
+            f"{_group_of(row, one)}; a comparison needs the same samples in the same groups and "
+            "order"
         )
+
+
+def _group_of(row: int, grouping: Grouping) -> str:
+    group = int(grouping.index[row])
+    return f"the group {grouping.names[group]!r} that begins in row {int(grouping.first[group])}"

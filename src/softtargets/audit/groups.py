@@ -1,6 +1,6 @@
 """Which rows of a file belong to one group, known before their predictions are read."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +51,7 @@ class Grouping:
 
 
 def group_rows(
-    where: str, column: str, names: Iterable[list[Hashable]], num_classes: int
+    where: str, column: str, names: Iterable[Sequence[Hashable]], num_classes: int
 ) -> Grouping:
     """Return the groups of a column.
 

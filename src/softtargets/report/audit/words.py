@@ -140,6 +140,17 @@ def scaling_answers(audit: Audit) -> list[str]:
 
 def smoothing_answers(audit: Audit) -> list[str]:
     """Return whether smoothing during training is likely to help or to hurt, and its price."""
+    aggregation = audit.aggregation
+    if aggregation is not None and aggregation.largest > 1:
+        gaps = [
+            decimal(100 * each.gap.value, 1, signed=True)
+            for each in (aggregation.single, audit.measures)
+        ]
+        return [
+            "Groups tell nothing for or against label smoothing during training: averaging itself "
+            f"takes confidence minus accuracy from {gaps[0]} to {gaps[1]} points. A temperature "
+            "for averaged logits is the means here; of training, audit single predictions."
+        ]
     price = (
         "Its price: models trained with it are often worse at telling their errors apart by "
         "confidence. If you set unsure cases aside, compare risk–coverage curves first."
