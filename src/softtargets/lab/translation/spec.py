@@ -53,8 +53,8 @@ class TranslationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     epochs: int
     teacher: None = None
     vocabulary: int = 4000
-    batch_tokens: int = 1500
-    learning_rate: float = 2e-3
+    batch_tokens: int = 800
+    learning_rate: float = 4e-3
     warm_up: float = 0.1
     weight_decay: float = 0.01
     clip: float = 1.0
