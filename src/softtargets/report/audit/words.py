@@ -148,8 +148,8 @@ def smoothing_answers(audit: Audit) -> list[str]:
         ]
         return [
             "Groups tell nothing for or against label smoothing during training: averaging itself "
-            f"takes confidence minus accuracy from {gaps[0]} to {gaps[1]} points. A temperature "
-            "for averaged logits is the means here; of training, audit single predictions."
+            f"takes confidence minus accuracy from {gaps[0]} to {gaps[1]} points. Fit a "
+            "temperature on averaged logits; for training, audit single predictions."
         ]
     price = (
         "Its price: models trained with it are often worse at telling their errors apart by "
