@@ -279,7 +279,7 @@ def parquet_lists(folder, logits, labels, names):
 def test_every_format_has_groups(save, tmp_path, monkeypatch):
     monkeypatch.setattr(predictions, "BLOCK_ELEMENTS", 250)
     monkeypatch.setattr(tiles, "_TILE_ELEMENTS", 600)
-    monkeypatch.setattr("softtargets.audit.arrays._NAMES_AT_ONCE", 70)
+    monkeypatch.setattr("softtargets.audit.pairing._NAMES_AT_ONCE", 70)
     logits, labels, names = bursts(400)
     path, keys = save(tmp_path, logits.numpy(), labels.numpy(), names)
     opened = open_predictions(path, keys)

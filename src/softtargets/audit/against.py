@@ -24,7 +24,8 @@ def compare(first: Reading, second: Reading, *, seed: int = 0) -> Comparison:
         AuditError: they are not of the same samples.
     """
     _check_same_samples(first, second)
-    tried = [cross_fitted(each.sample, seed=seed) for each in (first, second)]
+    units = first.tally.units
+    tried = [cross_fitted(each.sample, units=units, seed=seed) for each in (first, second)]
     audits = [
         assembled(reading, scaled, "", seed)
         for reading, scaled in zip((first, second), tried, strict=True)
@@ -40,14 +41,17 @@ def compare(first: Reading, second: Reading, *, seed: int = 0) -> Comparison:
 
 
 def _differences(first: Tally, second: Tally, seed: int) -> Differences:
+    units = first.units
     return Differences(
-        accuracy=mean_estimate(second.right.double() - first.right.double()),
+        accuracy=mean_estimate(second.right.double() - first.right.double(), units),
         expected_calibration_error=calibration_error_difference(first, second, seed=seed),
         negative_log_likelihood=mean_estimate(
-            second.negative_log_likelihood - first.negative_log_likelihood
+            second.negative_log_likelihood - first.negative_log_likelihood, units
         ),
-        brier_score=mean_estimate(second.brier_score - first.brier_score),
-        area_under_risk_coverage=mean_estimate(area_values(second) - area_values(first)),
+        brier_score=mean_estimate(second.brier_score - first.brier_score, units),
+        area_under_risk_coverage=mean_estimate(
+            area_values(second) - area_values(first), units
+        ),
     )
 
 
@@ -60,6 +64,7 @@ def _check_same_samples(one: Reading, other: Reading) -> None:
             f"{second.where} has {second.num_classes} classes, {first.where} has "
             f"{first.num_classes}; {way_out}"
         )
+    _check_same_positions(first, second)
     rows = [len(each.tally if each.single is None else each.single) for each in (one, other)]
     if rows[0] != rows[1]:
         raise AuditError(
@@ -69,12 +74,40 @@ def _check_same_samples(one: Reading, other: Reading) -> None:
     different = (one.tally.labels != other.tally.labels).nonzero()
     if len(different):
         row = int(different[0])
-        place = f"row {row}"
+        place = first.place_of(row)
         if first.grouping is not None:
             place = f"the group {first.grouping.names[int(first.grouping.completed[row])]!r}"
         raise AuditError(
             f"{second.where} has the label {int(other.tally.labels[row])} in {place}, "
             f"{first.where} has {int(one.tally.labels[row])}; {way_out}"
+        )
+
+
+def _check_same_positions(one: Predictions, other: Predictions) -> None:
+    """Raise unless the same positions are measured, and the same are drawn together."""
+    told = [
+        (None, None) if each.positions is None else (each.positions.entries, each.positions.shape)
+        for each in (one, other)
+    ]
+    if told[0] != told[1]:
+        shapes = ["rows" if n is None else f"labels of shape {(n, *more)}" for n, more in told]
+        raise AuditError(
+            f"{other.where} has {shapes[1]}, {one.where} has {shapes[0]}; a comparison needs the "
+            "same samples in the same order"
+        )
+    if one.positions is not None and other.positions is not None:
+        if not torch.equal(one.positions.flat, other.positions.flat):
+            raise AuditError(
+                f"{other.where} has labels at other positions than {one.where}; a comparison needs "
+                "the same, so ignore the same"
+            )
+    if one.units is None or other.units is None or other.units.column == "":
+        return
+    if not torch.equal(one.units.index, other.units.index):
+        row = int((one.units.index != other.units.index).nonzero()[0])
+        raise AuditError(
+            f"{other.units.where} and {one.units.where} put row {row} into different clusters; a "
+            "comparison needs the same samples in the same clusters and order"
         )
 
 

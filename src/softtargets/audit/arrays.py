@@ -4,7 +4,6 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Generator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,12 +13,8 @@ import torch
 from torch import Tensor
 
 from softtargets.audit.errors import AuditError
-from softtargets.audit.groups import Grouping, group_rows
-from softtargets.audit.naming import Kind
-from softtargets.audit.predictions import Block, Predictions, block_rows
 
 LARGEST_WHOLE = 2**28  # bytes of an array that has to be read at once: stored column by column
-_NAMES_AT_ONCE = 2**16  # of groups
 BFLOAT16 = "bfloat16"  # numpy has no such type; read as 16-bit integers and reinterpreted
 # What streams raise, those of damaged or encrypted archives too.
 DAMAGE = (
@@ -59,6 +54,11 @@ class StoredArray:
     def floating(self) -> bool:
         """Whether it holds floating point numbers."""
         return bool(self.dtype == BFLOAT16 or np.dtype(self.dtype).kind == "f")
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return 2 if self.dtype == BFLOAT16 else int(np.dtype(self.dtype).itemsize)
 
     def blocks(self, rows: int) -> Generator[Tensor]:
         """Yield blocks of that many rows, the last one shorter."""
@@ -158,7 +158,7 @@ def from_header(
     )
 
 
-def _too_wide(dtype: Any) -> bool:
+def too_wide(dtype: Any) -> bool:
     """Whether torch has no such type."""
     return bool(dtype != BFLOAT16 and np.dtype(dtype).itemsize > 8)
 
@@ -186,77 +186,3 @@ def reason(error: Exception) -> str:
 def open_npy(path: Path) -> StoredArray:
     """Return the array of an npy file; its key is the file's name without the ending."""
     return from_header(str(path), path.stem, lambda: path.open("rb"), path.stat().st_size)
-
-
-def paired(
-    path: Path,
-    scores: StoredArray,
-    labels: StoredArray,
-    kind: Kind,
-    groups: StoredArray | None = None,
-) -> Predictions:
-    """Return predictions of two arrays.
-
-    Args:
-        path: of the scores' file.
-        scores: `(N, K)`.
-        labels: `(N,)`.
-        kind: what the scores are.
-        groups: `(N,)`, which rows belong together; None if each stands alone.
-
-    Raises:
-        AuditError: shapes or types do not fit.
-    """
-    if not scores.floating or _too_wide(scores.dtype):
-        raise AuditError(
-            f"{scores.where} must hold floating point numbers of at most 64 bits, got "
-            f"{scores.dtype}; save .astype(numpy.float32) of it"
-        )
-    if len(scores.shape) != 2:
-        raise AuditError(
-            f"{scores.where} must have shape (N, K), got {scores.shape}; move the classes last and "
-            "flatten the rest; two classes need both columns"
-        )
-    if labels.dtype != BFLOAT16 and (
-        np.dtype(labels.dtype).kind not in "iuf" or _too_wide(labels.dtype)
-    ):
-        raise AuditError(
-            f"{labels.where} must hold whole numbers, got {labels.dtype}; save the numbers of the "
-            "classes, 0 .. K - 1, as integers"
-        )
-    if labels.shape != scores.shape[:1]:
-        raise AuditError(
-            f"{labels.where} must have shape ({scores.shape[0]},), one label for each row of "
-            f"{scores.where}, got {labels.shape}"
-        )
-    rows = block_rows(scores.shape[1])
-
-    def read() -> Generator[Block]:
-        with closing(scores.blocks(rows)) as one, closing(labels.blocks(rows)) as other:
-            yield from zip(one, other, strict=True)
-
-    return Predictions(
-        path=path,
-        key=scores.name,
-        kind=kind,
-        num_classes=scores.shape[1],
-        num_rows=scores.shape[0],
-        note=scores.note,
-        labels=labels.where,
-        read=read,
-        grouping=None if groups is None else _grouping(scores, groups),
-    )
-
-
-def _grouping(scores: StoredArray, groups: StoredArray) -> Grouping:
-    if groups.dtype == BFLOAT16 or np.dtype(groups.dtype).kind not in "iuUS":
-        raise AuditError(
-            f"{groups.where} must hold whole numbers or strings to group by, got {groups.dtype}; "
-            "save names as numpy.array(names, dtype=str)"
-        )
-    if groups.shape != scores.shape[:1]:
-        raise AuditError(
-            f"{groups.where} must have shape ({scores.shape[0]},), one group for each row of "
-            f"{scores.where}, got {groups.shape}"
-        )
-    return group_rows(groups.where, groups.name, groups.names(_NAMES_AT_ONCE), scores.shape[1])

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from softtargets.audit.errors import AuditError
 from softtargets.audit.groups import Grouping
+from softtargets.audit.open_sums import OpenSums
 from softtargets.audit.predictions import Block, Predictions
 from softtargets.calibration.checks import first
 
@@ -25,11 +26,7 @@ class Averages:
     def __init__(self, predictions: Predictions, grouping: Grouping) -> None:
         self._of, self._grouping = predictions, grouping
         self._labels = torch.empty(len(grouping), dtype=torch.int64)
-        self._missing = grouping.counts.clone()
-        self._sums = torch.empty(grouping.most_open, predictions.num_classes, dtype=torch.float64)
-        self._place = torch.full((len(grouping),), -1)  # of a group's sums, -1 where none are held
-        self._free = torch.arange(grouping.most_open)
-        self._taken = 0  # places of `_free` in use, from its start
+        self._open = OpenSums(grouping.counts, grouping.most_open, predictions.num_classes)
         self._row = 0
 
     def of(self, blocks: Iterable[Block]) -> Iterator[Block]:
@@ -73,28 +70,12 @@ class Averages:
         """The groups that end in this block, and their means; the sums of others are held."""
         groups, local = torch.unique(index, return_inverse=True)
         sums = values.new_zeros(len(groups), values.shape[1]).index_add_(0, local, values)
-        place = self._place[groups]
-        held = place >= 0
-        sums[held] += self._sums[place[held]]
-        self._missing[groups] -= torch.bincount(local)
-        done = self._missing[groups] == 0
-        self._give_back(groups[done & held])
-        self._take(groups[~done & ~held])
-        self._sums[self._place[groups[~done]]] = sums[~done]
-        order = self._grouping.last[groups[done]].argsort()
-        ended, means = groups[done][order], sums[done][order]
+        groups, sums = self._open.add(groups, sums, torch.bincount(local))
+        order = self._grouping.last[groups].argsort()
+        ended, means = groups[order], sums[order]
         means /= self._grouping.counts[ended].unsqueeze(1)
         self._check_alive(ended, means)
         return ended, means
-
-    def _give_back(self, groups: Tensor) -> None:
-        self._taken -= len(groups)
-        self._free[self._taken : self._taken + len(groups)] = self._place[groups]
-        self._place[groups] = -1
-
-    def _take(self, groups: Tensor) -> None:
-        self._place[groups] = self._free[self._taken : self._taken + len(groups)]
-        self._taken += len(groups)
 
     def _check_alive(self, groups: Tensor, means: Tensor) -> None:
         dead = (means == -torch.inf).all(-1)

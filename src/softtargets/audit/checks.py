@@ -49,7 +49,7 @@ class Checked:
         kind = self._of.kind
         flaw = flaw_of(kind, scores)
         if flaw is not None:
-            rule = flaw.text.format(place=f"row {self._row + flaw.row}").split("; ")[0]
+            rule = flaw.text.format(place=self._of.place_of(self._row + flaw.row)).split("; ")[0]
             way_out = "mend or drop that sample"
             if kind == "probs":
                 rounded = "save more digits, or " if "sum to 1" in rule else ""

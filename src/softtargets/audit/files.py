@@ -5,22 +5,26 @@ from functools import partial
 from pathlib import Path
 
 from softtargets.audit.archives import npz_array, open_npz, open_safetensors, safetensors_array
-from softtargets.audit.arrays import StoredArray, open_npy, paired, reason
+from softtargets.audit.arrays import StoredArray, open_npy, reason
 from softtargets.audit.errors import AuditError
+from softtargets.audit.layouts import Layout
 from softtargets.audit.naming import Keys, choose_labels, choose_scores, ungrouped
+from softtargets.audit.pairing import paired
 from softtargets.audit.parquet import open_parquet
 from softtargets.audit.predictions import Predictions
 from softtargets.audit.tables import open_csv
 
+_ROWS = Layout()
 ENDINGS = (".npz", ".npy", ".parquet", ".csv", ".tsv", ".safetensors")
 
 
-def open_predictions(path: Path, keys: Keys) -> Predictions:
+def open_predictions(path: Path, keys: Keys, layout: Layout = _ROWS) -> Predictions:
     """Return the predictions that a file holds, and their labels.
 
     Args:
         path: an .npz, .npy, .parquet, .csv, .tsv or .safetensors file.
         keys: what the user says about the names in it.
+        layout: what the user says about arrays of more than two dimensions.
 
     Raises:
         AuditError: the file is missing, damaged, of another kind, or does not say what it holds.
@@ -30,16 +34,18 @@ def open_predictions(path: Path, keys: Keys) -> Predictions:
         raise AuditError(f"{path} must end in one of {', '.join(ENDINGS)}")
     _check_file(path)
     try:
+        if ending in (".csv", ".tsv", ".parquet"):
+            layout.refuse(str(path))
         if ending in (".csv", ".tsv"):
             return open_csv(path, keys)
         if ending == ".parquet":
             return open_parquet(path, keys)
-        return _open_arrays(path, keys)
+        return _open_arrays(path, keys, layout)
     except OSError as error:
         raise AuditError(f"cannot read {path} ({reason(error)})") from error
 
 
-def _open_arrays(path: Path, keys: Keys) -> Predictions:
+def _open_arrays(path: Path, keys: Keys, layout: Layout) -> Predictions:
     arrays = _arrays(path)
     names = list(arrays)
     where = str(path)
@@ -53,15 +59,16 @@ def _open_arrays(path: Path, keys: Keys) -> Predictions:
         raise AuditError(f"{where} holds no labels; name their file with --labels LABELS.npy")
     else:
         labels = arrays[choose_labels(where, names, keys, name)]()
-    return paired(path, arrays[name](), labels, kind, _groups(arrays, keys))
+    together = _together(arrays, keys)
+    return paired(path, arrays[name](), labels, kind, keys=keys, names=together, layout=layout)
 
 
-def _groups(arrays: dict[str, Callable[[], StoredArray]], keys: Keys) -> StoredArray | None:
-    if keys.group is None:
+def _together(arrays: dict[str, Callable[[], StoredArray]], keys: Keys) -> StoredArray | None:
+    if keys.column is None:
         return None
-    if keys.group in arrays:
-        return arrays[keys.group]()
-    beside = Path(keys.group)
+    if keys.column in arrays:
+        return arrays[keys.column]()
+    beside = Path(keys.column)
     _check_file(beside)
     return open_npy(beside)
 

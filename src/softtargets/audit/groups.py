@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from softtargets.audit.errors import AuditError
+from softtargets.audit.open_sums import ends_of, most_open
 
 LARGEST_OPEN = 2**28  # bytes of the sums of groups whose last row is still to come
 
@@ -39,10 +40,7 @@ class Grouping:
     @property
     def most_open(self) -> int:
         """The most groups of which some rows have passed and others are to come."""
-        steps = torch.zeros(len(self.index), dtype=torch.int64)
-        steps[self.first] += 1
-        steps[self.last] -= 1
-        return int(steps.cumsum(0).max())
+        return most_open(self.first, self.last, len(self.index))
 
     @property
     def completed(self) -> Tensor:
@@ -80,14 +78,14 @@ def group_rows(
     if not rows:
         raise AuditError(f"{where} holds no rows")
     index = torch.cat(numbers)
-    row = torch.arange(rows)
+    first, last = ends_of(index, len(known))
     grouping = Grouping(
         where=where,
         column=column,
         names=list(known),
         index=index,
-        first=torch.full((len(known),), rows).scatter_reduce_(0, index, row, "amin"),
-        last=torch.zeros(len(known), dtype=torch.int64).scatter_reduce_(0, index, row, "amax"),
+        first=first,
+        last=last,
         counts=torch.bincount(index),
     )
     _check_memory(grouping, num_classes)

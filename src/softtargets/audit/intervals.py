@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from softtargets.audit.tally import BINS, Tally
+from softtargets.audit.units import Moments, unit_covariance, unit_values
 from softtargets.calibration import BinStatistics, Estimate
 from softtargets.calibration.binning import bin_edges, bin_index
 from softtargets.calibration.gaps import GapModel, fitted_rates
@@ -34,11 +35,18 @@ _FEWEST_DRAWS = 200
 _MOST_NUMBERS = 2**22  # drawn for the bins of all classes (32 MB)
 
 
-def mean_estimate(values: Tensor) -> Estimate:
-    """The mean of `(N,)` values with its normal interval; NaN ends where it is not finite."""
+def mean_estimate(values: Tensor, units: Tensor | None = None) -> Estimate:
+    """The mean of `(N,)` values with its normal interval; NaN ends where it is not finite.
+
+    Args:
+        values: one per sample.
+        units: `(N,)`: what is drawn together, 0 .. U - 1; None: each sample by itself.
+    """
     value = float(values.mean())
     half = math.nan
     if math.isfinite(value) and len(values) > 1:
+        if units is not None:
+            values = unit_values(values, units)
         half = _QUANTILE * float(values.std()) / math.sqrt(len(values))
     return Estimate(value=value, low=value - half, high=value + half)
 
@@ -53,11 +61,13 @@ def gap_estimate(tally: Tally) -> Estimate:
     Args:
         tally: of some predictions.
     """
-    confidence, gaps = tally.confidence, tally.confidence - tally.right.double()
-    value, expected = float(gaps.mean()), (confidence * (1 - confidence)).mean().sqrt()
-    spread = max(float(gaps.std()), float(expected)) if len(gaps) > 1 else math.nan
-    half = _QUANTILE * spread / math.sqrt(len(gaps))
-    return Estimate(value=value, low=value - half, high=value + half)
+    confidence = tally.confidence
+    seen = mean_estimate(confidence - tally.right.double(), tally.units)
+    expected = (confidence * (1 - confidence)).mean().sqrt() / math.sqrt(len(tally))
+    half = math.nan
+    if not math.isnan(seen.high):
+        half = max(seen.high - seen.value, _QUANTILE * float(expected))
+    return Estimate(value=seen.value, low=seen.value - half, high=seen.value + half)
 
 
 def top_label_errors(tally: Tally, *, seed: int) -> dict[str, Estimate]:
@@ -92,18 +102,30 @@ def smooth_calibration_error(tally: Tally, *, seed: int) -> Estimate:
     """The smooth top-label error with the interval of `evaluate`.
 
     A sample's residual is split between two points of a grid; of many samples the sums on the grid
-    are normal, with covariances between neighbours alone.
+    are normal, with covariances between neighbours alone unless units are drawn.
 
     Args:
         tally: of some predictions.
         seed: of the draws.
     """
-    scores, count = tally.confidence, len(tally)
+    scores = tally.confidence
     residuals = tally.right.double() - scores
     grid = residual_grid(scores, residuals, CELLS)
-    index, share = split_on_grid(scores, CELLS)
+    drawn = _normal_draws(grid, _grid_covariance(tally, grid, residuals), seed, _SMOOTH_DRAWS)
+    bins = tally.top_label
+    fitted = fitted_rates(bins)[bin_index(scores, bins.edges)]
+    model = SmoothModel(grid, residual_grid(scores, fitted, CELLS), drawn)
+    low, high = inverted_interval(model)
+    return Estimate(value=float(smooth_error(scores, tally.right)), low=low, high=high)
+
+
+def _grid_covariance(tally: Tally, grid: Tensor, residuals: Tensor) -> Tensor:
+    """The covariance of the residuals on a grid."""
+    index, share = split_on_grid(tally.confidence, CELLS)
     moments = torch.zeros(CELLS + 1, CELLS + 1, dtype=torch.float64)
     lower, upper = residuals * (1 - share), residuals * share
+    if tally.units is not None:
+        return unit_covariance(tally.units, [(index, lower), (index + 1, upper)], CELLS + 1)
     for rows, columns, products in (
         (index, index, lower.square()),
         (index + 1, index + 1, upper.square()),
@@ -112,38 +134,45 @@ def smooth_calibration_error(tally: Tally, *, seed: int) -> Estimate:
     ):
         place = rows * (CELLS + 1) + columns
         moments.view(-1).add_(torch.bincount(place, products, minlength=moments.numel()))
-    drawn = _normal_draws(grid, moments / count, count, seed, _SMOOTH_DRAWS)
-    bins = tally.top_label
-    fitted = fitted_rates(bins)[bin_index(scores, bins.edges)]
-    model = SmoothModel(grid, residual_grid(scores, fitted, CELLS), drawn)
-    low, high = inverted_interval(model)
-    return Estimate(value=float(smooth_error(scores, tally.right)), low=low, high=high)
+    return _covariance(moments, grid, len(tally))
 
 
-def classwise_error(statistics: BinStatistics, *, seed: int) -> Estimate:
+def classwise_error(
+    statistics: BinStatistics, moments: Moments | None = None, *, seed: int
+) -> Estimate:
     """The debiased class-wise error with an interval by test inversion.
 
     The residuals of a bin are taken to be those of one score, its mean, and bins to be independent
-    of each other, so that nothing but the bins is needed.
+    of each other, so that nothing but the bins is needed. Where units are drawn their sums in the
+    bins tell, and of few classes how the bins depend on each other.
 
     Args:
         statistics: bins of each class, `(K, bins)`.
+        moments: of units' sums of residuals in those bins; None: each sample is drawn by itself.
         seed: of the draws.
     """
-    counts = statistics.counts.double().clamp_min(1)
-    rate, score = statistics.outcome_sums / counts, statistics.confidence_sums / counts
-    squares = statistics.counts * (rate * (1 - score).square() + (1 - rate) * score.square())
-    size, num_classes = statistics.num_samples, len(counts)
-    gaps = statistics.signed_gaps.flatten()
-    deviation = (squares.flatten() / size - gaps.square()).clamp_min(0).div(size).sqrt()
+    gaps, num_classes = statistics.signed_gaps.flatten(), len(statistics.counts)
     draws = min(_DRAWS, max(_FEWEST_DRAWS, _MOST_NUMBERS // len(gaps)))
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(len(gaps), draws, generator=generator, dtype=torch.float64)
-    drawn.mul_(deviation.unsqueeze(-1)).add_(gaps.unsqueeze(-1))
+    if moments is not None and moments.full:
+        drawn = _normal_draws(gaps, moments.covariance(), seed, draws)
+    else:
+        variance = _class_variance(statistics) if moments is None else moments.covariance()
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.randn(len(gaps), draws, generator=generator, dtype=torch.float64)
+        drawn.mul_(variance.clamp_min(0).sqrt().unsqueeze(-1)).add_(gaps.unsqueeze(-1))
     error = GapModel(statistics, drawn).error("l1")
     low, high = inverted_interval(error, largest=float(num_classes))
     value = float(statistics.calibration_error(debiased=True, floor=False).mean())
     return Estimate(value=max(0.0, value), low=low / num_classes, high=high / num_classes)
+
+
+def _class_variance(statistics: BinStatistics) -> Tensor:
+    """That of each bin's gap."""
+    counts = statistics.counts.double().clamp_min(1)
+    rate, score = statistics.outcome_sums / counts, statistics.confidence_sums / counts
+    squares = statistics.counts * (rate * (1 - score).square() + (1 - rate) * score.square())
+    size, gaps = statistics.num_samples, statistics.signed_gaps.flatten()
+    return (squares.flatten() / size - gaps.square()).clamp_min(0) / size
 
 
 def calibration_error_difference(one: Tally, other: Tally, *, seed: int) -> Estimate:
@@ -182,14 +211,15 @@ def selective_risk(tally: Tally) -> dict[str, Estimate]:
     best = float(area(tally.right.double(), ~tally.right))
     slope = -math.log1p(-min(float(errors.mean()), 1 - 1 / len(tally)))
     return {
-        "area_under_risk_coverage": _not_negative(found, values),
-        "excess_area": _not_negative(found - best, values - slope * errors),
+        "area_under_risk_coverage": _not_negative(found, mean_estimate(values, tally.units)),
+        "excess_area": _not_negative(
+            found - best, mean_estimate(values - slope * errors, tally.units)
+        ),
     }
 
 
-def _not_negative(value: float, values: Tensor) -> Estimate:
-    """A value of at least 0, with the normal interval of the mean of `(N,)` values around it."""
-    scatter = mean_estimate(values)
+def _not_negative(value: float, scatter: Estimate) -> Estimate:
+    """A value of at least 0, with the interval of another number around it."""
     shift = value - scatter.value
     return Estimate(
         value=max(0.0, value), low=max(0.0, scatter.low + shift), high=scatter.high + shift
@@ -231,13 +261,26 @@ def _gap_models(tallies: list[Tally], seed: int) -> list[GapModel]:
 
     Of many samples the gaps are normal with the covariance of the residuals in the bins.
     """
-    count = len(tallies[0])
     residuals = [each.right.double() - each.confidence for each in tallies]
     bins = [
         bin_index(each.confidence, bin_edges(each.confidence, BINS, "width")) for each in tallies
     ]
     gaps = torch.cat([each.top_label.signed_gaps for each in tallies])
-    moments = torch.cat(
+    units = tallies[0].units
+    if units is not None:
+        cells = [BINS * place + each for place, each in enumerate(bins)]
+        pairs = list(zip(cells, residuals, strict=True))
+        covariance = unit_covariance(units, pairs, len(gaps))
+    else:
+        covariance = _covariance(_products(bins, residuals), gaps, len(tallies[0]))
+    draws = _normal_draws(gaps, covariance, seed)
+    parts = zip(tallies, torch.split(draws, BINS), strict=True)
+    return [GapModel(each.top_label, part) for each, part in parts]
+
+
+def _products(bins: list[Tensor], residuals: list[Tensor]) -> Tensor:
+    """Sums over samples of products of each model's residual in its bin with another's."""
+    return torch.cat(
         [
             torch.cat(
                 [
@@ -249,16 +292,18 @@ def _gap_models(tallies: list[Tally], seed: int) -> list[GapModel]:
             for i, r in zip(bins, residuals, strict=True)
         ]
     )
-    draws = _normal_draws(gaps, moments / count, count, seed)
-    parts = zip(tallies, torch.split(draws, BINS), strict=True)
-    return [GapModel(each.top_label, part) for each, part in parts]
+
+
+def _covariance(products: Tensor, means: Tensor, count: int) -> Tensor:
+    """That of the `(m,)` means of samples with these sums of products."""
+    return (products / count - means.outer(means)) / count
 
 
 def _normal_draws(
-    means: Tensor, moments: Tensor, count: int, seed: int, draws: int = _DRAWS
+    means: Tensor, covariance: Tensor, seed: int, draws: int = _DRAWS
 ) -> Tensor:
-    """`(m, draws)`: normal draws of the `(m,)` means of `count` samples of these second moments."""
-    values, vectors = torch.linalg.eigh((moments - means.outer(means)) / count)
+    """`(m, draws)`: normal draws with these means."""
+    values, vectors = torch.linalg.eigh(covariance)
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(draws, len(means), generator=generator, dtype=torch.float64)
     drawn: Tensor = means + normal @ (vectors * values.clamp_min(0).sqrt()).T

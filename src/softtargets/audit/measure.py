@@ -1,5 +1,6 @@
 """From a tally to numbers with intervals."""
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import torch
@@ -15,8 +16,10 @@ from softtargets.audit.intervals import (
     top_label_errors,
 )
 from softtargets.audit.result import ClassMeasures, Measures
-from softtargets.audit.tally import Tally, tally
-from softtargets.calibration import Estimate, RiskCoverageCurve, selective
+from softtargets.audit.tally import BINS, Tally, tally
+from softtargets.audit.units import effective_counts
+from softtargets.calibration import Estimate, ReliabilityCurve, RiskCoverageCurve, selective
+from softtargets.calibration.binning import bin_index
 from softtargets.calibration.reliability import wilson_interval
 from softtargets.calibration.samples import Samples
 
@@ -31,16 +34,19 @@ def measure(tally: Tally, *, seed: int = 0) -> Measures:
         seed: of the draws behind the intervals of calibration errors.
     """
     right = tally.right.double()
-    low, high = wilson_interval(right.mean(), torch.tensor(len(tally)))
+    whole = torch.zeros(len(tally), dtype=torch.int64)
+    low, high = wilson_interval(right.mean(), _told_by(tally, whole, right, 1)[0])
     return Measures(
         num_samples=len(tally),
         accuracy=Estimate(value=float(right.mean()), low=float(low), high=float(high)),
-        confidence=mean_estimate(tally.confidence),
+        confidence=mean_estimate(tally.confidence, tally.units),
         gap=gap_estimate(tally),
         smooth_calibration_error=smooth_calibration_error(tally, seed=seed),
-        classwise_calibration_error=classwise_error(tally.by_class, seed=seed),
-        negative_log_likelihood=mean_estimate(tally.negative_log_likelihood),
-        brier_score=mean_estimate(tally.brier_score),
+        classwise_calibration_error=classwise_error(
+            tally.by_class, tally.class_moments, seed=seed
+        ),
+        negative_log_likelihood=mean_estimate(tally.negative_log_likelihood, tally.units),
+        brier_score=mean_estimate(tally.brier_score, tally.units),
         **top_label_errors(tally, seed=seed),
         **selective_risk(tally),
     )
@@ -87,7 +93,9 @@ def by_class(tally: Tally) -> list[ClassMeasures]:
     hits = torch.bincount(predicted, tally.right.double(), minlength=num_classes)
     precision = hits / counts
     tail = (1 - LEVEL) / 2 / max(1, int((counts > 0).sum()))
-    low, high = wilson_interval(precision, counts, quantile=NormalDist().inv_cdf(1 - tail))
+    gaps = tally.right.double() - tally.confidence
+    told = _told_by(tally, predicted, gaps, num_classes)
+    low, high = wilson_interval(precision, told, quantile=NormalDist().inv_cdf(1 - tail))
     labels = torch.bincount(tally.labels.long(), minlength=num_classes)
     rows = [
         ClassMeasures(
@@ -105,6 +113,25 @@ def by_class(tally: Tally) -> list[ClassMeasures]:
         for index in range(num_classes)
     ]
     return sorted(rows, key=_worst_first)
+
+
+def reliability(tally: Tally) -> ReliabilityCurve:
+    """Return accuracy by confidence, with intervals for whole units drawn if there are any."""
+    bins = tally.top_label
+    curve = ReliabilityCurve.from_statistics(bins)
+    if tally.units is None:
+        return curve
+    cells, right = bin_index(tally.confidence, bins.edges), tally.right.double()
+    told = _told_by(tally, cells, right, BINS)[curve.bin]
+    low, high = wilson_interval(curve.accuracy, told)
+    return replace(curve, accuracy_low=low, accuracy_high=high)
+
+
+def _told_by(tally: Tally, cells: Tensor, values: Tensor, width: int) -> Tensor:
+    """`(width,)`: the predictions in each cell, or as many independent ones as tell the same."""
+    if tally.units is None:
+        return torch.bincount(cells, minlength=width)
+    return effective_counts(tally.units, cells, values, tally.right.double(), width)
 
 
 def risk_coverage(tally: Tally) -> RiskCoverageCurve:

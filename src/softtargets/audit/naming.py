@@ -30,12 +30,15 @@ class Keys:
         labels: key or column of the labels; ending in `.npy`, a file of its own.
         group: key or column that names the group of each row, such as the burst an image is of,
             whose logits are averaged; ending in `.npy`, a file of its own.
+        cluster: key or column that names the cluster of each row, such as the sentence a token is
+            of; intervals are for drawing whole clusters; ending in `.npy`, a file of its own.
     """
 
     logits: str | None = None
     probs: str | None = None
     labels: str | None = None
     group: str | None = None
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         if self.logits is not None and self.probs is not None:
@@ -43,11 +46,26 @@ class Keys:
                 f"--logits {self.logits} and --probs {self.probs} cannot both be meant; give the "
                 "one that the file holds"
             )
-        if self.group is not None and self.group in (self.logits, self.probs, self.labels):
+        if self.group is not None and self.cluster is not None:
             raise AuditError(
-                f"--group {self.group} cannot be the predictions or labels too; name the column "
-                "that says which rows belong together"
+                f"--group {self.group} and --cluster {self.cluster} cannot both be meant: groups "
+                "are averaged, and then drawn as a whole anyway; leave one out"
             )
+        if self.column is not None and self.column in (self.logits, self.probs, self.labels):
+            raise AuditError(
+                f"--{self.purpose} {self.column} cannot be the predictions or labels too; name the "
+                "column that says which rows belong together"
+            )
+
+    @property
+    def column(self) -> str | None:
+        """The column that says which rows belong together."""
+        return self.cluster if self.group is None else self.group
+
+    @property
+    def purpose(self) -> str:
+        """What that is for."""
+        return "cluster" if self.group is None else "group"
 
     def or_else(self, others: "Keys") -> "Keys":
         """Return these keys, and those of `others` where nothing is said here."""
@@ -55,7 +73,10 @@ class Keys:
         scores = self if said else others
         labels = others.labels if self.labels is None else self.labels
         group = others.group if self.group is None else self.group
-        return Keys(logits=scores.logits, probs=scores.probs, labels=labels, group=group)
+        cluster = others.cluster if self.cluster is None else self.cluster
+        return Keys(
+            logits=scores.logits, probs=scores.probs, labels=labels, group=group, cluster=cluster
+        )
 
 
 def declared_kind(name: str) -> Kind | None:
@@ -134,7 +155,7 @@ def choose_labels(where: str, names: Sequence[str], keys: Keys, scores: str) -> 
 
 
 def ungrouped(where: str, names: Sequence[str], keys: Keys) -> list[str]:
-    """Return the names without that of the groups, which is never a class or a label.
+    """Return the names without that of groups or clusters, which is never a class or a label.
 
     Args:
         where: the file, for messages.
@@ -144,11 +165,12 @@ def ungrouped(where: str, names: Sequence[str], keys: Keys) -> list[str]:
     Raises:
         AuditError: there is no such name.
     """
-    if keys.group is None or keys.group.endswith(".npy"):
+    column = keys.column
+    if column is None or column.endswith(".npy"):
         return list(names)
-    if keys.group not in names:
-        raise AuditError(f"{where} has no {keys.group!r} to group by; it has {listing(names)}")
-    return [name for name in names if name != keys.group]
+    if column not in names:
+        raise AuditError(f"{where} has no {column!r} to {keys.purpose} by; it has {listing(names)}")
+    return [name for name in names if name != column]
 
 
 def listing(names: Iterable[str]) -> str:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from softtargets.audit.groups import Grouping
 from softtargets.audit.naming import Kind
+from softtargets.audit.positions import Positions
+from softtargets.audit.units import Units
 
 BLOCK_ELEMENTS = 2**19  # numbers per block: 4 MB in float64
 
@@ -28,6 +30,8 @@ class Predictions:
         labels: file and array of the labels, for messages.
         read: called, gives blocks of scores `(b, K)` and labels `(b,)` as they are stored.
         grouping: which rows are to be averaged, None if each stands alone.
+        units: which rows are drawn together in intervals, None if each by itself.
+        positions: which positions of sequences or images the rows are; None: rows of a table.
     """
 
     path: Path
@@ -39,11 +43,17 @@ class Predictions:
     labels: str
     read: Callable[[], Generator[Block]]
     grouping: Grouping | None = None
+    units: Units | None = None
+    positions: Positions | None = None
 
     @property
     def where(self) -> str:
         """File and array, for messages: `runs/one.npz: test_logits`."""
         return place(self.path, self.key)
+
+    def place_of(self, row: int) -> str:
+        """Return where a row is, for messages."""
+        return f"row {row}" if self.positions is None else self.positions.place(row)
 
 
 def place(path: Path, key: str) -> str:

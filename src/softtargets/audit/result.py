@@ -113,6 +113,29 @@ class Aggregation:
     difference: SingleMeasures
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What predictions are of, and which are drawn together in intervals.
+
+    Args:
+        unit: "sequence", "image" or "cluster", drawn as a whole; "" if each row is by itself.
+        column: of the clusters, "" for others.
+        num_units: of which some are measured; 0 without.
+        row: what a prediction is of: "position" or "row".
+        ignored: how many have no label and are left out.
+        per_unit: positions of each sequence or image, with a label or not; 0 for clusters.
+        drawn: how many of them were drawn at random and looked at; None: all.
+    """
+
+    unit: str
+    column: str
+    num_units: int
+    row: str
+    ignored: int
+    per_unit: int
+    drawn: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scaling:
     """What dividing logits by a temperature does, on rows it was not fitted on.
@@ -175,6 +198,7 @@ class Audit:
         scaling: what temperature scaling would do, None if it was not tried.
         not_scaled: why it was not, or "".
         aggregation: what averaging over groups brings, None if rows stand alone.
+        sampling: which predictions are drawn together, None if each row is by itself.
     """
 
     path: Path
@@ -190,15 +214,20 @@ class Audit:
     scaling: Scaling | None
     not_scaled: str
     aggregation: Aggregation | None = None
+    sampling: Sampling | None = None
 
     @property
     def unit(self) -> str:
         """What the numbers are of."""
+        if self.sampling is not None and self.sampling.row == "position":
+            return "position"
         return "sample" if self.aggregation is None else "group"
 
     @property
     def row(self) -> str:
         """What is drawn, fitted on and judged on."""
+        if self.sampling is not None:
+            return self.sampling.row
         return "row" if self.aggregation is None else "group"
 
     @property

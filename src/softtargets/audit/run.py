@@ -7,13 +7,12 @@ from softtargets.audit.averaging import Averages
 from softtargets.audit.checks import Checked
 from softtargets.audit.errors import AuditError
 from softtargets.audit.gain import aggregation
-from softtargets.audit.measure import by_class, measure, risk_coverage
+from softtargets.audit.measure import by_class, measure, reliability, risk_coverage
 from softtargets.audit.predictions import Block, Predictions
-from softtargets.audit.result import Audit, Scaling
+from softtargets.audit.result import Audit, Sampling, Scaling
 from softtargets.audit.sample import Sample
 from softtargets.audit.scaling import NotScaled, Scaled, cross_fitted, fitted_on
 from softtargets.audit.tally import Counting, Tally, tally
-from softtargets.calibration import ReliabilityCurve
 
 Progress = Callable[[int], None]
 
@@ -50,8 +49,11 @@ def read(predictions: Predictions, *, seed: int = 0, progress: Progress | None =
         averages = Averages(predictions, grouping).of(single.watched(blocks))
         kept = tally(sample.watched(averages), "logits")
         return Reading(predictions, kept, sample, single.result())
-    sample = Sample(predictions.num_classes, seed=seed)
-    kept = tally(sample.watched(blocks), predictions.kind)
+    positions, units = predictions.positions, predictions.units
+    name = "row" if positions is None else positions.name
+    sample = Sample(predictions.num_classes, seed=seed, unit=name)
+    index = None if units is None else units.index
+    kept = tally(sample.watched(blocks), predictions.kind, units=index)
     if predictions.kind == "probs":
         sample.turn_into_logits()
     return Reading(predictions, kept, sample)
@@ -69,7 +71,8 @@ def audit(reading: Reading, calibration: Reading | None = None, *, seed: int = 0
         AuditError: the other file holds these very predictions, or other classes.
     """
     if calibration is None:
-        return assembled(reading, cross_fitted(reading.sample, seed=seed), "", seed)
+        units = reading.tally.units
+        return assembled(reading, cross_fitted(reading.sample, units=units, seed=seed), "", seed)
     ours, other = reading.predictions, calibration.predictions
     if (ours.path.resolve(), ours.key) == (other.path.resolve(), other.key):
         raise AuditError(
@@ -87,7 +90,8 @@ def audit(reading: Reading, calibration: Reading | None = None, *, seed: int = 0
             f"{other.where} has {other.num_classes} classes, {ours.where} has {ours.num_classes}; "
             "fit on predictions of the same model"
         )
-    return assembled(reading, fitted_on(calibration.sample, reading.sample), other.where, seed)
+    tried = fitted_on(calibration.sample, reading.sample, units=reading.tally.units)
+    return assembled(reading, tried, other.where, seed)
 
 
 def assembled(reading: Reading, tried: Scaled | NotScaled, source: str, seed: int) -> Audit:
@@ -110,7 +114,7 @@ def assembled(reading: Reading, tried: Scaled | NotScaled, source: str, seed: in
             source=source,
             before=measure(tried.before, seed=seed),
             after=measure(tried.after, seed=seed),
-            curve=ReliabilityCurve.from_statistics(tried.after.top_label),
+            curve=reliability(tried.after),
         )
     return Audit(
         path=predictions.path,
@@ -120,7 +124,7 @@ def assembled(reading: Reading, tried: Scaled | NotScaled, source: str, seed: in
         num_samples=len(kept),
         num_classes=predictions.num_classes,
         measures=measure(kept, seed=seed),
-        curve=ReliabilityCurve.from_statistics(kept.top_label),
+        curve=reliability(kept),
         risk_coverage=risk_coverage(kept),
         classes=by_class(kept),
         scaling=scaling,
@@ -128,6 +132,22 @@ def assembled(reading: Reading, tried: Scaled | NotScaled, source: str, seed: in
         aggregation=aggregation(predictions.grouping, single, kept)
         if predictions.grouping is not None and single is not None
         else None,
+        sampling=_sampling(predictions),
+    )
+
+
+def _sampling(predictions: Predictions) -> Sampling | None:
+    positions, units = predictions.positions, predictions.units
+    if positions is None and units is None:
+        return None
+    return Sampling(
+        unit="" if units is None else units.name,
+        column="" if units is None else units.column,
+        num_units=0 if units is None else len(units),
+        row="row" if positions is None else positions.name,
+        ignored=0 if positions is None else positions.ignored,
+        per_unit=0 if positions is None else positions.per_entry,
+        drawn=None if positions is None else positions.drawn,
     )
 
 

@@ -42,41 +42,53 @@ class NotScaled:
     reason: str
 
 
-def cross_fitted(sample: Sample, *, seed: int) -> Scaled | NotScaled:
+def cross_fitted(sample: Sample, *, units: Tensor | None = None, seed: int) -> Scaled | NotScaled:
     """Fit T on each half of the rows and judge it on the other.
 
     Args:
         sample: rows of the file, as logits.
+        units: `(N,)`: the unit of each row of the file; both halves hold whole units.
         seed: of the halves.
     """
     refusal = _too_few(sample) or _hopeless(sample)
     if refusal is not None:
         return refusal
-    fold = fold_numbers(len(sample), 2, torch.Generator().manual_seed(seed))
-    halves = [(fold == number).nonzero().squeeze(-1) for number in range(2)]
+    order = torch.arange(len(sample))
+    owner = order
+    if units is not None:  # in the file's order the rows of a unit follow each other
+        order = sample.rows.argsort()
+        owner = torch.unique(units[sample.rows[order]], return_inverse=True)[1]
+        if int(owner.max()) == 0:
+            return NotScaled(reason=f"all {sample.unit}s drawn are of one entry")
+    fold = fold_numbers(int(owner.max()) + 1, 2, torch.Generator().manual_seed(seed))[owner]
+    halves = [order[fold == number] for number in range(2)]
     fits = [TemperatureScaling().fit(sample.scores[half], sample.labels[half]) for half in halves]
-    before = [_measure(sample, half, 1.0) for half in halves]
+    before = [_measure(sample, half, 1.0, units) for half in halves]
     after = [
-        _measure(sample, half, fit.temperature)
+        _measure(sample, half, fit.temperature, units)
         for half, fit in zip(halves, reversed(fits), strict=True)
     ]
     fits.append(TemperatureScaling().fit(sample.scores, sample.labels))
     return _judged(fits, joined(*before), joined(*after))
 
 
-def fitted_on(calibration: Sample, sample: Sample) -> Scaled | NotScaled:
+def fitted_on(
+    calibration: Sample, sample: Sample, *, units: Tensor | None = None
+) -> Scaled | NotScaled:
     """Fit T on rows of another file and judge it on those of this one.
 
     Args:
         calibration: rows to fit on, as logits.
         sample: rows to judge on, as logits.
+        units: `(N,)`: the unit of each row of their file.
     """
     refusal = _too_few(calibration) or _hopeless(calibration) or _hopeless(sample)
     if refusal is not None:
         return refusal
     fit = TemperatureScaling().fit(calibration.scores, calibration.labels)
-    rows = torch.arange(len(sample))
-    return _judged([fit], _measure(sample, rows, 1.0), _measure(sample, rows, fit.temperature))
+    rows = torch.arange(len(sample)) if units is None else sample.rows.argsort()
+    before, after = (_measure(sample, rows, t, units) for t in (1.0, fit.temperature))
+    return _judged([fit], before, after)
 
 
 def _judged(fits: list[TemperatureScaling], before: Tally, after: Tally) -> Scaled:
@@ -110,11 +122,15 @@ def _hopeless(sample: Sample) -> NotScaled | None:
     return None
 
 
-def _measure(sample: Sample, rows: Tensor, temperature: float) -> Tally:
+def _measure(sample: Sample, rows: Tensor, temperature: float, units: Tensor | None) -> Tally:
+    owner = None
+    if units is not None:
+        owner = torch.unique(units[sample.rows[rows]], return_inverse=True)[1]
+
     def read() -> Iterator[Block]:
         step = block_rows(sample.scores.shape[1])
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             yield sample.scores[part], sample.labels[part]
 
-    return tally(read(), "logits", temperature=temperature)
+    return tally(read(), "logits", temperature=temperature, units=owner)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from softtargets.audit.clusters import arranged
 from softtargets.audit.errors import AuditError
-from softtargets.audit.groups import Grouping, group_rows
 from softtargets.audit.naming import Keys, choose_labels, choose_scores, listing, ungrouped
 from softtargets.audit.predictions import Block, Predictions, block_rows
 
@@ -25,14 +25,14 @@ class Columns(NamedTuple):
         kind: what they are.
         scores: the columns of the classes in order; one column of lists alone.
         labels: the column of the labels.
-        group: the column of the groups, None if rows stand alone.
+        together: the column that says which rows belong together, None if each stands alone.
     """
 
     name: str
     kind: Any
     scores: list[str]
     labels: str
-    group: str | None
+    together: str | None
 
 
 def choose_columns(where: str, names: Sequence[str], keys: Keys) -> Columns:
@@ -52,8 +52,9 @@ def choose_columns(where: str, names: Sequence[str], keys: Keys) -> Columns:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise AuditError(f"{where} has two columns {twice!r}; rename one")
-    if keys.group is not None and keys.group.endswith(".npy") and keys.group not in names:
-        raise AuditError(f"{where} is a table; add the groups to it as a column")
+    column = keys.column
+    if column is not None and column.endswith(".npy") and column not in names:
+        raise AuditError(f"{where} is a table; add the {keys.purpose}s to it as a column")
     names = ungrouped(where, names, keys)
     groups: dict[str, dict[int, str]] = {}
     single = []
@@ -68,14 +69,14 @@ def choose_columns(where: str, names: Sequence[str], keys: Keys) -> Columns:
     labels = choose_labels(where, [*single, *(n for n in names if n not in single)], keys, scores)
     classes = groups.get(scores)
     if classes is None:
-        return Columns(scores, kind, [scores], labels, keys.group)
+        return Columns(scores, kind, [scores], labels, column)
     missing = next((k for k in range(len(classes)) if k not in classes), None)
     if missing is not None:
         raise AuditError(
             f"{where} has no column {scores}_{missing}, but {scores}_{max(classes)}; number the "
             "classes 0, 1, 2 and so on"
         )
-    return Columns(scores, kind, [classes[k] for k in range(len(classes))], labels, keys.group)
+    return Columns(scores, kind, [classes[k] for k in range(len(classes))], labels, column)
 
 
 def open_csv(path: Path, keys: Keys) -> Predictions:
@@ -113,7 +114,7 @@ def open_csv(path: Path, keys: Keys) -> Predictions:
                 values = torch.from_numpy(_numbers(path, header, places, rows))
                 yield values[:, :-1], values[:, -1]
 
-    return Predictions(
+    found = Predictions(
         path=path,
         key=columns.name,
         kind=columns.kind,
@@ -122,24 +123,20 @@ def open_csv(path: Path, keys: Keys) -> Predictions:
         note="",
         labels=f"{path}: {columns.labels}",
         read=read,
-        grouping=_grouping(path, header, columns),
     )
+    if columns.together is None:
+        return found
+    place = header.index(columns.together)
+    return arranged(found, keys, f"{path}: {columns.together}", _column(path, header, place))
 
 
-def _grouping(path: Path, header: list[str], columns: Columns) -> Grouping | None:
-    """The groups of the rows, for which the text is gone through once more."""
-    if columns.group is None:
-        return None
-    place = header.index(columns.group)
-
-    def names() -> Generator[list[str]]:
-        with closing(_lines(path)) as lines:
-            next(lines)
-            while rows := list(islice(lines, block_rows(len(header)))):
-                _check_lengths(path, header, rows)
-                yield [row[place].strip() for _, row in rows]
-
-    return group_rows(f"{path}: {columns.group}", columns.group, names(), len(columns.scores))
+def _column(path: Path, header: list[str], place: int) -> Generator[list[str]]:
+    """Blocks of one column, for which the text is gone through once more."""
+    with closing(_lines(path)) as lines:
+        next(lines)
+        while rows := list(islice(lines, block_rows(len(header)))):
+            _check_lengths(path, header, rows)
+            yield [row[place].strip() for _, row in rows]
 
 
 def _lines(path: Path) -> Generator[tuple[int, list[str]]]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from softtargets.audit.class_moments import ClassMoments
 from softtargets.audit.naming import Kind
 from softtargets.audit.predictions import Block
+from softtargets.audit.units import Moments
 from softtargets.calibration import BinStatistics
 from softtargets.calibration.class_counts import ClassCounts
 
@@ -26,6 +28,8 @@ class Tally:
         negative_log_likelihood: `(N,)`, float64.
         brier_score: `(N,)`, float64.
         by_class: bins of each class's probability in all samples, `(K, bins)`.
+        units: `(N,)`: the unit of each, 0 .. U - 1, if units are drawn and not samples.
+        class_moments: of the sums that units have in those bins.
     """
 
     confidence: Tensor
@@ -35,6 +39,8 @@ class Tally:
     negative_log_likelihood: Tensor
     brier_score: Tensor
     by_class: BinStatistics
+    units: Tensor | None = None
+    class_moments: Moments | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,6 +61,7 @@ def tally(
     kind: Kind,
     *,
     temperature: float = 1.0,
+    units: Tensor | None = None,
 ) -> Tally:
     """Go once through checked blocks of scores `(b, K)` and labels `(b,)`; at least one block.
 
@@ -62,8 +69,9 @@ def tally(
         blocks: see above.
         kind: what the scores are.
         temperature: by which logits, or the logarithms of probabilities, are divided.
+        units: `(N,)`: the unit of each row to come, 0 .. U - 1; None: each is drawn by itself.
     """
-    kept = Counting(kind, temperature=temperature)
+    kept = Counting(kind, temperature=temperature, units=units)
     for _ in kept.watched(blocks):
         pass
     return kept.result()
@@ -75,10 +83,15 @@ class Counting:
     Args:
         kind: what the scores are.
         temperature: see `tally`.
+        units: see `tally`.
     """
 
-    def __init__(self, kind: Kind, *, temperature: float = 1.0) -> None:
+    def __init__(
+        self, kind: Kind, *, temperature: float = 1.0, units: Tensor | None = None
+    ) -> None:
         self._kind: Kind = kind
+        self._units = units
+        self._moments: ClassMoments | None = None
         self._temperature = temperature
         self._columns = _Columns()
         self._by_class: ClassCounts | None = None
@@ -101,6 +114,8 @@ class Counting:
                 confidence_sums=confidence_sums,
                 outcome_sums=outcome_sums,
             ),
+            units=self._units,
+            class_moments=None if self._moments is None else self._moments.result(),
         )
 
     def _add(self, scores: Tensor, labels: Tensor) -> None:
@@ -110,7 +125,11 @@ class Counting:
         brier = torch.linalg.vecdot(probs, probs) - 2 * at_label + 1
         if self._by_class is None:
             self._by_class = ClassCounts(probs.shape[1], BINS, probs.device)
+            if self._units is not None:
+                self._moments = ClassMoments(self._units, probs.shape[1], BINS)
         self._by_class.add(probs, labels)
+        if self._moments is not None:
+            self._moments.add(probs, labels)
         self._columns.append(
             confidence=confidence,
             right=predicted == labels,
@@ -122,13 +141,21 @@ class Counting:
 
 
 def joined(one: Tally, other: Tally) -> Tally:
-    """Return the tally of both sets of samples, in this order."""
+    """Return the tally of both sets of samples, in this order; units are those of one only."""
+    apart = ("by_class", "units", "class_moments")
     columns = {
         field.name: torch.cat([getattr(one, field.name), getattr(other, field.name)])
         for field in fields(Tally)
-        if field.name != "by_class"
+        if field.name not in apart
     }
-    return Tally(**columns, by_class=one.by_class + other.by_class)
+    units = moments = None
+    if one.units is not None and other.units is not None:
+        units = torch.cat([one.units, other.units + (one.units.max() + 1)])
+    if one.class_moments is not None and other.class_moments is not None:
+        moments = one.class_moments + other.class_moments
+    return Tally(
+        **columns, by_class=one.by_class + other.by_class, units=units, class_moments=moments
+    )
 
 
 def _probs_and_losses(

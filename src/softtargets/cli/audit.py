@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from cyclopts import Parameter
 
 from softtargets.audit.errors import AuditError
+from softtargets.audit.layouts import Layout
 from softtargets.audit.naming import Keys
 from softtargets.cli.parameters import Count
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _BAR_ELEMENTS = 50_000_000  # numbers from which on a file takes long enough for a bar
 _AS_NAMED = Keys()
+_AS_SHAPED = Layout()
 
 
 def audit(
@@ -28,6 +30,7 @@ def audit(
     /,
     *,
     keys: Annotated[Keys, Parameter(name="*")] = _AS_NAMED,
+    layout: Annotated[Layout, Parameter(name="*")] = _AS_SHAPED,
     against: Path | None = None,
     against_keys: Annotated[Keys, Parameter(name="--against")] = _AS_NAMED,
     calibration: Path | None = None,
@@ -42,12 +45,17 @@ def audit(
     FILE is an .npz, .npy, .parquet, .csv, .tsv or .safetensors file that holds logits or
     probabilities (N, K) and labels (N,). Which of the two is declared by the name of the array,
     such as logits, probs or test_logits, or by an option; it is never guessed from the values.
+    Sequences (S, T, K) with labels (S, T) and label maps (N, K, H, W) with labels (N, H, W) are read
+    too; positions with the label of --ignore-index are left out, and intervals are for drawing
+    whole sequences or images. --cluster says the same of rows: the tokens of a sentence, the frames
+    of a video.
     With --group the logits of rows that belong together, such as the images of a burst, are
     averaged first, and all is said of the groups, beside what single predictions are worth.
 
     Args:
         file: predictions and labels.
         keys: what the arrays or columns of FILE are called.
+        layout: how arrays of more than two dimensions are read.
         against: predictions of another model for the same samples, to be compared with FILE's.
         against_keys: what is called otherwise than in FILE.
         calibration: predictions to fit the temperature on; without, it is fitted on one half of
@@ -65,20 +73,22 @@ def audit(
     page = out or (None if json == "-" else Path(f"{file.stem}-audit.html"))
     numbers = None if json in (None, "-") else Path(str(json))
     given_keys = (keys, against_keys, calibration_keys)
-    beside = [Path(name) for each in given_keys for name in (each.labels, each.group) if name]
+    beside = [Path(name) for each in given_keys for name in (each.labels, each.column) if name]
     _check_outputs([page, numbers], [file, against, calibration, *beside])
     if against is not None and calibration is not None:
         raise AuditError("--calibration serves one model; leave it out, or --against")
     if keys.group is None and any(each.group is not None for each in given_keys):
         raise AuditError("FILE is not grouped; say --group COLUMN too, its groups are compared")
+    if keys.cluster is None and any(each.cluster is not None for each in given_keys):
+        raise AuditError("FILE has no clusters; say --cluster COLUMN too")
     # All are opened before one is read, which may take minutes.
-    given = open_predictions(file, keys)
+    given = open_predictions(file, keys, layout)
     if against is not None:
-        other = open_predictions(against, against_keys.or_else(keys))
+        other = open_predictions(against, against_keys.or_else(keys), layout)
         _check_different(given, other)
         output = _compared(_read(given), _read(other))
     elif calibration is not None:
-        fitted = open_predictions(calibration, calibration_keys.or_else(keys))
+        fitted = open_predictions(calibration, calibration_keys.or_else(keys), layout)
         output = _audited(_read(given), _read(fitted))
     else:
         output = _audited(_read(given), None)
