@@ -49,9 +49,7 @@ def _differences(first: Tally, second: Tally, seed: int) -> Differences:
             second.negative_log_likelihood - first.negative_log_likelihood, units
         ),
         brier_score=mean_estimate(second.brier_score - first.brier_score, units),
-        area_under_risk_coverage=mean_estimate(
-            area_values(second) - area_values(first), units
-        ),
+        area_under_risk_coverage=mean_estimate(area_values(second) - area_values(first), units),
     )
 
 

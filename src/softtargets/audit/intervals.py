@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from softtargets.audit.tally import BINS, Tally
-from softtargets.audit.units import Moments, unit_covariance, unit_values
+from softtargets.audit.units import Draws, Moments, unit_covariance, unit_values
 from softtargets.calibration import BinStatistics, Estimate
 from softtargets.calibration.binning import bin_edges, bin_index
 from softtargets.calibration.gaps import GapModel, fitted_rates
@@ -137,33 +137,35 @@ def _grid_covariance(tally: Tally, grid: Tensor, residuals: Tensor) -> Tensor:
     return _covariance(moments, grid, len(tally))
 
 
-def classwise_error(
-    statistics: BinStatistics, moments: Moments | None = None, *, seed: int
-) -> Estimate:
+def classwise_error(tally: Tally, *, seed: int) -> Estimate:
     """The debiased class-wise error with an interval by test inversion.
 
     The residuals of a bin are taken to be those of one score, its mean, and bins to be independent
     of each other, so that nothing but the bins is needed. Where units are drawn their sums in the
-    bins tell, and of few classes how the bins depend on each other.
+    bins tell, and how bins depend on each other; of too many classes there is no interval then.
 
     Args:
-        statistics: bins of each class, `(K, bins)`.
-        moments: of units' sums of residuals in those bins; None: each sample is drawn by itself.
+        tally: of some predictions.
         seed: of the draws.
     """
-    gaps, num_classes = statistics.signed_gaps.flatten(), len(statistics.counts)
+    statistics = tally.by_class
+    gaps, num_classes = statistics.signed_gaps.flatten(), tally.num_classes
+    value = max(0.0, float(statistics.calibration_error(debiased=True, floor=False).mean()))
     draws = min(_DRAWS, max(_FEWEST_DRAWS, _MOST_NUMBERS // len(gaps)))
-    if moments is not None and moments.full:
-        drawn = _normal_draws(gaps, moments.covariance(), seed, draws)
+    scatter = tally.class_scatter
+    if isinstance(scatter, Moments):
+        drawn = _normal_draws(gaps, scatter.covariance(), seed, draws)
+    elif isinstance(scatter, Draws):
+        drawn = scatter.deviations().add_(gaps.unsqueeze(-1))
+    elif tally.units is not None:
+        return Estimate(value=value, low=math.nan, high=math.nan)
     else:
-        variance = _class_variance(statistics) if moments is None else moments.covariance()
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randn(len(gaps), draws, generator=generator, dtype=torch.float64)
-        drawn.mul_(variance.clamp_min(0).sqrt().unsqueeze(-1)).add_(gaps.unsqueeze(-1))
+        drawn.mul_(_class_variance(statistics).sqrt().unsqueeze(-1)).add_(gaps.unsqueeze(-1))
     error = GapModel(statistics, drawn).error("l1")
     low, high = inverted_interval(error, largest=float(num_classes))
-    value = float(statistics.calibration_error(debiased=True, floor=False).mean())
-    return Estimate(value=max(0.0, value), low=low / num_classes, high=high / num_classes)
+    return Estimate(value=value, low=low / num_classes, high=high / num_classes)
 
 
 def _class_variance(statistics: BinStatistics) -> Tensor:
@@ -299,9 +301,7 @@ def _covariance(products: Tensor, means: Tensor, count: int) -> Tensor:
     return (products / count - means.outer(means)) / count
 
 
-def _normal_draws(
-    means: Tensor, covariance: Tensor, seed: int, draws: int = _DRAWS
-) -> Tensor:
+def _normal_draws(means: Tensor, covariance: Tensor, seed: int, draws: int = _DRAWS) -> Tensor:
     """`(m, draws)`: normal draws with these means."""
     values, vectors = torch.linalg.eigh(covariance)
     generator = torch.Generator().manual_seed(seed)

@@ -164,9 +164,7 @@ def class_dim_of(scores: StoredArray, labels: StoredArray, layout: Layout) -> Cl
     return fitting[0]
 
 
-def blocks_of(
-    scores: StoredArray, positions: Positions, class_dim: ClassDim
-) -> Generator[Block]:
+def blocks_of(scores: StoredArray, positions: Positions, class_dim: ClassDim) -> Generator[Block]:
     """Yield blocks `(b, K)` of scores and `(b,)` labels, in order.
 
     Args:

@@ -42,9 +42,7 @@ def measure(tally: Tally, *, seed: int = 0) -> Measures:
         confidence=mean_estimate(tally.confidence, tally.units),
         gap=gap_estimate(tally),
         smooth_calibration_error=smooth_calibration_error(tally, seed=seed),
-        classwise_calibration_error=classwise_error(
-            tally.by_class, tally.class_moments, seed=seed
-        ),
+        classwise_calibration_error=classwise_error(tally, seed=seed),
         negative_log_likelihood=mean_estimate(tally.negative_log_likelihood, tally.units),
         brier_score=mean_estimate(tally.brier_score, tally.units),
         **top_label_errors(tally, seed=seed),

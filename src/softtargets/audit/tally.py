@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from softtargets.audit.class_moments import ClassMoments
+from softtargets.audit.class_scatter import ClassScatter, most_classes
 from softtargets.audit.naming import Kind
 from softtargets.audit.predictions import Block
-from softtargets.audit.units import Moments
+from softtargets.audit.units import Draws, Moments
 from softtargets.calibration import BinStatistics
 from softtargets.calibration.class_counts import ClassCounts
 
@@ -29,7 +29,7 @@ class Tally:
         brier_score: `(N,)`, float64.
         by_class: bins of each class's probability in all samples, `(K, bins)`.
         units: `(N,)`: the unit of each, 0 .. U - 1, if units are drawn and not samples.
-        class_moments: of the sums that units have in those bins.
+        class_scatter: of the sums that units have in those bins; None: of too many classes.
     """
 
     confidence: Tensor
@@ -40,7 +40,7 @@ class Tally:
     brier_score: Tensor
     by_class: BinStatistics
     units: Tensor | None = None
-    class_moments: Moments | None = None
+    class_scatter: Moments | Draws | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -91,7 +91,7 @@ class Counting:
     ) -> None:
         self._kind: Kind = kind
         self._units = units
-        self._moments: ClassMoments | None = None
+        self._scatter: ClassScatter | None = None
         self._temperature = temperature
         self._columns = _Columns()
         self._by_class: ClassCounts | None = None
@@ -115,7 +115,7 @@ class Counting:
                 outcome_sums=outcome_sums,
             ),
             units=self._units,
-            class_moments=None if self._moments is None else self._moments.result(),
+            class_scatter=None if self._scatter is None else self._scatter.result(),
         )
 
     def _add(self, scores: Tensor, labels: Tensor) -> None:
@@ -125,11 +125,11 @@ class Counting:
         brier = torch.linalg.vecdot(probs, probs) - 2 * at_label + 1
         if self._by_class is None:
             self._by_class = ClassCounts(probs.shape[1], BINS, probs.device)
-            if self._units is not None:
-                self._moments = ClassMoments(self._units, probs.shape[1], BINS)
+            if self._units is not None and probs.shape[1] <= most_classes(BINS):
+                self._scatter = ClassScatter(self._units, probs.shape[1], BINS)
         self._by_class.add(probs, labels)
-        if self._moments is not None:
-            self._moments.add(probs, labels)
+        if self._scatter is not None:
+            self._scatter.add(probs, labels)
         self._columns.append(
             confidence=confidence,
             right=predicted == labels,
@@ -142,19 +142,22 @@ class Counting:
 
 def joined(one: Tally, other: Tally) -> Tally:
     """Return the tally of both sets of samples, in this order; units are those of one only."""
-    apart = ("by_class", "units", "class_moments")
+    apart = ("by_class", "units", "class_scatter")
     columns = {
         field.name: torch.cat([getattr(one, field.name), getattr(other, field.name)])
         for field in fields(Tally)
         if field.name not in apart
     }
-    units = moments = None
+    units = None
+    scatter: Moments | Draws | None = None
     if one.units is not None and other.units is not None:
         units = torch.cat([one.units, other.units + (one.units.max() + 1)])
-    if one.class_moments is not None and other.class_moments is not None:
-        moments = one.class_moments + other.class_moments
+    if isinstance(one.class_scatter, Moments) and isinstance(other.class_scatter, Moments):
+        scatter = one.class_scatter + other.class_scatter
+    if isinstance(one.class_scatter, Draws) and isinstance(other.class_scatter, Draws):
+        scatter = one.class_scatter.joined(other.class_scatter)
     return Tally(
-        **columns, by_class=one.by_class + other.by_class, units=units, class_moments=moments
+        **columns, by_class=one.by_class + other.by_class, units=units, class_scatter=scatter
     )
 
 

@@ -62,9 +62,9 @@ def unit_covariance(units: Tensor, parts: Iterable[tuple[Tensor, Tensor]], width
     taken = [(units, *part) for part in parts]
     if order is not None:
         taken = [(units[order], cells[order], values[order]) for _, cells, values in taken]
-    total = Moments.none(width, full=True)
+    total = Moments.none(width)
     for sums, rows in _unit_sums(taken, width):
-        total = total + Moments.of(sums, rows, full=True)
+        total = total + Moments.of(sums, rows)
     return total.covariance()
 
 
@@ -90,7 +90,7 @@ class Moments:
     """Sums over units of products of a unit's sums: what covariances are made of; they add up.
 
     Args:
-        products: `(m, m)`: of the sums with each other; `(m,)` of each with itself alone.
+        products: `(m, m)`: of the sums with each other.
         counted: `(m,)`: of the sums with the number of predictions.
         sums: `(m,)`: the sums themselves.
         squares: of the number of predictions with itself.
@@ -106,21 +106,20 @@ class Moments:
     units: int
 
     @classmethod
-    def none(cls, width: int, *, full: bool) -> "Moments":
+    def none(cls, width: int) -> "Moments":
         """The moments of no units."""
-        return cls.of(torch.zeros(0, width).double(), torch.zeros(0).double(), full=full)
+        return cls.of(torch.zeros(0, width).double(), torch.zeros(0).double())
 
     @classmethod
-    def of(cls, sums: Tensor, rows: Tensor, *, full: bool) -> "Moments":
+    def of(cls, sums: Tensor, rows: Tensor) -> "Moments":
         """The moments of some units.
 
         Args:
             sums: `(u, m)`, float64.
             rows: `(u,)`, float64: their predictions.
-            full: whether products of different sums are wanted.
         """
         return cls(
-            products=sums.T @ sums if full else sums.square().sum(0),
+            products=sums.T @ sums,
             counted=rows @ sums,
             sums=sums.sum(0),
             squares=float(rows.square().sum()),
@@ -138,20 +137,62 @@ class Moments:
             units=self.units + other.units,
         )
 
-    @property
-    def full(self) -> bool:
-        """Whether products of different sums are there."""
-        return self.products.ndim == 2
-
     def covariance(self) -> Tensor:
-        """`(m, m)`, or `(m,)` of each alone: that of the sums over the number of predictions."""
+        """`(m, m)`: that of the sums over the number of predictions."""
         means = self.sums / self.rows
-        if self.full:
-            crossed = means.outer(self.counted)
-            total = self.products - crossed - crossed.T + self.squares * means.outer(means)
-        else:
-            total = self.products - 2 * means * self.counted + self.squares * means.square()
+        crossed = means.outer(self.counted)
+        total = self.products - crossed - crossed.T + self.squares * means.outer(means)
         return total * (self.units / max(1, self.units - 1) / self.rows**2)
+
+
+class Draws:
+    """Sums over units under normal weights, drawn as units pass: of more sums than products allow.
+
+        sum_u w_u (sums of u - means * predictions of u) / N,   w_u standard normal
+
+    has the covariance that `Moments` has.
+
+    Args:
+        width: m.
+        draws: D.
+        seed: of the weights.
+
+    References:
+        Praestgaard and Wellner, Exchangeably weighted bootstraps of the general empirical process,
+        1993.
+    """
+
+    def __init__(self, width: int, draws: int, seed: int = 0) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._weighted = torch.zeros(width, draws, dtype=torch.float64)
+        self._counted = torch.zeros(draws, dtype=torch.float64)
+        self._sums = torch.zeros(width, dtype=torch.float64)
+        self._rows, self._units = 0.0, 0
+
+    def add(self, sums: Tensor, rows: Tensor) -> None:
+        """Add `(u, m)` sums of units and `(u,)` their predictions, both float64."""
+        shape = (len(rows), len(self._counted))
+        weights = torch.randn(shape, generator=self._generator, dtype=torch.float64)
+        self._weighted.addmm_(sums.T, weights)
+        self._counted += rows @ weights
+        self._sums += sums.sum(0)
+        self._rows += float(rows.sum())
+        self._units += len(rows)
+
+    def joined(self, other: "Draws") -> "Draws":
+        """The draws of both sets of units; equal weights of theirs fall into different draws."""
+        both = Draws(len(self._sums), len(self._counted))
+        both._weighted = self._weighted + other._weighted.roll(1, 1)
+        both._counted = self._counted + other._counted.roll(1)
+        both._sums = self._sums + other._sums
+        both._rows, both._units = self._rows + other._rows, self._units + other._units
+        return both
+
+    def deviations(self) -> Tensor:
+        """`(m, D)`: of the sums over the number of predictions."""
+        deviations = self._weighted - (self._sums / self._rows).outer(self._counted)
+        factor = (self._units / max(1, self._units - 1)) ** 0.5
+        return deviations.mul_(factor / self._rows)
 
 
 def effective_counts(

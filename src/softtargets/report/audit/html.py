@@ -59,8 +59,9 @@ def facts(audits: list[Audit]) -> list[tuple[str, str]]:
     for audit in audits:
         lines += [
             ("File", place(audit.path, audit.key) + (f" ({audit.note})" if audit.note else "")),
-            ("Holds", f"{_rows(audit):,} rows of {audit.num_classes:,} {_KINDS[audit.kind]}"),
+            ("Holds", f"{_rows(audit)} of {audit.num_classes:,} {_KINDS[audit.kind]}"),
             *_groups(audit),
+            *_sampling(audit),
             ("Temperature", _temperature(audit)),
         ]
     return [
@@ -70,8 +71,10 @@ def facts(audits: list[Audit]) -> list[tuple[str, str]]:
     ]
 
 
-def _rows(audit: Audit) -> int:
-    return audit.num_samples if audit.aggregation is None else audit.aggregation.num_predictions
+def _rows(audit: Audit) -> str:
+    if audit.aggregation is not None:
+        return f"{audit.aggregation.num_predictions:,} rows"
+    return f"{audit.num_samples:,} {audit.row}s"
 
 
 def _groups(audit: Audit) -> list[tuple[str, str]]:
@@ -79,6 +82,10 @@ def _groups(audit: Audit) -> list[tuple[str, str]]:
         return []
     averaged = "logits" if audit.kind == "logits" else "logarithms of probabilities"
     return [("Groups", f"{basis(audit)}; their {averaged} are averaged")]
+
+
+def _sampling(audit: Audit) -> list[tuple[str, str]]:
+    return [] if audit.sampling is None else [("Of", basis(audit))]
 
 
 def _temperature(audit: Audit) -> str:

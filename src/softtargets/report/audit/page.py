@@ -18,7 +18,14 @@ from softtargets.report.audit.sheets import (
     single_rows,
     state_titles,
 )
-from softtargets.report.audit.words import basis, findings, headline, summary
+from softtargets.report.audit.words import (
+    basis,
+    classes_held,
+    findings,
+    headline,
+    summary,
+    whole_units,
+)
 from softtargets.report.plots import MOST_CLASSES
 
 _MOST_LISTED = 200  # classes in the table
@@ -36,7 +43,8 @@ def render_page(audit: Audit) -> str:
         audit=audit,
         headline=headline(audit),
         summary=summary(audit),
-        basis=basis(audit),
+        basis=basis(audit) + classes_held(audit),
+        whole_units=whole_units(audit),
         findings=findings(audit),
         states=state_titles(audit),
         rows=number_rows(audit),

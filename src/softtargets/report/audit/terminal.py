@@ -19,9 +19,11 @@ from softtargets.report.audit.words import (
     aggregation_answers,
     basis,
     classes_answer,
+    classes_held,
     headline,
     selection_answer,
     summary,
+    whole_units,
 )
 from softtargets.report.notation import PERCENT
 
@@ -51,17 +53,18 @@ def print_audit(console: Console, audit: Audit) -> None:
 
 
 def _number_table(audit: Audit, states: list[int]) -> Table:
-    caption = "in brackets: 95 % intervals"
+    caption = f"in brackets: 95 % intervals{whole_units(audit)}"
     if audit.scaling is not None and 1 in states:
         rows = f"{audit.scaling.rows:,} {audit.row}s"
         drawn = " drawn at random" if audit.scaling.rows < audit.num_samples else ""
         how = f"T fitted on {audit.scaling.source}" if audit.scaling.source else "cross-fitted"
         caption += f"; after scaling: {rows}{drawn}, {how}"
-    title = f"{basis(audit)}; {audit.num_classes:,} classes"
-    if audit.aggregation is None:
-        title = f"{audit.num_samples:,} samples, {audit.num_classes:,} classes"
     table = Table(
-        title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left"
+        title=basis(audit) + classes_held(audit),
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title_justify="left",
     )
     table.add_column("", no_wrap=True)
     for state in states:
@@ -141,7 +144,8 @@ def _difference_table(comparison: Comparison, *, scaled: bool) -> Table:
     one, other = versus.names(comparison)
     table = Table(
         title="After temperature scaling of each" if scaled else "As given",
-        caption=f"{other} minus {one}, paired by {comparison.first.unit}; 95 % intervals",
+        caption=f"{other} minus {one}, paired by {comparison.first.unit}; 95 % "
+        f"intervals{whole_units(comparison.first)}",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         title_justify="left",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from softtargets.audit.result import Audit, ClassMeasures, Scaling
+from softtargets.audit.result import Audit, ClassMeasures, Sampling, Scaling
 from softtargets.calibration import Estimate
 from softtargets.calibration.temperature import BRACKET
 from softtargets.report.audit.lean import NOTABLE, Lean, lean
@@ -11,6 +11,7 @@ from softtargets.report.notation import PERCENT, counted, decimal, percentage, p
 
 _NAMED = 3  # worst classes in a sentence
 _KEPT = 0.8  # coverage at which the errors are told
+_FEW_UNITS = 50
 _FEW = 1000  # samples below which intervals of calibration errors are wide
 
 
@@ -40,7 +41,7 @@ def headline(audit: Audit) -> str:
     if leaning == Lean.NONE:
         return (
             f"Its confidence holds as far as can be told: {told}. With "
-            f"{counted(measures.num_samples, audit.unit)}, a calibration error of up to "
+            f"{_size(audit)}, a calibration error of up to "
             f"{points(error.high)} would not show."
         )
     word = "too sure" if leaning == Lean.OVER else "too unsure"
@@ -76,14 +77,47 @@ def findings(audit: Audit) -> list[Finding]:
 
 
 def basis(audit: Audit) -> str:
-    """Return what the numbers are of: how many samples, or groups of how many predictions."""
+    """Return what the numbers are of: how many samples, in what, or groups of predictions."""
     aggregation, count = audit.aggregation, counted(audit.num_samples, audit.unit)
     if aggregation is None:
-        return count
+        return _size(audit) + (f", {_left_out(audit.sampling)}" if audit.sampling else "")
     ends = aggregation.smallest, aggregation.largest
     sizes = f"{ends[0]:,} each" if ends[0] == ends[1] else f"{ends[0]:,} to {ends[1]:,} each"
     predictions = counted(aggregation.num_predictions, "prediction")
     return f"{predictions} in {count} by {aggregation.column}, {sizes}"
+
+
+def classes_held(audit: Audit) -> str:
+    """Return the number of classes, to follow `basis`."""
+    mark = "," if audit.aggregation is None and audit.sampling is None else ";"
+    return f"{mark} {audit.num_classes:,} classes"
+
+
+def whole_units(audit: Audit) -> str:
+    """Return what intervals are for, to follow "intervals"; "" if each sample is by itself."""
+    unit = "" if audit.sampling is None else audit.sampling.unit
+    return f" for whole {unit}s drawn" if unit else ""
+
+
+def _size(audit: Audit) -> str:
+    count, sampling = counted(audit.num_samples, audit.unit), audit.sampling
+    if sampling is None or not sampling.unit:
+        return count
+    by = f" by {sampling.column}" if sampling.column else ""
+    return f"{count} in {counted(sampling.num_units, sampling.unit)}{by}"
+
+
+def _left_out(sampling: Sampling) -> str:
+    """Which predictions are not measured."""
+    if sampling.column and not sampling.ignored:
+        return "drawn as a whole"
+    told = f"{sampling.ignored:,} ignored"
+    if sampling.drawn is None:
+        return told
+    return (
+        f"{told} ({sampling.drawn:,} of {sampling.per_unit:,} positions of each "
+        f"{sampling.unit} drawn at random, seeded)"
+    )
 
 
 def aggregation_answers(audit: Audit) -> list[str]:
@@ -204,6 +238,30 @@ def interval(estimate: Estimate, *, flipped: bool = False) -> str:
     return f"95{PERCENT} interval {decimal(100 * low, 1)} to {decimal(100 * high, 1)}"
 
 
+def _sampling_cautions(audit: Audit) -> list[str]:
+    sampling, lines = audit.sampling, []
+    if sampling is None:
+        return []
+    if sampling.unit:
+        lines.append(
+            f"What lies in one {sampling.unit} is not independent, so intervals are for drawing "
+            f"whole {sampling.unit}s, {sampling.num_units:,} here."
+        )
+        if sampling.num_units < _FEW_UNITS:
+            lines.append(
+                f"{counted(sampling.num_units, sampling.unit)} are few: intervals are rough, and "
+                "may be too narrow."
+            )
+    if sampling.ignored:
+        lines.append(f"{counted(sampling.ignored, sampling.row)} without a label are left out.")
+    if sampling.drawn is not None:
+        lines.append(
+            f"Of each {sampling.unit} {sampling.drawn:,} of {sampling.per_unit:,} positions are "
+            "measured, drawn at random; say --positions for another number."
+        )
+    return lines
+
+
 def _changed(key: str, difference: Estimate) -> str:
     text = estimate_text(difference, SINGLE[key].scale, SINGLE[key].digits, signed=True)
     unit = " points" if SINGLE[key].scale == 100 else ""
@@ -255,6 +313,7 @@ def _cautions(audit: Audit) -> list[str]:
             f"its error reaches from {percentage(measures.expected_calibration_error.low)} to "
             f"{percentage(measures.expected_calibration_error.high)}."
         )
+    lines += _sampling_cautions(audit)
     if audit.scaling is not None and audit.scaling.rows < audit.num_samples:
         lines.append(
             f"Temperature scaling was judged on {audit.scaling.rows:,} {audit.row}s drawn at "

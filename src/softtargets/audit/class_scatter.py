@@ -1,15 +1,23 @@
-"""Products of the sums that units have in the bins of all classes, while rows pass."""
+"""How the sums that units have in the bins of all classes scatter, found while rows pass."""
 
 import torch
 from torch import Tensor
 
 from softtargets.audit.open_sums import OpenSums, ends_of, most_open
-from softtargets.audit.units import Moments
+from softtargets.audit.units import Draws, Moments
 
-_MOST_CELLS = 512  # up to here all products are kept, and bins depend on each other
+_MOST_PRODUCTS = 512  # bins up to which all products of sums are kept
+_MOST_NUMBERS = 2**24  # kept of draws (128 MB); with more bins there is no interval
+_NUMBERS = 2**22  # kept where that allows for draws enough
+_DRAWS, _FEWEST_DRAWS = 2000, 200
 
 
-class ClassMoments:
+def most_classes(bins: int) -> int:
+    """Return up to how many classes the scatter is found."""
+    return _MOST_NUMBERS // (_FEWEST_DRAWS * bins)
+
+
+class ClassScatter:
     """Sums of outcome minus probability in the bins of each class, unit by unit.
 
     Args:
@@ -26,7 +34,11 @@ class ClassMoments:
         ends = ends_of(index, len(self._counts))
         self._open = OpenSums(self._counts, most_open(*ends, len(index)), width)
         self._inner_edges = torch.arange(1, bins).double() / bins
-        self._moments = Moments.none(width, full=width <= _MOST_CELLS)
+        self._scatter: Moments | Draws = (
+            Moments.none(width)
+            if width <= _MOST_PRODUCTS
+            else Draws(width, min(_DRAWS, max(_FEWEST_DRAWS, _NUMBERS // width)))
+        )
 
     def add(self, probs: Tensor, labels: Tensor) -> None:
         """Add the next rows, `(n, K)` float64 probabilities, with `(n,)` labels."""
@@ -36,12 +48,15 @@ class ClassMoments:
         self._row += len(labels)
         sums = self._sums(probs, labels, local, len(units))
         done, ended = self._open.add(units.long(), sums, torch.bincount(local))
-        full = self._moments.full
-        self._moments = self._moments + Moments.of(ended, self._counts[done].double(), full=full)
+        rows = self._counts[done].double()
+        if isinstance(self._scatter, Draws):
+            self._scatter.add(ended, rows)
+        else:
+            self._scatter = self._scatter + Moments.of(ended, rows)
 
-    def result(self) -> Moments:
-        """Return the moments of all units, after the last row."""
-        return self._moments
+    def result(self) -> Moments | Draws:
+        """Return the scatter of all units, after the last row."""
+        return self._scatter
 
     def _sums(self, probs: Tensor, labels: Tensor, local: Tensor, count: int) -> Tensor:
         """`(u, K * bins)`: what lies above the first bin is sought, the rest is in the first."""
