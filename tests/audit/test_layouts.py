@@ -33,7 +33,7 @@ NAMES = {
 
 
 def sequences(entries=60, tokens=24, classes=5, *, ignored=-100, seed=0):
-    """Logits (S, T, K) and labels (S, T): some sequences far over-confident, some labels missing."""
+    """Logits (S, T, K) and labels (S, T): some sequences far too sure, some labels missing."""
     generator = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(entries, tokens, classes, generator=generator)
     drawn = torch.multinomial(logits.softmax(-1).flatten(0, 1), 1, generator=generator)

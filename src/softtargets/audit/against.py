@@ -83,23 +83,19 @@ def _check_same_samples(one: Reading, other: Reading) -> None:
 
 def _check_same_positions(one: Predictions, other: Predictions) -> None:
     """Raise unless the same positions are measured, and the same are drawn together."""
-    told = [
-        (None, None) if each.positions is None else (each.positions.entries, each.positions.shape)
-        for each in (one, other)
-    ]
-    if told[0] != told[1]:
-        shapes = ["rows" if n is None else f"labels of shape {(n, *more)}" for n, more in told]
+    shapes = ["rows" if each is None else f"labels of shape {each}" for each in _shapes(one, other)]
+    if shapes[0] != shapes[1]:
         raise AuditError(
             f"{other.where} has {shapes[1]}, {one.where} has {shapes[0]}; a comparison needs the "
             "same samples in the same order"
         )
-    if one.positions is not None and other.positions is not None:
-        if not torch.equal(one.positions.flat, other.positions.flat):
-            raise AuditError(
-                f"{other.where} has labels at other positions than {one.where}; a comparison needs "
-                "the same, so ignore the same"
-            )
-    if one.units is None or other.units is None or other.units.column == "":
+    ours, theirs = one.positions, other.positions
+    if ours is not None and theirs is not None and not torch.equal(ours.flat, theirs.flat):
+        raise AuditError(
+            f"{other.where} has labels at other positions than {one.where}; a comparison needs the "
+            "same, so ignore the same"
+        )
+    if one.units is None or other.units is None:
         return
     if not torch.equal(one.units.index, other.units.index):
         row = int((one.units.index != other.units.index).nonzero()[0])
@@ -107,6 +103,12 @@ def _check_same_positions(one: Predictions, other: Predictions) -> None:
             f"{other.units.where} and {one.units.where} put row {row} into different clusters; a "
             "comparison needs the same samples in the same clusters and order"
         )
+
+
+def _shapes(*each: Predictions) -> list[tuple[int, ...] | None]:
+    return [
+        None if of.positions is None else (of.positions.entries, *of.positions.shape) for of in each
+    ]
 
 
 def _check_same_groups(first: Predictions, second: Predictions) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
+import torch
+
 from softtargets.audit.errors import AuditError
 from softtargets.audit.groups import group_rows
 from softtargets.audit.naming import Keys
@@ -32,7 +34,7 @@ def arranged(
     index = group_rows(where, column, names, num_classes * BINS).index
     positions = predictions.positions
     if positions is not None:
-        index = index[positions.flat].unique(return_inverse=True)[1]
+        index = torch.unique(index[positions.flat], return_inverse=True)[1]
     if int(index.max()) == 0:
         raise AuditError(
             f"{where} puts all rows into one cluster; intervals are for drawing whole clusters, so "

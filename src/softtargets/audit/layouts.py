@@ -16,7 +16,7 @@ from softtargets.audit.positions import Positions, place_of
 from softtargets.audit.predictions import Block, block_rows
 from softtargets.audit.units import Units
 
-MOST_POSITIONS = 2**22  # measured unless more are asked for: some numbers are kept of each
+MOST_POSITIONS = 2_000_000  # measured unless more are asked for: 100 to 250 bytes each
 _DEFAULT_IGNORED = -100
 _SEED = 0  # of the positions drawn: those of the same shape are the same, for any model
 
@@ -32,7 +32,7 @@ class Layout:
             second, as in (images, classes, height, width); without, the shape of the labels says.
         ignore_index: the label of positions to leave out; -100 unless another is given.
         positions: how many positions of each sequence or image are measured, drawn at random;
-            without, all, or as many as make four million in all.
+            without, all, or as many as make two million in all.
     """
 
     class_dim: ClassDim | None = None
@@ -206,8 +206,9 @@ def _last(scores: StoredArray) -> Generator[Tensor]:
     rows = block_rows(num_classes)
     if scores.by_columns:
         for block in scores.blocks(1):
-            for part in block.reshape(-1, num_classes).split(rows):
-                yield part.T.unsqueeze(0)
+            whole = block.reshape(-1, num_classes)
+            for start in range(0, len(whole), rows):
+                yield whole[start : start + rows].T.unsqueeze(0)
         return
     flat = replace(scores, shape=(prod(scores.shape[:-1]), num_classes))
     for block in flat.blocks(rows):

@@ -45,10 +45,10 @@ def audit(
     FILE is an .npz, .npy, .parquet, .csv, .tsv or .safetensors file that holds logits or
     probabilities (N, K) and labels (N,). Which of the two is declared by the name of the array,
     such as logits, probs or test_logits, or by an option; it is never guessed from the values.
-    Sequences (S, T, K) with labels (S, T) and label maps (N, K, H, W) with labels (N, H, W) are read
-    too; positions with the label of --ignore-index are left out, and intervals are for drawing
-    whole sequences or images. --cluster says the same of rows: the tokens of a sentence, the frames
-    of a video.
+    Sequences (S, T, K) with labels (S, T) and label maps (N, K, H, W) with labels (N, H, W) are
+    read too: positions with the label of --ignore-index are left out, and intervals are for drawing
+    whole sequences or images. With --cluster they are for drawing whole clusters of rows, such as
+    the frames of a video.
     With --group the logits of rows that belong together, such as the images of a burst, are
     averaged first, and all is said of the groups, beside what single predictions are worth.
 
