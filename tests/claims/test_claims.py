@@ -37,6 +37,7 @@ EXPECTED = {
     "composer": {"accuracy", "mixup"},
     "xia": {"selective"},
     "maxsup": {"transfer"},
+    "heinonen": {"corruption", "uncertainty", "clean"},
 }  # fmt: skip
 
 

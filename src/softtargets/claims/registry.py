@@ -3,6 +3,7 @@
 from softtargets.claims import (
     composer,
     features,
+    heinonen,
     ils,
     lukasik,
     mueller,
@@ -14,7 +15,7 @@ from softtargets.claims import (
 from softtargets.claims.claim import Claim
 from softtargets.lab.errors import LabError
 
-_FILES = (mueller, features, students, ols, ils, lukasik, people, composer, neighbours)
+_FILES = (mueller, features, students, ols, ils, lukasik, people, composer, neighbours, heinonen)
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for file in _FILES for claim in file.CLAIMS}
 

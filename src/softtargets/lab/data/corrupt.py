@@ -136,7 +136,8 @@ def _blur(pictures: Tensor, share: float, numbers: Tensor) -> Tensor:
 
 def _pixelate(pictures: Tensor, share: float, numbers: Tensor) -> Tensor:
     height, width = pictures.shape[-2:]
-    return _cells(height, share) @ pictures @ _cells(width, share)
+    made: Tensor = _cells(height, share) @ pictures @ _cells(width, share)
+    return made
 
 
 def _cells(size: int, share: float) -> Tensor:
