@@ -153,6 +153,19 @@ class Bench:
             claims=judged,
         )
 
+    def used(self) -> list[RunRecord]:
+        """Return all runs of the claims, which are finished; nothing is computed.
+
+        Raises:
+            LabError: one of them is not there.
+        """
+        if missing := self._missing():
+            raise LabError(
+                f"{self._output} lacks {len(missing)} runs, as {missing[0].run_id}; run all of "
+                "these claims in it"
+            )
+        return list(self._found.values())
+
     def _specs(self, claim: Claim, *, assume: bool = False) -> list[RunSpec]:
         """The specs of a claim as far as they are known; none where it is skipped."""
         if claim.name in self._skipped:

@@ -114,7 +114,8 @@ def _drawn(name: str, numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _noise(pictures: Tensor, deviation: float, numbers: Tensor) -> Tensor:
     drawn = _drawn("noise", numbers, tuple(pictures.shape[1:]))
-    return pictures + deviation * torch.special.ndtri(drawn.clamp(min=1e-7))
+    made: Tensor = pictures + deviation * torch.special.ndtri(drawn.clamp(min=1e-7))
+    return made
 
 
 def _specks(pictures: Tensor, share: float, numbers: Tensor) -> Tensor:
@@ -136,8 +137,7 @@ def _blur(pictures: Tensor, share: float, numbers: Tensor) -> Tensor:
 
 def _pixelate(pictures: Tensor, share: float, numbers: Tensor) -> Tensor:
     height, width = pictures.shape[-2:]
-    made: Tensor = _cells(height, share) @ pictures @ _cells(width, share)
-    return made
+    return _cells(height, share) @ pictures @ _cells(width, share)
 
 
 def _cells(size: int, share: float) -> Tensor:
