@@ -1,6 +1,5 @@
 """Claims on mollification, measured on test pictures that are corrupted when they are measured."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,7 +10,7 @@ from softtargets import calibration
 from softtargets.claims.arms import Arm
 from softtargets.claims.budgets import SceneName
 from softtargets.claims.claim import Claim, Measured, Quoted, Results, Test, levels, lines
-from softtargets.claims.intervals import Paired
+from softtargets.claims.intervals import Paired, mean
 from softtargets.claims.measures import BINS, accuracy, mean_of_rows, plain_error
 from softtargets.claims.ols import points
 from softtargets.claims.rule import Rule
@@ -29,39 +28,15 @@ WHERE = "CIFAR-10-C, CIFAR-100-C, TinyImageNet-C, several networks and augmentat
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What became of the runs of an arm on each kind of corrupted pictures, at each severity.
+    """What the runs of an arm say of corrupted pictures.
 
     Attributes:
-        wrong: `(N, S)` by kind and severity, whether a sample was mistaken in a run.
-        losses: `(N, S)` each, NLL of the label.
-        errors: by kind and severity, ECE by seed.
+        labels: `(N,)`.
+        logits: `(N, S, K)` float64, by sample and run, for each kind and severity.
     """
 
-    wrong: dict[tuple[str, int], Tensor] = field(default_factory=dict)
-    losses: list[Tensor] = field(default_factory=list)
-    errors: list[Paired] = field(default_factory=list)
-
-    def add(self, kind: str, severity: int, logits: list[Tensor], labels: Tensor) -> None:
-        """Take what the runs say of the pictures of one kind and severity.
-
-        Args:
-            kind: of corruption.
-            severity: of it.
-            logits: `(N, K)` float64, by run.
-            labels: `(N,)`.
-        """
-        said = torch.stack(logits, 1)  # (N, S, K)
-        index = labels.reshape(-1, 1, 1).expand(-1, said.shape[1], 1)
-        self.wrong[kind, severity] = (said.argmax(-1) != labels.unsqueeze(-1)).double()
-        self.losses.append(-said.log_softmax(-1).gather(-1, index).squeeze(-1))
-        values = [
-            calibration.expected_calibration_error(
-                each.softmax(-1), labels, bins=BINS, debiased=True
-            )
-            for each in logits
-        ]
-        draws = torch.stack([plain_error(each, labels) for each in logits], 1)
-        self.errors.append(Paired(torch.stack(values).double(), draws))
+    labels: Tensor
+    logits: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     def error(self, kind: str | None = None, severity: int | None = None) -> Paired:
         """Return the share of mistakes, of some of the pictures or of all.
@@ -71,8 +46,8 @@ class Damage:
             severity: None for all.
         """
         chosen = [
-            rows
-            for (one, other), rows in self.wrong.items()
+            (said.argmax(-1) != self.labels.unsqueeze(-1)).double()
+            for (one, other), said in self.logits.items()
             if kind in (None, one) and severity in (None, other)
         ]
         return mean_of_rows(torch.stack(chosen).mean(0))
@@ -80,30 +55,44 @@ class Damage:
     @property
     def loss(self) -> Paired:
         """NLL of all pictures."""
-        return mean_of_rows(torch.stack(self.losses).mean(0))
+        rows = torch.arange(len(self.labels))
+        losses = [-said.log_softmax(-1)[rows, :, self.labels] for said in self.logits.values()]
+        return mean_of_rows(torch.stack(losses).mean(0))
 
     @property
     def calibration_error(self) -> Paired:
         """ECE, debiased, of each kind and severity, on average."""
-        values = torch.stack([each.values for each in self.errors]).mean(0)
-        return Paired(values, torch.stack([each.draws for each in self.errors]).mean(0))
+        each = [
+            Paired(
+                torch.tensor([self._debiased(run) for run in said.unbind(1)], dtype=torch.float64),
+                torch.stack([plain_error(run, self.labels) for run in said.unbind(1)], 1),
+            )
+            for said in self.logits.values()
+        ]
+        return mean(each)
+
+    def _debiased(self, logits: Tensor) -> float:
+        return float(
+            calibration.expected_calibration_error(
+                logits.softmax(-1), self.labels, bins=BINS, debiased=True
+            )
+        )
 
 
 def damaged(runs: Mapping[str, list[Run]]) -> dict[str, Damage]:
-    """Return what became of each arm on corrupted test pictures, made once for all of them.
+    """Return what each arm says of corrupted test pictures, made once for all of them.
 
     Args:
         runs: of arms on the same data.
     """
     data = next(iter(runs.values()))[0].data
-    labels = data.test.labels[:TESTED]
-    found: dict[str, Damage] = defaultdict(Damage)
+    found = {name: Damage(data.test.labels[:TESTED]) for name in runs}
     for kind in CORRUPTIONS:
         for severity in SEVERITIES:
             pictures = corrupted(data, kind, severity, TESTED)
             for name, each in runs.items():
-                logits = [run.logits(pictures).double() for run in each]
-                found[name].add(kind, severity, logits, labels)
+                said = torch.stack([run.logits(pictures) for run in each], 1)
+                found[name].logits[kind, severity] = said.double()
     return found
 
 
