@@ -26,7 +26,7 @@ from softtargets.claims.record import FILE, ClaimsRecord, read, write
 from softtargets.claims.registry import CLAIMS, named
 from softtargets.claims.running import Bench
 from softtargets.lab.errors import LabError
-from softtargets.lab.records import RunRecord
+from softtargets.lab.records import AnyRecord
 from softtargets.report.claims.figures import write_figures
 from softtargets.report.claims.markdown import sections, table
 
@@ -43,7 +43,7 @@ def page(text: str, record: ClaimsRecord) -> str:
 
 
 def merged(
-    old: ClaimsRecord, new: ClaimsRecord, names: Sequence[str], used: Sequence[RunRecord]
+    old: ClaimsRecord, new: ClaimsRecord, names: Sequence[str], used: Sequence[AnyRecord]
 ) -> ClaimsRecord:
     """Return the old record with some claims of the new one, in the order of the registry.
 
