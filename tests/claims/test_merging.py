@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from benchmarks import claims as taking
-from softtargets.claims.budgets import SMOKE
+from softtargets.claims.budgets import CPU, SMOKE
 from softtargets.claims.record import FILE, read, write
 from softtargets.claims.registry import CLAIMS, named
 from softtargets.claims.running import Bench
@@ -28,7 +28,7 @@ def test_a_claim_is_added_where_the_registry_has_it(smoke, project):
     others[0] = msgspec.structs.replace(others[0], statement="Judged before.")
     write(msgspec.structs.replace(smoke.record, claims=others, runs=1), taking.RECORD)
     write(smoke.record, smoke.folder / FILE)
-    taking.main([str(smoke.folder), "heinonen.clean"])
+    taking.main([str(smoke.folder), "heinonen.clean", "--data-root", str(smoke.folder / "data")])
     found = read(taking.RECORD)
     assert [claim.name for claim in found.claims] == list(CLAIMS)
     assert found.claims[0].statement == "Judged before."
@@ -56,3 +56,5 @@ def test_what_does_not_go_together_is_refused(smoke, tmp_path):
         taking.merged(smoke.record, fewer, ["wei.sign"], [])
     with pytest.raises(LabError, match=r"lacks \d+ runs, as .*; run all of these claims in it"):
         Bench(named(("wei",)), SMOKE, tmp_path, None).used()
+    with pytest.raises(LabError, match=r"runs of human\.noise are not known: it needs cifar10"):
+        Bench(named(("human",)), CPU, tmp_path, None).used()
