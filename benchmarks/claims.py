@@ -26,7 +26,7 @@ from softtargets.claims.record import FILE, ClaimsRecord, read, write
 from softtargets.claims.registry import CLAIMS, named
 from softtargets.claims.running import Bench
 from softtargets.lab.errors import LabError
-from softtargets.lab.records import AnyRecord
+from softtargets.lab.sealing import AnyRecord
 from softtargets.report.claims.figures import write_figures
 from softtargets.report.claims.markdown import sections, table
 
