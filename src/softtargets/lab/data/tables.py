@@ -82,7 +82,9 @@ def read_table(path: Path) -> Table:
         ({'kind': ['NUM'], 'text': ['How far is it ?']}, [2])
     """
     if not is_table(path):
-        raise LabError(f"{path} must be a table whose name ends in {', '.join(SUFFIXES)}; rename it")
+        raise LabError(
+            f"{path} must be a table whose name ends in {', '.join(SUFFIXES)}; rename it"
+        )
     if not path.is_file():
         raise LabError(f"{path} is missing; name a table of texts, or a folder of tables")
     if path.suffix.lower() == ".parquet":
@@ -131,7 +133,8 @@ def _lines(content: str) -> list[str]:
 
 def _comma_separated(path: Path, content: str) -> tuple[list[list[str]], list[int]]:
     """Return rows, and the line in which each begins: quoted text may go over several."""
-    rows, places = [], []
+    rows: list[list[str]] = []
+    places: list[int] = []
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     while True:
         place = reader.line_num + 1
@@ -139,8 +142,8 @@ def _comma_separated(path: Path, content: str) -> tuple[list[list[str]], list[in
             row = next(reader, None)
         except csv.Error as error:
             raise LabError(
-                f"{path}, line {place}: {error}; quote texts that hold commas, quotes or line ends, "
-                "and double the quotes in them"
+                f"{path}, line {place}: {error}; quote texts that hold commas, quotes or line "
+                "ends, and double the quotes in them"
             ) from error
         if row is None:
             return rows, places
@@ -188,8 +191,8 @@ def _parquet(path: Path) -> Table:
     names = table.column_names
     if len(set(names)) < len(names) or not table.num_rows:
         raise LabError(
-            f"{path} must have rows, and columns with names of their own, got {table.num_rows} rows "
-            f"with columns {', '.join(names) or '(none)'}; write it anew"
+            f"{path} must have rows, and columns with names of their own, got {table.num_rows} "
+            f"rows with columns {', '.join(names) or '(none)'}; write it anew"
         )
     columns = {name: table.column(name).to_pylist() for name in names}
     return Table(path=path, columns=columns, places=list(range(1, table.num_rows + 1)), unit="row")

@@ -206,9 +206,7 @@ def _class_names(path: Path, column: str, labels: list[str | int], least: int) -
     return tuple(plain)
 
 
-def _numbered(
-    table: Table, labels: list[str | int], column: str, names: tuple[str, ...]
-) -> Any:
+def _numbered(table: Table, labels: list[str | int], column: str, names: tuple[str, ...]) -> Any:
     """Return `(N,)` class numbers; a class that training does not know is no class."""
     numbers = {name: number for number, name in enumerate(names)}
     for row, label in enumerate(labels):
@@ -225,7 +223,14 @@ def _joined(name: str, parts: dict[str, Part]) -> Contents:
     if "validation" not in parts:
         return with_validation(name, parts["train"], parts["test"])
     total = len(parts["train"].labels)
-    return Contents(name=name, positions=np.arange(total), total=total, **parts)
+    return Contents(
+        name=name,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        positions=np.arange(total),
+        total=total,
+    )
 
 
 def _divided(name: str, path: Path, whole: Part, seed: int) -> Contents:

@@ -43,8 +43,9 @@ def build(
     """Return a model from inputs `(B, *shape)` to logits `(B, K)`.
 
     Args:
-        name: one of `MODELS`, for texts of `TEXT_MODELS`, or `"timm:NAME"` or `"torchvision:NAME"` of a library that is
-            installed, `+pretrained` at its end for the library's weights.
+        name: one of `MODELS`, for texts of `TEXT_MODELS`, or `"timm:NAME"` or
+            `"torchvision:NAME"` of a library that is installed, `+pretrained` at its end for the
+            library's weights.
         shape: of a sample; for all but `"mlp"` a picture, `(H, W)`, `(C, H, W)` or `(H, W, C)`.
         num_classes: K.
         seed: decides the initial weights; global generators are left as they are.

@@ -1,4 +1,4 @@
-"""Small networks for texts, whose words are numbers; what stands behind the last word is nothing."""
+"""Small networks for texts whose words are numbers; 0, behind the last word, changes nothing."""
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +45,7 @@ def text_cnn(num_words: int, num_classes: int) -> TextClassifier:
     References:
         Kim, "Convolutional Neural Networks for Sentence Classification", 2014.
     """
-    return TextClassifier(
-        _Convolutions(num_words), nn.Linear(_FILTERS * len(_WIDTHS), num_classes)
-    )
+    return TextClassifier(_Convolutions(num_words), nn.Linear(_FILTERS * len(_WIDTHS), num_classes))
 
 
 def text_bag(num_words: int, num_classes: int) -> TextClassifier:
