@@ -81,12 +81,10 @@ def read_table(path: Path) -> Table:
         >>> table.columns, table.places
         ({'kind': ['NUM'], 'text': ['How far is it ?']}, [2])
     """
-    if not is_table(path):
-        raise LabError(
-            f"{path} must be a table whose name ends in {', '.join(SUFFIXES)}; rename it"
-        )
     if not path.is_file():
         raise LabError(f"{path} is missing; name a table of texts, or a folder of tables")
+    if not is_table(path):
+        raise LabError(f"{path} must be a table, named *{', *'.join(SUFFIXES)}; rename it")
     if path.suffix.lower() == ".parquet":
         return _parquet(path)
     content = _decoded(path, _bytes(path))

@@ -1,8 +1,10 @@
 """Data sets of texts: a table for each part, or one that is divided."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def text_contents(source: Source) -> Contents:
     texts = {part: _texts(table, text) for part, table in tables.items()}
     labels = {part: _labels(table, label) for part, table in tables.items()}
     least = 4 if len(tables) == 1 else 2
-    names = _class_names(train.path, label, labels["train"], least)
+    names = _class_names(train, label, labels["train"], least)
     parts = {
         part: Part(inputs=texts[part], labels=_numbered(table, labels[part], label, names))
         for part, table in tables.items()
@@ -185,25 +187,25 @@ def _labels(table: Table, column: str) -> list[str | int]:
     return found
 
 
-def _class_names(path: Path, column: str, labels: list[str | int], least: int) -> tuple[str, ...]:
+def _class_names(table: Table, column: str, labels: list[str | int], least: int) -> tuple[str, ...]:
     """Return the names of the classes, in order: numbers by size, words by alphabet."""
-    names, counts = np.unique([str(label) for label in labels], return_counts=True)
-    if len(names) < 2:
+    found = [str(label) for label in labels]
+    counts = Counter(found)
+    if len(counts) < 2:
         raise LabError(
-            f"{path}: {column} must hold 2 classes or more, got {names[0]!r} in every row; name "
-            "another column, as ?label=NAME"
+            f"{table.path}: {column} must hold 2 classes or more, got {found[0]!r} in every row; "
+            "name another column, as ?label=NAME"
         )
-    few = int(counts.argmin())
-    if counts[few] < least:
+    name, count = min(counts.items(), key=itemgetter(1))
+    if count < least:
         raise LabError(
-            f"{path}: the class {names[few]!r} of {column} has {counts[few]} of {least} texts that "
-            "each needs, to train, to validate and, in a table that is divided, to test on; add "
-            "some, or remove the class"
+            f"{table.where(found.index(name))}: the {column} {name!r} has {count} of the {least} "
+            "texts or more that each needs to train, to validate and, in a table that is divided, "
+            "to test on; add some, or remove it"
         )
-    plain = [str(name) for name in names]
-    if all(re.fullmatch(r"-?\d+", name) for name in plain):
-        plain.sort(key=lambda name: (int(name), name))
-    return tuple(plain)
+    if all(re.fullmatch(r"-?\d+", name) for name in counts):
+        return tuple(sorted(counts, key=lambda name: (int(name), name)))
+    return tuple(sorted(counts))
 
 
 def _numbered(table: Table, labels: list[str | int], column: str, names: tuple[str, ...]) -> Any:

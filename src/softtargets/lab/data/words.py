@@ -67,7 +67,8 @@ class Words:
             texts: split, each of 1 to `length` words.
             length: of the longest.
         """
-        numbers = {word: number for number, word in enumerate(self.words)}
+        known = self.words[len(SPECIAL) :]
+        numbers = {word: number for number, word in enumerate(known, start=len(SPECIAL))}
         rows = np.full((len(texts), length), PAD, dtype=np.int32)
         for row, text in zip(rows, texts, strict=True):
             row[: len(text)] = [numbers.get(word, UNKNOWN) for word in text]
