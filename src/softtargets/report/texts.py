@@ -70,7 +70,7 @@ def text_examples(comparison: Comparison) -> list[tuple[str, list[TextExample]]]
     labels = comparison.arrays(next(iter(comparison.runs)))[0]["test_labels"]
     groups = {
         "Where the methods’ confidence differs most": differing,
-        "Where they are wrong and surest": wrong,
+        "Wrong, and sure of it": wrong,
     }
     return [
         (
