@@ -39,7 +39,8 @@ def table(record: dict[str, Any]) -> str:
     rows = msgspec.convert(record["rows"], list[Row])
     lines = [
         f"`{record['command']}`, {record['settings']['seeds']} seeds, mean ± half the 95 % "
-        f"interval; {record['training_seconds'] / 60:.0f} minutes of training in all:",
+        f"interval; {record['training_seconds'] / 60:.0f} minutes of training in all, on a "
+        "machine that had other work too:",
         "",
         "| | accuracy % | to hard labels | NLL | ECE % debiased | NLL, scaled |",
         "|---|---:|---:|---:|---:|---:|",
