@@ -249,7 +249,7 @@ def test_what_does_not_go_with_texts_is_refused(tmp_path):
 def test_trec(shared_data):
     data = load(f"text:{shared_data / 'text'}")
     assert data.name == "trec, coarse"
-    assert data.class_names == ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
+    assert (data.num_classes, data.class_names[0], data.class_names[5]) == (6, "ABBR", "NUM")
     assert (len(data.train), len(data.validation), len(data.test)) == (4673, 779, 500)
     assert data.shape == (37,)
     assert "none is cut" in data.texts.note

@@ -141,7 +141,7 @@ def shortened(text: str) -> str:
     """Return a text as a page shows it: of a long one the beginning, and how much is left out.
 
     Example:
-        >>> shortened("How far is it ?"), shortened(1000 * "a")[-25:]
+        >>> shortened("How far is it ?"), shortened(1000 * "a")[-23:]
         ('How far is it ?', '… (400 characters more)')
     """
     left = len(text) - _LONGEST
