@@ -3,6 +3,7 @@
 from softtargets.claims import (
     composer,
     features,
+    heinonen,
     ils,
     lukasik,
     mueller,
@@ -10,11 +11,24 @@ from softtargets.claims import (
     ols,
     people,
     students,
+    translation,
 )
 from softtargets.claims.claim import Claim
 from softtargets.lab.errors import LabError
 
-_FILES = (mueller, features, students, ols, ils, lukasik, people, composer, neighbours)
+_FILES = (
+    mueller,
+    features,
+    students,
+    ols,
+    ils,
+    lukasik,
+    people,
+    composer,
+    neighbours,
+    heinonen,
+    translation,
+)
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for file in _FILES for claim in file.CLAIMS}
 

@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from softtargets.lab.records import AnyRecord, StoredRun
+from softtargets.lab.records import StoredRun
+from softtargets.lab.sealing import AnyRecord
 
 MODULES = {
     "classification": "softtargets.lab.classification",
@@ -80,6 +81,20 @@ class AbstractKind(ABC):
 
         Raises:
             LabError: there are none.
+        """
+
+    @property
+    def missing(self) -> str:
+        """What runs need and is not installed, with the way out; "" for nothing."""
+        return ""
+
+    @abstractmethod
+    def steps(self, spec: Any, data: Any) -> int:
+        """Return how many steps of training a run takes; to compare runs of one kind.
+
+        Args:
+            spec: of the run.
+            data: its data set.
         """
 
     @abstractmethod
