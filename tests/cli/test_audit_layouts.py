@@ -69,6 +69,7 @@ def test_clusters_are_drawn_as_a_whole(folder, capsys):
         (["--against", name, "--against.cluster", "video"], "FILE has no clusters; say --cluster"),
         (["--cluster", "video", "--group", "video"], "cannot both be meant"),
         (["--positions", "0"], "--positions must be at least 1, got 0"),
+        (["--ignore-index", "2.2"], "it must be a whole number, got '2.2'"),
     ]:
         assert run(["audit", name, *options]) == 2
         error = capsys.readouterr().err

@@ -28,11 +28,10 @@ class Layout:
     """What a user says of arrays with labels at every position of a sequence or label map.
 
     Args:
-        class_dim: where the classes are: -1, last, as in (sequences, tokens, classes), or 1,
-            second, as in (images, classes, height, width); without, the shape of the labels says.
-        ignore_index: the label of positions to leave out; -100 unless another is given.
-        positions: how many positions of each sequence or image are measured, drawn at random;
-            without, all, or as many as make two million in all.
+        class_dim: where the classes are, last or second; None: the shape of the labels says.
+        ignore_index: the label of positions to leave out; None: -100, and rows all have one.
+        positions: how many of each sequence or image are measured; None: all, or `MOST_POSITIONS`
+            in all.
     """
 
     class_dim: ClassDim | None = None

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from cyclopts import Parameter
 
 from softtargets.audit.errors import AuditError
-from softtargets.audit.layouts import Layout
+from softtargets.audit.layouts import ClassDim, Layout
 from softtargets.audit.naming import Keys
 from softtargets.cli.parameters import Count
 
@@ -22,7 +23,32 @@ if TYPE_CHECKING:
 
 _BAR_ELEMENTS = 50_000_000  # numbers from which on a file takes long enough for a bar
 _AS_NAMED = Keys()
-_AS_SHAPED = Layout()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shapes:
+    """How arrays of more than two dimensions are read.
+
+    Args:
+        class_dim: where the classes are: -1, last, as in (sequences, tokens, classes), or 1,
+            second, as in (images, classes, height, width); without, the shape of the labels says.
+        ignore_index: the label of positions to leave out; -100 unless another is given.
+        positions: how many positions of each sequence or image are measured, drawn at random;
+            without, all, or as many as make two million in all.
+    """
+
+    class_dim: ClassDim | None = None
+    ignore_index: Count | None = None
+    positions: Count | None = None
+
+    def layout(self) -> Layout:
+        """Return what that means for a file."""
+        return Layout(
+            class_dim=self.class_dim, ignore_index=self.ignore_index, positions=self.positions
+        )
+
+
+_AS_SHAPED = Shapes()
 
 
 def audit(
@@ -30,7 +56,7 @@ def audit(
     /,
     *,
     keys: Annotated[Keys, Parameter(name="*")] = _AS_NAMED,
-    layout: Annotated[Layout, Parameter(name="*")] = _AS_SHAPED,
+    shapes: Annotated[Shapes, Parameter(name="*")] = _AS_SHAPED,
     against: Path | None = None,
     against_keys: Annotated[Keys, Parameter(name="--against")] = _AS_NAMED,
     calibration: Path | None = None,
@@ -55,7 +81,7 @@ def audit(
     Args:
         file: predictions and labels.
         keys: what the arrays or columns of FILE are called.
-        layout: how arrays of more than two dimensions are read.
+        shapes: how arrays of more than two dimensions are read.
         against: predictions of another model for the same samples, to be compared with FILE's.
         against_keys: what is called otherwise than in FILE.
         calibration: predictions to fit the temperature on; without, it is fitted on one half of
@@ -81,6 +107,7 @@ def audit(
         raise AuditError("FILE is not grouped; say --group COLUMN too, its groups are compared")
     if keys.cluster is None and any(each.cluster is not None for each in given_keys):
         raise AuditError("FILE has no clusters; say --cluster COLUMN too")
+    layout = shapes.layout()
     # All are opened before one is read, which may take minutes.
     given = open_predictions(file, keys, layout)
     if against is not None:
