@@ -14,7 +14,11 @@ from softtargets.audit.units import Units
 
 
 def arranged(
-    predictions: Predictions, keys: Keys, where: str, names: Iterable[Sequence[Hashable]]
+    predictions: Predictions,
+    keys: Keys,
+    where: str,
+    column: str,
+    names: Iterable[Sequence[Hashable]],
 ) -> Predictions:
     """Return predictions that know which rows belong together.
 
@@ -22,12 +26,13 @@ def arranged(
         predictions: of rows.
         keys: the column is that of `group` or of `cluster`.
         where: file and column, for messages.
+        column: its name.
         names: the column's blocks.
 
     Raises:
         AuditError: a row names nothing, all rows name the same, or sums would not fit in memory.
     """
-    column, num_classes = str(keys.column), predictions.num_classes
+    num_classes = predictions.num_classes
     if keys.group is not None:
         grouping = group_rows(where, column, names, num_classes)
         return replace(predictions, grouping=grouping)

@@ -71,7 +71,7 @@ def paired(
     if names is None:
         return found
     _check_names(scores, names, keys)
-    return arranged(found, keys, names.where, names.names(_NAMES_AT_ONCE))
+    return arranged(found, keys, names.where, names.name, names.names(_NAMES_AT_ONCE))
 
 
 def _rows(scores: StoredArray, labels: StoredArray) -> Generator[Block]:

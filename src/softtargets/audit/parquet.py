@@ -62,7 +62,8 @@ def open_parquet(path: Path, keys: Keys) -> Predictions:
     if columns.together is None:
         return found
     file.check_names(columns.together, keys.purpose)
-    return arranged(found, keys, f"{path}: {columns.together}", file.names(columns.together))
+    name = columns.together
+    return arranged(found, keys, f"{path}: {name}", name, file.names(name))
 
 
 class _File:

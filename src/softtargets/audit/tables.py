@@ -127,7 +127,8 @@ def open_csv(path: Path, keys: Keys) -> Predictions:
     if columns.together is None:
         return found
     place = header.index(columns.together)
-    return arranged(found, keys, f"{path}: {columns.together}", _column(path, header, place))
+    name = columns.together
+    return arranged(found, keys, f"{path}: {name}", name, _column(path, header, place))
 
 
 def _column(path: Path, header: list[str], place: int) -> Generator[list[str]]:
