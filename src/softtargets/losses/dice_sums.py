@@ -78,10 +78,8 @@ def _plain_sums(rows: Rows, form: Form, activation: Activation) -> Tensor:
 
 def _summed(block: _Block, form: Form) -> Tensor:
     p, q, counted = block
-    if form == "squared":
-        parts = [p * q, p.square(), q.square()]
-    else:
-        parts = [torch.minimum(p, q), p, q]
+    squared = form == "squared"
+    parts = [p * q, p.square(), q.square()] if squared else [torch.minimum(p, q), p, q]
     pixels = tuple(range(1, p.dim() - 1))
     # Summed as integers, the mask needs no copy of the logits' size.
     count = counted.sum(pixels) if pixels else counted.long()
