@@ -18,6 +18,7 @@ from softtargets.claims.sources import MissingDataError, Sources
 from softtargets.lab import execution
 from softtargets.lab.errors import LabError
 from softtargets.lab.execution.place import Place
+from softtargets.lab.kinds import AnySpec
 from softtargets.lab.output import prepare
 from softtargets.lab.records import RunFolder, RunRecord
 from softtargets.lab.spec import RunSpec
@@ -35,7 +36,7 @@ class Progress:
     """
 
     planned: Callable[[int, int], None] = lambda missing, there: None
-    finished: Callable[[RunSpec], None] = lambda spec: None
+    finished: Callable[[AnySpec], None] = lambda spec: None
     measuring: Callable[[str], None] = lambda name: None
     note: Callable[[str], None] = lambda text: None
 

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from softtargets.claims.running import Estimate
 from softtargets.claims.running import Progress as Told
-from softtargets.lab.spec import RunSpec
+from softtargets.lab.kinds import AnySpec
 
 _EVERY = 25  # runs from one plain line to the next
 
@@ -35,7 +35,7 @@ def shown(console: Console) -> Iterator[Told]:
             console.print(f"{missing} runs to compute, {there} already there", highlight=False)
             bars.reset(bar, total=missing)
 
-        def finished(spec: RunSpec) -> None:
+        def finished(spec: AnySpec) -> None:
             counts["done"] += 1
             bars.update(bar, completed=counts["done"], description=spec.method)
             done, last = counts["done"], counts["done"] == counts["all"]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from msgspec import UNSET
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -15,7 +14,7 @@ from rich.progress import (
 )
 
 from softtargets.lab import execution
-from softtargets.lab.spec import RunSpec
+from softtargets.lab.kinds import AnySpec
 
 
 @contextmanager
@@ -45,21 +44,21 @@ def _drawn(console: Console, bars: Progress) -> execution.Progress:
     done: dict[str, int] = {}
     current: dict[str, TaskID] = {}
 
-    def planned(specs: list[RunSpec], finished: int) -> None:
+    def planned(specs: list[AnySpec], finished: int) -> None:
         console.print(_plan(specs, finished), highlight=False)
         bars.update(total, visible=bool(specs), total=sum(spec.epochs for spec in specs))
 
-    def advanced(spec: RunSpec, count: int) -> None:
+    def advanced(spec: AnySpec, count: int) -> None:
         done[spec.run_id] = count
         bars.update(total, completed=sum(done.values()))
 
-    def epoch(spec: RunSpec, count: int) -> None:
+    def epoch(spec: AnySpec, count: int) -> None:
         advanced(spec, count)
         if spec.run_id not in current:
             current[spec.run_id] = bars.add_task(_name(spec), total=spec.epochs)
         bars.update(current[spec.run_id], completed=count)
 
-    def finished(spec: RunSpec, elsewhere: bool) -> None:
+    def finished(spec: AnySpec, elsewhere: bool) -> None:
         advanced(spec, spec.epochs)
         if spec.run_id in current:
             bars.remove_task(current.pop(spec.run_id))
@@ -68,11 +67,11 @@ def _drawn(console: Console, bars: Progress) -> execution.Progress:
 
 
 def _plain(console: Console) -> execution.Progress:
-    def planned(specs: list[RunSpec], finished: int) -> None:
+    def planned(specs: list[AnySpec], finished: int) -> None:
         console.print(_plan(specs, finished), highlight=False)
 
-    def finished(spec: RunSpec, elsewhere: bool) -> None:
-        most = "" if spec.patience is UNSET else "up to "
+    def finished(spec: AnySpec, elsewhere: bool) -> None:
+        most = "up to " if getattr(spec, "patience", None) else ""
         where = ", by another process" if elsewhere else ""
         console.print(f"{_name(spec)}: {most}{spec.epochs} epochs{where}", highlight=False)
 
@@ -86,9 +85,9 @@ def _note(console: Console) -> Callable[[str], None]:
     return note
 
 
-def _name(spec: RunSpec) -> str:
+def _name(spec: AnySpec) -> str:
     return f"{spec.method}, seed {spec.seed}"
 
 
-def _plan(specs: list[RunSpec], finished: int) -> str:
+def _plan(specs: list[AnySpec], finished: int) -> str:
     return f"{len(specs)} runs to compute, {finished} already there"

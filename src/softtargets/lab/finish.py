@@ -15,7 +15,7 @@ from softtargets.lab.label_noise import denoised, is_noisy
 from softtargets.lab.measuring import estimates, examples, finite, predict
 from softtargets.lab.methods import METHODS
 from softtargets.lab.models import penultimate
-from softtargets.lab.records import Denoising, RunFolder, RunRecord
+from softtargets.lab.records import Denoising, RunRecord, StoredRun
 from softtargets.lab.session import Session
 from softtargets.lab.spec import given
 from softtargets.lab.state import State
@@ -32,7 +32,7 @@ def finish(
     state: State,
     data: DataSet,
     labels: Tensor,
-    folder: RunFolder,
+    folder: StoredRun[RunRecord],
     teacher: Teacher | None,
     session: Session,
 ) -> None:

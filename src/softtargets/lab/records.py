@@ -13,7 +13,7 @@ import platform
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -181,10 +181,46 @@ def environment(device: torch.device | None = None) -> Environment:
     )
 
 
-def seal(record: RunRecord) -> RunRecord:
+class AnyRecord(Protocol):
+    """What is common to the records of all kinds of runs; each is a frozen `msgspec.Struct`."""
+
+    @property
+    def format(self) -> int:
+        """Version of the structure."""
+
+    @property
+    def spec(self) -> Any:
+        """What was run."""
+
+    @property
+    def environment(self) -> Environment:
+        """Where."""
+
+    @property
+    def seconds(self) -> float:
+        """Training time, over all sittings."""
+
+    @property
+    def arrays_sha256(self) -> str:
+        """Hash of `arrays.npz`."""
+
+    @property
+    def model_sha256(self) -> str:
+        """Hash of `model.pt`."""
+
+    @property
+    def content_sha256(self) -> str:
+        """Hash of all of the above, see `seal`."""
+
+
+Record = TypeVar("Record", bound=AnyRecord)
+
+
+def seal(record: Record) -> Record:
     """Return the record with the hash of its own content."""
-    bare = msgspec.structs.replace(record, content_sha256="")
-    return msgspec.structs.replace(bare, content_sha256=sha256(msgspec.json.encode(bare)))
+    bare = msgspec.structs.replace(cast(msgspec.Struct, record), content_sha256="")
+    sealed = msgspec.structs.replace(bare, content_sha256=sha256(msgspec.json.encode(bare)))
+    return cast(Record, sealed)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -202,16 +238,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise LabError(f"cannot write {path} ({error.strerror}); choose another folder") from error
 
 
-class RunFolder:
-    """The folder of one run.
+class StoredRun(Generic[Record]):
+    """The folder of one run, of any kind.
 
     Args:
         root: the folder that holds the runs.
-        run_id: see `RunSpec.run_id`.
+        run_id: the name of its spec.
+        kind: type of its record.
     """
 
-    def __init__(self, root: Path, run_id: str) -> None:
+    def __init__(self, root: Path, run_id: str, kind: type[Record]) -> None:
         self.path = root / run_id
+        self._kind = kind
 
     @property
     def done(self) -> bool:
@@ -224,14 +262,14 @@ class RunFolder:
             raise self._unreadable("record.json", error) from error
         return True
 
-    def record(self) -> RunRecord:
+    def record(self) -> Record:
         """Return the record of a finished run, checked against the files that were written.
 
         Raises:
             LabError: a file is corrupt or cannot be read.
         """
         try:
-            record = msgspec.json.decode(self._read("record.json"), type=RunRecord)
+            record = msgspec.json.decode(self._read("record.json"), type=self._kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self.corrupt(f"record.json: {error}") from error
         if record.format != FORMAT or record.spec.run_id != self.path.name:
@@ -277,7 +315,7 @@ class RunFolder:
         with suppress(OSError):
             (self.path / "checkpoint.pt").unlink()
 
-    def finish(self, record: RunRecord, arrays: bytes, model: bytes) -> None:
+    def finish(self, record: Record, arrays: bytes, model: bytes) -> None:
         """Write everything, the record last and sealed, and drop the checkpoint."""
         self.create()
         write_atomically(self.path / "arrays.npz", arrays)
@@ -334,6 +372,18 @@ class RunFolder:
             f"the earlier run {self.path} is corrupt: {reason}; delete that folder to compute it "
             "again"
         )
+
+
+class RunFolder(StoredRun[RunRecord]):
+    """The folder of a classifier's run.
+
+    Args:
+        root: the folder that holds the runs.
+        run_id: see `RunSpec.run_id`.
+    """
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        super().__init__(root, run_id, RunRecord)
 
 
 def pack_arrays(**arrays: Any) -> bytes:

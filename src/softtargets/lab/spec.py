@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -65,6 +65,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     Raises:
         ValueError: a setting of training is out of range, or does not go with another.
     """
+
+    kind: ClassVar[str] = "classification"
 
     data: str
     data_hash: str

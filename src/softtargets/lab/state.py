@@ -15,7 +15,7 @@ from softtargets.lab.errors import LabError
 from softtargets.lab.methods import METHODS
 from softtargets.lab.networks import network
 from softtargets.lab.optimisation import optimizer
-from softtargets.lab.records import Epoch, RunFolder
+from softtargets.lab.records import Epoch, StoredRun
 from softtargets.lab.session import Session
 from softtargets.lab.spec import RunSpec, given
 from softtargets.lab.task import Task
@@ -129,7 +129,7 @@ class State:
             "seconds": self.seconds,
         }
 
-    def restore(self, saved: dict[str, Any] | None, folder: RunFolder) -> None:
+    def restore(self, saved: dict[str, Any] | None, folder: StoredRun[Any]) -> None:
         """Go on from a checkpoint.
 
         Args:

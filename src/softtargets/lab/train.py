@@ -21,7 +21,7 @@ from softtargets.lab.finish import finish
 from softtargets.lab.label_noise import training_labels
 from softtargets.lab.measuring import measure
 from softtargets.lab.methods import METHODS
-from softtargets.lab.records import RunFolder
+from softtargets.lab.records import RunRecord, StoredRun
 from softtargets.lab.session import DivergedError, Session, announced
 from softtargets.lab.spec import RunSpec, given
 from softtargets.lab.state import State
@@ -43,7 +43,7 @@ class _Job:
     """
 
     spec: RunSpec
-    folder: RunFolder
+    folder: StoredRun[RunRecord]
     teacher: Teacher | None
     estimated: Tensor | None
     saved: dict[str, Any] | None
@@ -52,7 +52,7 @@ class _Job:
 def run(
     spec: RunSpec,
     data: DataSet,
-    folder: RunFolder,
+    folder: StoredRun[RunRecord],
     teacher: Teacher | None,
     on_epoch: Told = lambda epoch: None,
 ) -> None:
@@ -114,7 +114,7 @@ def follow(load: Callable[[], DataSet]) -> None:
             _train(job, data, labels, state, session, lambda epoch: None)
 
 
-def check_checkpoint(spec: RunSpec, data: DataSet, folder: RunFolder) -> None:
+def check_checkpoint(spec: RunSpec, data: DataSet, folder: StoredRun[RunRecord]) -> None:
     """Raise `LabError` where the run has a checkpoint that it could not go on from."""
     labels = training_labels(spec, data)
     silent = None if spec.teacher is None else Teacher.silent(len(labels), data.num_classes)

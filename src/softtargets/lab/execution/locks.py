@@ -3,9 +3,10 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from softtargets.lab.errors import LabError
-from softtargets.lab.records import RunFolder
+from softtargets.lab.records import StoredRun
 
 try:
     import fcntl
@@ -34,7 +35,7 @@ class RunLock:
         os.close(self._descriptor)
 
 
-def take(folder: RunFolder) -> RunLock | None:
+def take(folder: StoredRun[Any]) -> RunLock | None:
     """Return the lock of a run, or None if somebody has it.
 
     Where the file system or the platform has no locks, two processes may compute the same run;
@@ -65,7 +66,7 @@ def take(folder: RunFolder) -> RunLock | None:
         os.close(descriptor)
 
 
-def sweep(folder: RunFolder) -> None:
+def sweep(folder: StoredRun[Any]) -> None:
     """Remove the lock's file that a killed process left in the folder of a finished run."""
     if (folder.path / LOCK).exists():
         lock = take(folder)

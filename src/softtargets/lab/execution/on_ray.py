@@ -17,14 +17,13 @@ import msgspec
 import torch
 
 from softtargets import __version__
-from softtargets.lab.data import DataSet
 from softtargets.lab.errors import LabError
 from softtargets.lab.execution.events import Advanced, Event, Failed, Finished, Lost
 from softtargets.lab.execution.perform import outcome
 from softtargets.lab.execution.pool import AbstractPool, Handle, Key, Work, key_of
 from softtargets.lab.execution.ray_session import RaySession
-from softtargets.lab.records import FILES, RunFolder, RunRecord, sha256, write_atomically
-from softtargets.lab.spec import RunSpec
+from softtargets.lab.kinds import AnySpec, folder_of, kind_named, kind_of
+from softtargets.lab.records import FILES, StoredRun, sha256, write_atomically
 
 CHECKPOINT = FILES[0]
 RESULT = FILES[1:]
@@ -59,7 +58,7 @@ class RayPool(AbstractPool):
         )(Worker)
         self._actors: list[Any] = [None] * self._size
         self._told: dict[Any, int] = {}
-        self._specs: dict[int, RunSpec] = {}
+        self._specs: dict[int, AnySpec] = {}
         self._data: dict[Key, Any] = {}
 
     @property
@@ -73,12 +72,12 @@ class RayPool(AbstractPool):
             f"{self._work.threads}"
         )
 
-    def submit(self, worker: int, spec: RunSpec) -> None:
+    def submit(self, worker: int, spec: AnySpec) -> None:
         self._specs[worker] = spec
         with self._connected():
             self._start(worker, spec, key_of(spec))
 
-    def _start(self, worker: int, spec: RunSpec, key: Key) -> None:
+    def _start(self, worker: int, spec: AnySpec, key: Key) -> None:
         if key not in self._data:
             self._data[key] = self._ray.put(self._work.data[key])
         actor = self._actors[worker] or self._actor.remote(
@@ -87,7 +86,7 @@ class RayPool(AbstractPool):
         self._actors[worker] = actor
         files = _sent(self._work.root, spec)
         # A reference within a list is not fetched until the worker asks for it.
-        actor.start.remote(msgspec.json.encode(spec), key, [self._data[key]], files)
+        actor.start.remote(spec.kind, msgspec.json.encode(spec), key, [self._data[key]], files)
         self._told[actor.tell.remote()] = worker
 
     def wait(self, handle: Handle, timeout: float | None) -> None:
@@ -143,13 +142,16 @@ class Worker:
         torch.set_num_threads(threads)
         self._version = version
         self._folder = folder
-        self._data: dict[Key, DataSet] = {}
+        self._data: dict[Key, Any] = {}
         self._events: queue.Queue[tuple[Event, Files]] = queue.Queue()
 
-    def start(self, encoded: bytes, key: Key, data: list[Any], files: dict[str, Files]) -> None:
+    def start(
+        self, kind: str, encoded: bytes, key: Key, data: list[Any], files: dict[str, Files]
+    ) -> None:
         """Begin a run.
 
         Args:
+            kind: of the run.
             encoded: its spec, as JSON.
             key: of its data set.
             data: a reference to it.
@@ -163,7 +165,7 @@ class Worker:
             return
         if key not in self._data:
             self._data[key] = ray.get(data[0])
-        spec = msgspec.json.decode(encoded, type=RunSpec)
+        spec = msgspec.json.decode(encoded, type=kind_named(kind).spec)
         threading.Thread(target=self._run, args=(spec, key, files), daemon=True).start()
 
     def tell(self) -> list[tuple[Event, Files]]:
@@ -175,15 +177,15 @@ class Worker:
                 found.append(self._events.get_nowait())
         return found
 
-    def _run(self, spec: RunSpec, key: Key, files: dict[str, Files]) -> None:
+    def _run(self, spec: AnySpec, key: Key, files: dict[str, Files]) -> None:
         with tempfile.TemporaryDirectory(prefix="softtargets-", dir=self._folder) as name:
             root = Path(name)
             for run_id, each in files.items():
-                folder = RunFolder(root, run_id)
+                folder = StoredRun(root, run_id, kind_of(spec).record)
                 folder.create()
                 for file, content in each.items():
                     (folder.path / file).write_bytes(content)
-            own = RunFolder(root, spec.run_id)
+            own = folder_of(spec, root)
             kept = time.monotonic()
 
             def advanced(epochs: int) -> None:
@@ -197,29 +199,29 @@ class Worker:
             self._events.put((end, _read(own, RESULT) if isinstance(end, Finished) else {}))
 
 
-def _sent(root: Path, spec: RunSpec) -> dict[str, Files]:
+def _sent(root: Path, spec: AnySpec) -> dict[str, Files]:
     """Return the files that a run starts from."""
-    own = RunFolder(root, spec.run_id)
+    own = folder_of(spec, root)
     files = {spec.run_id: _read(own, [CHECKPOINT])}
     if spec.teacher is not None:
-        files[spec.teacher] = _read(RunFolder(root, spec.teacher), RESULT)
+        files[spec.teacher] = _read(StoredRun(root, spec.teacher, kind_of(spec).record), RESULT)
     return files
 
 
-def _read(folder: RunFolder, names: Iterable[str]) -> Files:
+def _read(folder: StoredRun[Any], names: Iterable[str]) -> Files:
     return {
         name: (folder.path / name).read_bytes() for name in names if (folder.path / name).exists()
     }
 
 
-def _received(root: Path, spec: RunSpec, files: Files) -> None:
+def _received(root: Path, spec: AnySpec, files: Files) -> None:
     """Keep what a worker has sent: a checkpoint, or the files of a finished run."""
-    folder = RunFolder(root, spec.run_id)
+    folder = folder_of(spec, root)
     if CHECKPOINT in files:
         write_atomically(folder.path / CHECKPOINT, files[CHECKPOINT])
     if RESULT[-1] not in files:
         return
-    record = msgspec.json.decode(files[RESULT[-1]], type=RunRecord)
+    record = msgspec.json.decode(files[RESULT[-1]], type=kind_of(spec).record)
     hashes = [sha256(files[name]) for name in RESULT[:-1]]
     if hashes != [record.arrays_sha256, record.model_sha256] or record.spec != spec:
         raise LabError(

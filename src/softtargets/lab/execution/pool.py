@@ -4,21 +4,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from msgspec import UNSET
-
-from softtargets.lab.data import DataSet
 from softtargets.lab.execution.events import Advanced, Event, Finished
-from softtargets.lab.execution.perform import perform
-from softtargets.lab.spec import RunSpec
+from softtargets.lab.kinds import AnySpec, kind_of
 
 Key = tuple[str, str | None]
 Handle = Callable[[int, Event], None]
 
 
-def key_of(spec: RunSpec) -> Key:
+def key_of(spec: AnySpec) -> Key:
     """Return what tells the data set of a spec from others: its hash, and its labels'."""
-    return spec.data_hash, None if spec.noisy_labels is UNSET else spec.noisy_labels
+    return spec.data_hash, getattr(spec, "noisy_labels", None) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +29,7 @@ class Work:
     """
 
     root: Path
-    data: Mapping[Key, DataSet]
+    data: Mapping[Key, Any]
     threads: int
 
 
@@ -50,7 +47,7 @@ class AbstractPool(ABC):
         """What they are, for a reader; "" if there is nothing to say."""
 
     @abstractmethod
-    def submit(self, worker: int, spec: RunSpec) -> None:
+    def submit(self, worker: int, spec: AnySpec) -> None:
         """Give a run to an idle worker.
 
         Args:
@@ -81,7 +78,7 @@ class InlinePool(AbstractPool):
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._specs: list[RunSpec] = []
+        self._specs: list[AnySpec] = []
 
     @property
     def size(self) -> int:
@@ -91,13 +88,15 @@ class InlinePool(AbstractPool):
     def description(self) -> str:
         return ""
 
-    def submit(self, worker: int, spec: RunSpec) -> None:
+    def submit(self, worker: int, spec: AnySpec) -> None:
         self._specs.append(spec)
 
     def wait(self, handle: Handle, timeout: float | None) -> None:
         spec = self._specs.pop()
         data = self._work.data[key_of(spec)]
-        perform(spec, data, self._work.root, lambda epochs: handle(0, Advanced(epochs)))
+        kind_of(spec).perform(
+            spec, data, self._work.root, lambda epochs: handle(0, Advanced(epochs))
+        )
         handle(0, Finished())
 
     def close(self) -> None:

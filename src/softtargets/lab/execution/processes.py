@@ -10,15 +10,15 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
 
-from softtargets.lab.data import DataSet
 from softtargets.lab.execution.events import Advanced, Event, Lost
 from softtargets.lab.execution.perform import outcome
 from softtargets.lab.execution.pool import AbstractPool, Handle, Key, Work, key_of
-from softtargets.lab.spec import RunSpec
+from softtargets.lab.kinds import AnySpec, kind_named
 
 _GRACE = 5.0  # seconds for a worker to end when asked to
 
@@ -44,7 +44,7 @@ class ProcessPool(AbstractPool):
     def description(self) -> str:
         return f"processes: {self.size}, threads of torch in each: {self._work.threads}"
 
-    def submit(self, worker: int, spec: RunSpec) -> None:
+    def submit(self, worker: int, spec: AnySpec) -> None:
         key = key_of(spec)
         if key not in self._pickled:
             # Plain pickle: torch's own would share memory through files of the system.
@@ -92,15 +92,15 @@ class _Worker:
         self.busy = False
         self._has: set[Key] = set()
 
-    def give(self, spec: RunSpec, key: Key, pickled: bytes) -> None:
+    def give(self, spec: AnySpec, key: Key, pickled: bytes) -> None:
         """Send a run, and the data with it where they are not there."""
         self.busy = True
-        message = (msgspec.json.encode(spec), key, None if key in self._has else pickled)
+        message = (spec.kind, msgspec.json.encode(spec), key, None if key in self._has else pickled)
         self._has.add(key)
         # A process that is just starting does not read yet, and the others should not wait for it.
         threading.Thread(target=self._send, args=(message,), daemon=True).start()
 
-    def _send(self, message: tuple[bytes, Key, bytes | None]) -> None:
+    def _send(self, message: tuple[str, bytes, Key, bytes | None]) -> None:
         with suppress(OSError):  # a worker that died is noticed by who waits for it
             self.connection.send(message)
 
@@ -148,13 +148,13 @@ def _serve(link: Connection, root: Path, threads: int) -> None:
     """Compute what is asked for until the driver ends; runs in the process."""
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    data: dict[Key, DataSet] = {}
+    data: dict[Key, Any] = {}
     with suppress(EOFError, ConnectionError):  # the driver is gone
         while True:
-            encoded, key, pickled = link.recv()
+            kind, encoded, key, pickled = link.recv()
             if pickled is not None:
                 data[key] = pickle.loads(pickled)
-            spec = msgspec.json.decode(encoded, type=RunSpec)
+            spec = msgspec.json.decode(encoded, type=kind_named(kind).spec)
             link.send(outcome(spec, data[key], root, lambda epochs: link.send(Advanced(epochs))))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from softtargets.lab.spec import RunSpec
+from softtargets.lab.kinds import AnySpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class Progress:
         note: a sentence about runs or workers.
     """
 
-    planned: Callable[[list[RunSpec], int], None] = lambda specs, done: None
-    epoch: Callable[[RunSpec, int], None] = lambda spec, epoch: None
-    finished: Callable[[RunSpec, bool], None] = lambda spec, elsewhere: None
+    planned: Callable[[list[AnySpec], int], None] = lambda specs, done: None
+    epoch: Callable[[AnySpec, int], None] = lambda spec, epoch: None
+    finished: Callable[[AnySpec, bool], None] = lambda spec, elsewhere: None
     note: Callable[[str], None] = lambda text: None

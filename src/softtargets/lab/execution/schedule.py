@@ -4,33 +4,31 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from softtargets.lab import data as datasets
-from softtargets.lab.data import DataSet
 from softtargets.lab.errors import LabError
 from softtargets.lab.execution import locks
 from softtargets.lab.execution.events import Advanced, Event, Failed, Finished, Lost
 from softtargets.lab.execution.place import Place
 from softtargets.lab.execution.pool import AbstractPool, Key, Work, key_of
 from softtargets.lab.execution.progress import Progress
-from softtargets.lab.records import Environment, RunFolder, RunRecord, environment
-from softtargets.lab.spec import RunSpec
-from softtargets.lab.train import check_checkpoint
+from softtargets.lab.kinds import AnyData, AnySpec, folder_of, kind_of
+from softtargets.lab.records import AnyRecord, Environment, StoredRun, environment
 
 RETRIES = 3
 _POLL = 0.2  # seconds after which to look again at runs that another process computes
 
 
 def compute(
-    specs: Sequence[RunSpec],
-    sources: Iterable[DataSet | str],
+    specs: Sequence[AnySpec],
+    sources: Iterable[AnyData | str],
     root: Path,
     *,
     on: str = "inline",
     progress: Progress | None = None,
-) -> dict[str, RunRecord]:
+) -> dict[str, Any]:
     """Compute what is missing of a study and return all of its records.
 
     Any number of processes may compute the same study in the same folder. Each run is computed by
@@ -38,7 +36,7 @@ def compute(
 
     Args:
         specs: of the runs; a teacher is among them, or its run is in the folder.
-        sources: data sets of the specs, or what `softtargets.lab.data.load` makes them of.
+        sources: data sets of the specs, or words that the first spec's kind loads them by.
         root: folder that keeps the runs; made if it is not there.
         on: "inline", "processes:N", "ray" for a Ray of its own (or the one that this process or
             the variable RAY_ADDRESS is connected to), or "ray://HOST:PORT". Records are the same
@@ -46,7 +44,7 @@ def compute(
         progress: who wants to know.
 
     Returns:
-        Records by run_id, in the order of the specs.
+        Records by run_id, in the order of the specs; of `RunSpec` they are `RunRecord`.
 
     Raises:
         LabError: a corrupt earlier run, a folder that cannot be written, a run that diverges or
@@ -57,7 +55,8 @@ def compute(
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from softtargets.lab.compare import Settings, plan
-        >>> digits = datasets.load("digits")
+        >>> from softtargets.lab.data import load
+        >>> digits = load("digits")
         >>> study = plan(Settings(methods=("hard", "ils"), seeds=1, epochs=1), digits)
         >>> with TemporaryDirectory() as folder:
         ...     records = compute(study, [digits], Path(folder))
@@ -66,13 +65,13 @@ def compute(
     """
     progress = progress or Progress()
     place = Place.parse(on)
-    data = _by_key(map(_loaded, sources))
-    folders = {spec.run_id: RunFolder(root, spec.run_id) for spec in specs}
+    data = _by_key(_loaded(source, specs) for source in sources)
+    folders = {spec.run_id: folder_of(spec, root) for spec in specs}
     _check_complete(specs, data, folders, root)
     finished = {name: folder.record() for name, folder in folders.items() if folder.done}
     missing = [spec for spec in specs if spec.run_id not in finished]
     for spec in missing:
-        check_checkpoint(spec, data[key_of(spec)], folders[spec.run_id])
+        kind_of(spec).check_checkpoint(spec, data[key_of(spec)], folders[spec.run_id])
     for name in finished:
         folders[name].sweep()
         locks.sweep(folders[name])
@@ -91,17 +90,20 @@ class _Schedule:
     """The missing runs of a study: waiting, being computed here, or finished."""
 
     def __init__(
-        self, missing: list[RunSpec], folders: Mapping[str, RunFolder], progress: Progress
+        self,
+        missing: list[AnySpec],
+        folders: Mapping[str, StoredRun[AnyRecord]],
+        progress: Progress,
     ) -> None:
         self._waiting = list({spec.run_id: spec for spec in missing}.values())
         self._folders = folders
         self._progress = progress
-        self._running: dict[int, tuple[RunSpec, locks.RunLock]] = {}
-        self._finished: dict[str, RunRecord] = {}
+        self._running: dict[int, tuple[AnySpec, locks.RunLock]] = {}
+        self._finished: dict[str, AnyRecord] = {}
         self._deaths: Counter[str] = Counter()
         self._patient = False
 
-    def carry_out(self, pool: AbstractPool) -> dict[str, RunRecord]:
+    def carry_out(self, pool: AbstractPool) -> dict[str, AnyRecord]:
         """Compute the runs and return their records by run_id."""
         try:
             if pool.description:
@@ -122,7 +124,7 @@ class _Schedule:
                 lock.release()
         return self._finished
 
-    def _take(self) -> tuple[RunSpec, locks.RunLock] | None:
+    def _take(self) -> tuple[AnySpec, locks.RunLock] | None:
         """Return the first run that can be computed now; note those that others have finished."""
         names = {spec.run_id for spec in self._waiting}
         names |= {spec.run_id for spec, _ in self._running.values()}
@@ -158,7 +160,7 @@ class _Schedule:
         else:
             self._again(spec, event)
 
-    def _again(self, spec: RunSpec, lost: Lost) -> None:
+    def _again(self, spec: AnySpec, lost: Lost) -> None:
         self._deaths[spec.run_id] += 1
         deaths = self._deaths[spec.run_id]
         if deaths > RETRIES:
@@ -172,7 +174,7 @@ class _Schedule:
             f"retry {deaths} of {RETRIES}"
         )
 
-    def _arrived(self, spec: RunSpec, *, elsewhere: bool) -> None:
+    def _arrived(self, spec: AnySpec, *, elsewhere: bool) -> None:
         self._finished[spec.run_id] = self._folders[spec.run_id].record()
         self._progress.finished(spec, elsewhere)
 
@@ -185,22 +187,25 @@ class _Schedule:
         time.sleep(_POLL)
 
 
-def _loaded(source: DataSet | str) -> DataSet:
-    return source if isinstance(source, DataSet) else datasets.load(source)
+def _loaded(source: AnyData | str, specs: Sequence[AnySpec]) -> AnyData:
+    if not isinstance(source, str):
+        return source
+    found: AnyData = kind_of(specs[0]).load(source)
+    return found
 
 
-def _by_key(data: Iterable[DataSet]) -> dict[Key, DataSet]:
-    found: dict[Key, DataSet] = {}
+def _by_key(data: Iterable[AnyData]) -> dict[Key, AnyData]:
+    found: dict[Key, AnyData] = {}
     for each in data:
-        found[each.digest, each.noisy_digest] = each
+        found[each.digest, getattr(each, "noisy_digest", None)] = each
         found.setdefault((each.digest, None), each)  # specs may leave its noisy labels alone
     return found
 
 
 def _check_complete(
-    specs: Sequence[RunSpec],
-    data: Mapping[Key, DataSet],
-    folders: Mapping[str, RunFolder],
+    specs: Sequence[AnySpec],
+    data: Mapping[Key, AnyData],
+    folders: Mapping[str, StoredRun[AnyRecord]],
     root: Path,
 ) -> None:
     """Raise unless all that the runs need is there."""
@@ -211,14 +216,16 @@ def _check_complete(
                 "which was not given; name the data set it was planned for"
             )
         teacher = spec.teacher
-        if not (teacher is None or teacher in folders or RunFolder(root, teacher).done):
+        if teacher is None or teacher in folders:
+            continue
+        if not StoredRun(root, teacher, kind_of(spec).record).done:
             raise LabError(
                 f"the teacher of {spec.run_id}, {teacher}, is neither planned nor finished; "
                 "put it among the specs"
             )
 
 
-def _other_environments(records: list[RunRecord]) -> str:
+def _other_environments(records: list[AnyRecord]) -> str:
     """Say how many runs another version or number of threads has computed; "" for none."""
 
     def described(each: Environment) -> str:

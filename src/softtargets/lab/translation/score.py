@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,14 +71,8 @@ def score_text(translations: Sequence[str], references: Sequence[str]) -> TextSc
             "`translations` and `references` must be as many, at least one, got "
             f"{len(translations)} and {len(references)}"
         )
-    try:
-        from sacrebleu.metrics.bleu import BLEU
-        from sacrebleu.metrics.chrf import CHRF
-    except ImportError as error:
-        raise LabError(
-            "BLEU and chrF need sacrebleu; pip install 'softtargets[translation]'"
-        ) from error
-    bleu, chrf = BLEU(), CHRF()
+    metrics = _sacrebleu()
+    bleu, chrf = metrics[0](), metrics[1]()
     scores = [
         metric.corpus_score(list(translations), [list(references)]).score for metric in (bleu, chrf)
     ]
@@ -87,6 +82,40 @@ def score_text(translations: Sequence[str], references: Sequence[str]) -> TextSc
         bleu_signature=str(bleu.get_signature()),
         chrf_signature=str(chrf.get_signature()),
     )
+
+
+def sentence_statistics(translations: Sequence[str], references: Sequence[str]) -> Tensor:
+    """Return what BLEU is made of, `(N, 10)` int64: sums of rows give that of any sample of them.
+
+    The columns are matches of 1- to 4-grams, their numbers in the translation, and the lengths of
+    translation and reference.
+
+    Args:
+        translations: one for each reference.
+        references: one for each translation.
+
+    Raises:
+        LabError: sacrebleu is not installed.
+    """
+    bleu = _sacrebleu()[0](effective_order=True)
+    rows = []
+    for translation, reference in zip(translations, references, strict=True):
+        found = bleu.sentence_score(translation, [reference])
+        rows.append([*found.counts, *found.totals, found.sys_len, found.ref_len])
+    return torch.tensor(rows)
+
+
+def bleu_of(statistics: Tensor) -> float:
+    """Return BLEU, in percent, of sums of rows of `sentence_statistics`, `(10,)`.
+
+    Raises:
+        LabError: sacrebleu is not installed.
+    """
+    counts = statistics.tolist()
+    found = _sacrebleu()[0].compute_bleu(
+        counts[:4], counts[4:8], counts[8], counts[9], smooth_method="exp"
+    )
+    return float(found.score)
 
 
 def score_tokens(
@@ -144,3 +173,15 @@ def _predictions(
         counted = labels != PAD
         hidden = model.hidden(batch.source.to(device), batch.inputs.to(device))
         yield model.logits(hidden[counted]), labels[counted]
+
+
+def _sacrebleu() -> tuple[Any, Any]:
+    """The classes of BLEU and chrF."""
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+    except ImportError as error:
+        raise LabError(
+            "BLEU and chrF need sacrebleu; pip install 'softtargets[translation]'"
+        ) from error
+    return BLEU, CHRF

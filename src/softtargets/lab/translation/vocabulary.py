@@ -93,7 +93,16 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as one JSON file."""
-        path.write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
+        path.write_bytes(self.content())
+
+    def content(self) -> bytes:
+        """Return the content of the file that `save` writes."""
+        text: str = self._tokenizer.to_str(pretty=True)
+        return text.encode()
+
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """Return the text of each token by itself; bytes of a part of a character show as such."""
+        return [self._tokenizer.decode([token], skip_special_tokens=False) for token in tokens]
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each sentence, without start and end."""

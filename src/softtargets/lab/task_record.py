@@ -1,0 +1,52 @@
+"""What the runs of tasks beside classification leave: a history, metrics, and the task's own."""
+
+from typing import Any
+
+import msgspec
+
+from softtargets.lab.records import Environment, Estimate, sha256
+
+
+class TaskRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A finished run; each kind adds its spec and what is its own.
+
+    Attributes:
+        format: version of this structure.
+        environment: where it was run.
+        seconds: training time of this run, over all its sittings.
+        history: one row per epoch, by name; `loss` and `validation_nll` among them.
+        metrics: test metrics by name, with intervals over resampled sentences or images.
+        scaled: those that a temperature changes, after one fitted on the validation data.
+        temperature: of that scaling.
+        temperature_at_bound: whether the search ended at its bound.
+        arrays_sha256: hash of `arrays.npz`.
+        model_sha256: hash of `model.pt`.
+        peak_memory: bytes, the most that the process had from its start to the end of this run.
+        content_sha256: hash of all of the above, see `softtargets.lab.records.seal`.
+    """
+
+    format: int
+    environment: Environment
+    seconds: float
+    history: list[dict[str, float]]
+    metrics: dict[str, Estimate]
+    scaled: dict[str, Estimate]
+    temperature: float
+    temperature_at_bound: bool
+    arrays_sha256: str
+    model_sha256: str
+    peak_memory: int | msgspec.UnsetType = msgspec.UNSET
+    content_sha256: str = ""
+
+
+def run_name(spec: msgspec.Struct, method: str, seed: int) -> str:
+    """Return a readable name with a hash of every field; the place of the data plays no part.
+
+    Args:
+        spec: of a run, with a field `data`.
+        method: of the spec.
+        seed: of the spec.
+    """
+    fields: Any = msgspec.structs.replace(spec, data="")
+    digest = sha256(msgspec.json.encode(fields, order="sorted"))
+    return f"{method}-seed{seed}-{digest[:12]}"

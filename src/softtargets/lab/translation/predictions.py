@@ -1,0 +1,125 @@
+"""What a model says of each next token of a reference, sentence by sentence."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from softtargets import calibration
+from softtargets.lab import seeds
+from softtargets.lab.records import Estimate
+from softtargets.lab.translation.batches import EncodedPairs, batches
+from softtargets.lab.translation.model import Transformer
+from softtargets.lab.translation.vocabulary import PAD
+
+_ELSEWHERE = -100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenPredictions:
+    """Next-token predictions given the reference, end tokens included, padding not.
+
+    Attributes:
+        sentence: `(M,)` int64, which sentence a token is of; they come in order.
+        nll: `(M,)` float32, minus the natural logarithm of its probability.
+        confidence: `(M,)` float32, the largest probability.
+        right: `(M,)` bool, whether that is its.
+    """
+
+    sentence: Tensor
+    nll: Tensor
+    confidence: Tensor
+    right: Tensor
+
+    def arrays(self, prefix: str) -> dict[str, Any]:
+        """Return them as arrays by name, for a record."""
+        names = ("sentence", "nll", "confidence", "right")
+        return {f"{prefix}{name}": getattr(self, name).numpy() for name in names}
+
+    def metrics(self, *, resamples: int, seed: int) -> dict[str, Estimate]:
+        """Return NLL, accuracy and calibration errors, intervals over resampled sentences.
+
+        Args:
+            resamples: draws of the sentences; 0 for no intervals.
+            seed: of the draws.
+        """
+        confidence, right = self._by_sentence()
+        events = calibration.evaluate_multilabel(
+            confidence.double().logit().unsqueeze(1),
+            right.unsqueeze(1),
+            bootstrap=resamples,
+            generator=seeds.generator("bootstrap", seed),
+        )
+        error = events.expected_calibration_error
+        signed = events.expected_calibration_error_signed
+        return {
+            "negative_log_likelihood": self._mean(self.nll, resamples, seed),
+            "accuracy": self._mean(self.right.float(), resamples, seed),
+            "expected_calibration_error": _estimate(error.value, error.low, error.high),
+            "expected_calibration_error_debiased": _estimate(signed, error.low, error.high),
+        }
+
+    def _by_sentence(self) -> tuple[Tensor, Tensor]:
+        """`(S, T)` confidences and whether they are right, -100 beyond a sentence's end."""
+        lengths = torch.bincount(self.sentence).tolist()
+        confidence = pad_sequence(list(torch.split(self.confidence, lengths)), batch_first=True)
+        right = pad_sequence(
+            list(torch.split(self.right.long(), lengths)), batch_first=True, padding_value=_ELSEWHERE
+        )
+        return confidence, right
+
+    def _mean(self, values: Tensor, resamples: int, seed: int) -> Estimate:
+        """The mean over tokens; both sums of the ratio are of resampled sentences."""
+        value = float(values.double().mean())
+        if not resamples:
+            return _estimate(value, torch.nan, torch.nan)
+        counts = torch.bincount(self.sentence).double()
+        sums = torch.zeros_like(counts).index_add_(0, self.sentence, values.double())
+        generator = seeds.generator("sentences", seed)
+        chosen = torch.randint(len(counts), (resamples, len(counts)), generator=generator)
+        draws = sums[chosen].sum(1) / counts[chosen].sum(1)
+        ends = torch.tensor([0.975, 0.025], dtype=torch.float64)
+        high_draw, low_draw = draws.quantile(ends).tolist()
+        # The basic bootstrap, as everywhere.
+        return _estimate(value, 2 * value - high_draw, 2 * value - low_draw)
+
+
+def _estimate(value: float, low: float, high: float) -> Estimate:
+    known = low == low and high == high
+    return Estimate(value, low if known else None, high if known else None)
+
+
+@torch.no_grad()
+def predict_tokens(
+    model: Transformer, pairs: EncodedPairs, *, batch_tokens: int = 2000, temperature: float = 1.0
+) -> TokenPredictions:
+    """Return what the model says of each token of the references.
+
+    Args:
+        model: in eval mode.
+        pairs: with references as targets.
+        batch_tokens: see `batches`.
+        temperature: divides the logits.
+    """
+    device = model.embedding.weight.device
+    parts = []
+    for batch in batches(pairs, batch_tokens):
+        labels = batch.labels.to(device)
+        counted = labels != PAD
+        hidden = model.hidden(batch.source.to(device), batch.inputs.to(device))
+        logs = (model.logits(hidden[counted]) / temperature).float().log_softmax(-1)
+        best, predicted = logs.max(-1)
+        own = labels[counted]
+        nll = -logs.gather(-1, own.unsqueeze(-1)).squeeze(-1)
+        sentence = batch.index.unsqueeze(-1).expand(labels.shape)[counted.cpu()]
+        parts.append((sentence, nll.cpu(), best.exp().cpu(), (predicted == own).cpu()))
+    sentence, nll, confidence, right = (torch.cat(each) for each in zip(*parts, strict=True))
+    order = sentence.argsort(stable=True)
+    return TokenPredictions(
+        sentence=sentence[order],
+        nll=nll[order],
+        confidence=confidence[order],
+        right=right[order],
+    )
