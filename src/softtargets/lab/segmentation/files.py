@@ -112,14 +112,18 @@ def _folders(
 ) -> tuple[str, str]:
     """Return the folders of images and masks of a part."""
     layouts = [
-        pair for name in names for pair in ((name, f"{name}annot"), (f"{name}/images", f"{name}/masks"))
+        pair
+        for name in names
+        for pair in ((name, f"{name}annot"), (f"{name}/images", f"{name}/masks"))
     ]
     there = [pair for pair in layouts if pair[0] in below and pair[1] in below]
     if len(there) == 1:
         return there[0]
     if there:
         listed = " and ".join(pair[0] for pair in there)
-        raise LabError(f"{files.root} has {part} images twice, in {listed}; leave one of them there")
+        raise LabError(
+            f"{files.root} has {part} images twice, in {listed}; leave one of them there"
+        )
     for images, masks in layouts:
         for one, other, kind in ((images, masks, "masks"), (masks, images, "images")):
             if one in below:

@@ -1,5 +1,6 @@
 """A small U-Net: from images of any size to logits for every pixel."""
 
+import itertools
 from typing import final
 
 import torch
@@ -46,8 +47,7 @@ class UNet(nn.Module):
             _Block(inside, outside) for inside, outside in zip([3, *widths], widths, strict=False)
         )
         self.up = nn.ModuleList(
-            _Block(low + high, high)
-            for high, low in reversed(list(zip(widths, widths[1:], strict=False)))
+            _Block(low + high, high) for high, low in reversed(list(itertools.pairwise(widths)))
         )
         self.head = nn.Conv2d(width, num_classes, 1)
 
