@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,15 +123,17 @@ def load(word: str) -> SegmentationData:
     names = CAMVID if kind == "camvid" else _named(files, options)
     if kind == "camvid":
         ignore = len(CAMVID)
-    shape: tuple[int, int] = _read(files, found["train"][0], size)[1].shape
+    reader = _Reader(files=files, size=size, names=names, ignore=ignore)
+    shape: tuple[int, int] = reader.read(found["train"][0])[1].shape
     _check_memory(path, sum(map(len, found.values())), shape)
     parts = {}
     for part, listed in found.items():
-        images, masks = _decoded(files, listed, size, shape)
-        if names is None:
+        images, masks = reader.decoded(listed, shape)
+        if reader.names is None:
             counted = masks[masks != ignore]
             names = tuple(f"class {k}" for k in range(int(counted.max(initial=0)) + 1))
-        _check_values(files, listed, masks, names, ignore)
+            reader = replace(reader, names=names)
+        _check_void(files, listed, masks, ignore)
         parts[part] = _scenes(listed, images, masks, ignore)
     assert names is not None
     return SegmentationData(
@@ -217,51 +219,71 @@ def _check_memory(path: Path, count: int, shape: tuple[int, int]) -> None:
         )
 
 
-def _decoded(
-    files: Tree, listed: list[Pair], size: tuple[int, int] | None, shape: tuple[int, int]
-) -> tuple[Any, Any]:
-    """Decode in threads, as Pillow lets go of the interpreter."""
-    height, width = shape
-    images = np.empty((len(listed), 3, height, width), dtype=np.uint8)
-    masks = np.empty((len(listed), height, width), dtype=np.uint8)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """Decodes pairs.
 
-    def fill(place: int) -> None:
-        image, mask = _read(files, listed[place], size)
-        if mask.shape != (height, width):
+    Attributes:
+        files: where they are.
+        size: width and height to scale to; None for as they are.
+        names: of the classes; None where they are not known yet.
+        ignore: the value of void.
+    """
+
+    files: Tree
+    size: tuple[int, int] | None
+    names: tuple[str, ...] | None
+    ignore: int
+
+    def decoded(self, listed: list[Pair], shape: tuple[int, int]) -> tuple[Any, Any]:
+        """Return images and masks, decoded in threads, as Pillow lets go of the interpreter."""
+        height, width = shape
+        images = np.empty((len(listed), 3, height, width), dtype=np.uint8)
+        masks = np.empty((len(listed), height, width), dtype=np.uint8)
+
+        def fill(place: int) -> None:
+            image, mask = self.read(listed[place])
+            if mask.shape != (height, width):
+                raise LabError(
+                    f"{self.files.path(listed[place].image)} is {mask.shape[1]} x {mask.shape[0]}, "
+                    f"others are {width} x {height}; scale all to one size, as "
+                    f"?size={width}x{height}"
+                )
+            images[place], masks[place] = image.transpose(2, 0, 1), mask
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for _ in pool.map(fill, range(len(listed))):
+                pass
+        return images, masks
+
+    def read(self, pair: Pair) -> tuple[Any, Any]:
+        """Return an image `(H, W, 3)` and its mask `(H, W)`, both uint8."""
+        files = self.files
+        image_module, operations = pillow(files.root)
+        image = _opened(files, pair.image, lambda x: operations.exif_transpose(x).convert("RGB"))
+        mask = _opened(files, pair.mask, lambda x: _numbered(files.path(pair.mask), x))
+        if image.size != mask.size:
             raise LabError(
-                f"{files.path(listed[place].image)} is {mask.shape[1]} x {mask.shape[0]}, others "
-                f"are {width} x {height}; scale all to one size, as ?size={width}x{height}"
+                f"{files.path(pair.image)} is {image.size[0]} x {image.size[1]} and its mask "
+                f"{files.path(pair.mask)} {mask.size[0]} x {mask.size[1]}; they must have one "
+                "size: mend one, or take both out"
             )
-        images[place], masks[place] = image.transpose(2, 0, 1), mask
+        # Before scaling, which might leave out the pixels that are wrong.
+        self._check_values(pair.mask, np.asarray(mask))
+        if self.size is not None:
+            how = image_module.Resampling
+            image, mask = image.resize(self.size, how.BILINEAR), mask.resize(self.size, how.NEAREST)
+        return np.asarray(image), np.asarray(mask).astype(np.uint8)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(fill, range(len(listed))):
-            pass
-    return images, masks
-
-
-def _read(files: Tree, pair: Pair, size: tuple[int, int] | None) -> tuple[Any, Any]:
-    """Return an image `(H, W, 3)` and its mask `(H, W)`, both uint8."""
-    image_module, operations = pillow(files.root)
-    image = _opened(files, pair.image, lambda x: operations.exif_transpose(x).convert("RGB"))
-    mask = _opened(files, pair.mask, lambda x: _numbered(files.path(pair.mask), x))
-    if image.size != mask.size:
-        raise LabError(
-            f"{files.path(pair.image)} is {image.size[0]} x {image.size[1]} and its mask "
-            f"{files.path(pair.mask)} {mask.size[0]} x {mask.size[1]}; they must have one size: "
-            "mend one, or take both out"
-        )
-    if size is not None:
-        resampling = image_module.Resampling
-        image, mask = image.resize(size, resampling.BILINEAR), mask.resize(size, resampling.NEAREST)
-    values = np.asarray(mask)
-    highest = int(values.max(initial=0))
-    if highest > 255 or int(values.min(initial=0)) < 0:
-        raise LabError(
-            f"{files.path(pair.mask)} holds the value {highest}; classes must be 0 to 254, in one "
-            "byte each"
-        )
-    return np.asarray(image), values.astype(np.uint8)
+    def _check_values(self, name: str, values: Any) -> None:
+        most = 255 if self.names is None else len(self.names)
+        wrong = ((values < 0) | (values >= most)) & (values != self.ignore)
+        if wrong.any():
+            raise LabError(
+                f"{self.files.path(name)}: {int(wrong.sum()):,} pixels are no class, one has the "
+                f"value {int(values[wrong].max())}; values must be 0 to {most - 1}, or "
+                f"{self.ignore} for void; mend the mask, or set `classes` or `ignore` of the data"
+            )
 
 
 def _opened(files: Tree, name: str, change: Callable[[Any], Any]) -> Any:
@@ -289,18 +311,7 @@ def _numbered(path: str, opened: Any) -> Any:
     return opened.copy()
 
 
-def _check_values(
-    files: Tree, listed: list[Pair], masks: Any, names: tuple[str, ...], ignore: int
-) -> None:
-    wrong = (masks >= len(names)) & (masks != ignore)
-    if wrong.any():
-        at = int(wrong.any((1, 2)).argmax())
-        value, count = int(masks[at][wrong[at]].max()), int(wrong[at].sum())
-        raise LabError(
-            f"{files.path(listed[at].mask)}: {count:,} pixels are no class, one has the value "
-            f"{value}; values must be 0 to {len(names) - 1}, or {ignore} for void; mend the mask, "
-            "or set `classes` or `ignore` of the data"
-        )
+def _check_void(files: Tree, listed: list[Pair], masks: Any, ignore: int) -> None:
     if (masks == ignore).all():
         raise LabError(
             f"{files.path(listed[0].mask)} and all others of its part are void ({ignore}); give "

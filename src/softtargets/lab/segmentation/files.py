@@ -60,9 +60,18 @@ def tree(path: Path) -> Tree:
                 for member in archive
                 if member.isfile() and (file := archive.extractfile(member)) is not None
             }
+            _check_end(archive)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise LabError(f"{path} cannot be read as a tar archive ({reason(error)})") from error
     return _shown(path, held, held.__getitem__)
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raise unless a block of zeros says that no file is missing after the last."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if len(archive.fileobj.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it ends without its end mark; copy it again")
 
 
 def pairs(files: Tree) -> tuple[dict[str, list[Pair]], tuple[str, ...]]:
