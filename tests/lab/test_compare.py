@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import softtargets as st
-from softtargets.lab import compare, data, summary, train
+from softtargets.lab import classification, compare, data, summary, train
 from softtargets.lab.errors import LabError
-from softtargets.lab.execution import perform, schedule
+from softtargets.lab.execution import schedule
 from softtargets.lab.records import RunFolder
 from tests.lab.files import numbers
 
@@ -61,7 +61,7 @@ def test_training_learns_and_methods_differ(finished):
 def test_finished_runs_are_not_computed_again(finished, monkeypatch):
     folder, _ = finished
     before = numbers(folder)
-    monkeypatch.setattr(perform, "run", lambda *arguments: pytest.fail("computed again"))
+    monkeypatch.setattr(classification, "run", lambda *arguments: pytest.fail("computed again"))
     again = compare.compare(SMALL, folder)
     assert again.records("hard") == finished[1].records("hard")
     assert numbers(folder) == before
@@ -213,7 +213,7 @@ def test_a_corrupt_checkpoint_is_found_before_anything_is_computed(tmp_path, mon
     settings = compare.Settings(methods=("hard", "ils"), seeds=2, epochs=1)
     folder = RunFolder(tmp_path / "runs", compare.plan(settings, data.load("digits"))[-1].run_id)
     folder.save_checkpoint({"model": {}})
-    monkeypatch.setattr(perform, "run", lambda *arguments: pytest.fail("computed"))
+    monkeypatch.setattr(classification, "run", lambda *arguments: pytest.fail("computed"))
     with pytest.raises(LabError, match=r"ils-seed1-.*checkpoint\.pt is of another kind"):
         compare.compare(settings, tmp_path)
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from softtargets.cli.app import run
-from softtargets.lab import compare, data
+from softtargets.lab import classification, compare, data
 from softtargets.lab.errors import LabError
 from softtargets.lab.execution import Progress, compute, locks, perform
 from softtargets.lab.execution.place import Place
@@ -191,7 +191,7 @@ def test_a_defect_in_a_worker_is_shown_with_its_trace(tmp_path, monkeypatch):
             spec = self._specs.pop()
             handle(0, perform.outcome(spec, load(), tmp_path, lambda epochs: None))
 
-    monkeypatch.setattr(perform, "run", broken)
+    monkeypatch.setattr(classification, "run", broken)
     monkeypatch.setattr(Place, "pool", lambda self, work, most: Pool(work))
     with pytest.raises(
         RuntimeError, match=r"(?s)hard-seed0-\w+ failed in a worker:\nTraceback.*gone"
