@@ -1,6 +1,8 @@
 """Segmentation runs, as the laboratory computes them."""
 
+import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,15 @@ class SegmentationKind(AbstractKind):
 
     def load(self, source: str) -> SegmentationData:
         return load(source)
+
+    @property
+    def missing(self) -> str:
+        if find_spec("PIL"):
+            return ""
+        return "segmentation needs Pillow; pip install 'softtargets[images]'"
+
+    def steps(self, spec: SegmentationSpec, data: SegmentationData) -> int:
+        return spec.epochs * math.ceil(len(data.train) / spec.batch_size)
 
     def perform(
         self,
