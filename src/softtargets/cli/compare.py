@@ -13,7 +13,10 @@ from softtargets.lab.methods import DEFAULT, METHODS, expanded
 if TYPE_CHECKING:
     from softtargets.lab.compare import Settings
 
-_METHODS = f"names separated by commas or spaces, or all: {', '.join(METHODS)}."
+_METHODS = (
+    "names separated by commas or spaces, or all, every one that is not for pictures alone: "
+    f"{', '.join(METHODS)}."
+)
 
 
 def compare(
@@ -44,8 +47,9 @@ def compare(
     Args:
         data: "digits", "two-gaussians", the path of an .npz or .npz.xz file with the arrays
             x_train, y_train, x_test and y_test or of a .parquet file, or mnist:PATH,
-            fashion-mnist:PATH, cifar10:PATH, cifar100:PATH, folder:PATH; options follow as
-            "cifar10:PATH?samples=1000", see docs/data.md.
+            fashion-mnist:PATH, cifar10:PATH, cifar100:PATH, folder:PATH,
+            text:PATH (with --model text-cnn); options follow as "cifar10:PATH?samples=1000", see
+            docs/data.md and docs/text.md.
         methods: names in `softtargets.lab.methods.METHODS`, or all.
         seeds: seeds per method, counted from 0.
         epochs: passes over the training data.
