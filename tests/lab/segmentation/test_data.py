@@ -8,6 +8,7 @@ from PIL import Image
 from softtargets.lab.errors import LabError
 from softtargets.lab.segmentation import data as reading
 from softtargets.lab.segmentation.data import load
+from softtargets.lab.segmentation.files import tree
 from tests.lab.segmentation.scenes import (
     CLASSES,
     HEIGHT,
@@ -77,6 +78,15 @@ def test_classes_from_a_file_a_number_or_the_masks(tmp_path):
     (folder / "classes.txt").write_text("ground\n\ndisc\n")
     with pytest.raises(LabError, match=r"classes\.txt must hold the names of 2 to 255 classes"):
         load(word(folder))
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    folder = written(tmp_path, files())
+    (folder / "classes.txt").write_bytes(b"ground\nb\xe4r\n")
+    with pytest.raises(LabError, match=r"classes\.txt is not UTF-8"):
+        load(word(folder))
+    with pytest.raises(LabError, match=r"train/gone\.png cannot be read \(.*\); copy it again"):
+        tree(folder).read("train/gone.png")
 
 
 def test_scaled_images_are_means_and_masks_are_nearest(tmp_path):

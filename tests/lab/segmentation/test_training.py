@@ -7,7 +7,7 @@ import torch
 from softtargets.lab import execution
 from softtargets.lab.errors import LabError
 from softtargets.lab.kinds import folder_of
-from softtargets.lab.segmentation import measures
+from softtargets.lab.segmentation import kind, measures, training
 from softtargets.lab.segmentation.data import load
 from softtargets.lab.segmentation.kind import KIND
 from softtargets.lab.segmentation.methods import METHODS
@@ -123,6 +123,29 @@ def test_a_study_computes_what_a_run_does(data, tmp_path):
     for spec, record in zip(specs, here, strict=True):
         assert found[spec.run_id].model_sha256 == record.model_sha256
         assert found[spec.run_id].metrics == record.metrics
+
+
+def test_what_a_run_needs_and_how_many_steps_it_takes(data, monkeypatch):
+    assert KIND.missing == ""
+    assert KIND.steps(spec_of(data, batch_size=5), data) == EPOCHS * 3
+    monkeypatch.setattr(kind, "find_spec", lambda name: None)
+    assert KIND.missing == "segmentation needs Pillow; pip install 'softtargets[images]'"
+
+
+def test_an_image_is_mirrored_with_its_mask_and_only_if_asked_to(data, tmp_path):
+    images, masks = data.train.inputs(slice(0, 3)), data.train.masks[:3].long()
+    which = torch.tensor([True, False, True])
+    seen, labels = training._flipped(images, masks, which)
+    for i, flipped in enumerate(which):
+        assert torch.equal(seen[i], images[i].flip(-1) if flipped else images[i])
+        assert torch.equal(labels[i], masks[i].flip(-1) if flipped else masks[i])
+    weights = {
+        computed(spec_of(data, "ce", epochs=1, flip=flip, resamples=0), data, tmp_path)[
+            0
+        ].model_sha256
+        for flip in (True, False)
+    }
+    assert len(weights) == 2
 
 
 def test_drawn_pixels_lie_in_their_zone_and_are_the_same_for_all(data):
