@@ -10,6 +10,7 @@ from softtargets.claims import (
     neighbours,
     ols,
     people,
+    segmentation,
     students,
     translation,
 )
@@ -28,6 +29,7 @@ _FILES = (
     neighbours,
     heinonen,
     translation,
+    segmentation,
 )
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for file in _FILES for claim in file.CLAIMS}
