@@ -321,7 +321,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         ((logits, labels), {"class_dim": -1, "cluster": "g"}, r"whole entries are drawn anyway"),
         ((logits, void), {"class_dim": -1}, rf"got 11 at position \({first[0]}, {first[1]}\); if"),
         ((logits, void), {"class_dim": -1}, r"no label, say --ignore-index 11"),
-        ((logits, labels + 0.5), {"class_dim": -1}, r"must hold whole numbers .*got"),
+        ((logits, labels + 0.5), {"class_dim": -1}, r"whole numbers .*got.*; save the number of a"),
         (
             (broken, labels),
             {"class_dim": -1},
@@ -343,6 +343,8 @@ def test_what_does_not_fit_is_refused(tmp_path):
     for said in ({"class_dim": 1}, {"ignore_index": 3}, {"positions": 3}):
         with pytest.raises(AuditError, match=r"is a table, which --\w+"):
             audited(tmp_path / "a.csv", **said)
+    with pytest.raises(AuditError, match=r"must be a number of 64 bits, got 9223372036854775808"):
+        Layout(ignore_index=2**63)
     with pytest.raises(AuditError, match="at least 1, got 0"):
         Layout(positions=0)
     with pytest.raises(AuditError, match="cannot both be meant"):

@@ -41,6 +41,11 @@ class Layout:
     def __post_init__(self) -> None:
         if self.positions is not None and self.positions < 1:
             raise AuditError(f"--positions must be at least 1, got {self.positions}")
+        if self.ignore_index is not None and not -(2**63) <= self.ignore_index < 2**63:
+            raise AuditError(
+                f"--ignore-index must be a number of 64 bits, got {self.ignore_index}; give the "
+                "label of what has none"
+            )
 
     @property
     def said(self) -> bool:
@@ -263,7 +268,7 @@ def _where(class_dim: int) -> str:
 
 
 def _wrong_label(labels: StoredArray, value: float, flat: int, num_classes: int) -> AuditError:
-    marks = ""
+    marks = "; save the number of a class, or -100 where there is no label"
     if float(value).is_integer():
         marks = f"; if {value:.6g} marks what has no label, say --ignore-index {value:.6g}"
     return AuditError(
