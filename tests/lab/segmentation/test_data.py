@@ -1,5 +1,8 @@
 """Images and masks from folders and archives: what is read, and what is refused."""
 
+import io
+import tarfile
+
 import numpy as np
 import pytest
 import torch
@@ -115,10 +118,79 @@ def test_files_that_belong_to_no_part_are_named_and_hidden_ones_are_not(tmp_path
     assert load(word(written(tmp_path, held))).left_out == ("README.txt", "train/notes.txt")
 
 
+def linked(path, kind, target):
+    """An archive whose last image and mask are links."""
+    packed(path, files())
+    with tarfile.open(path, "a") as archive:
+        for folder in ("train", "trainannot"):
+            member = tarfile.TarInfo(f"{folder}/900.png")
+            member.type, member.linkname = kind, target.format(folder)
+            archive.addfile(member)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"), [(tarfile.LNKTYPE, "{}/000.png"), (tarfile.SYMTYPE, "000.png")]
+)
+def test_links_in_an_archive_are_what_they_lead_to(tmp_path, kind, target):
+    found = load(word(linked(tmp_path / "x.tar", kind, target)))
+    assert found.train.names[-1] == "train/900.png"
+    assert torch.equal(found.train.images[-1], found.train.images[0])
+    assert torch.equal(found.train.masks[-1], found.train.masks[0])
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path):
+    path = linked(tmp_path / "x.tar", tarfile.SYMTYPE, "nothing.png")
+    with pytest.raises(LabError, match=r"train/900\.png is a link to a file that is not there"):
+        load(word(path))
+    path = linked(tmp_path / "y.tar", tarfile.FIFOTYPE, "")
+    with pytest.raises(LabError, match=r"train/900\.png is no file; pack what it leads to"):
+        load(word(path))
+    folder = written(tmp_path / "x", files())
+    for part in ("train", "trainannot"):
+        (folder / part / "900.png").symlink_to("nothing.png")
+    with pytest.raises(LabError, match=r"train/900\.png cannot be read .*; copy it again"):
+        load(word(folder))
+
+
+def test_an_archive_whose_compressed_middle_is_damaged(tmp_path):
+    path = tmp_path / "x.txz"
+    with tarfile.open(path, "w:xz") as archive:
+        archive.add(written(tmp_path / "x", files()), "x")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(LabError, match=r"x\.txz cannot be read as a tar archive \(Corrupt"):
+        load(word(path))
+
+
+def test_masks_of_one_class_tell_no_number_of_classes(tmp_path):
+    # Black and white, where white is what void has unless it is set.
+    held = {
+        name: content if "annot" not in name else encoded(255 * (scene(0)[1] == 1).astype(np.uint8))
+        for name, content in files().items()
+    }
+    folder = written(tmp_path, held)
+    with pytest.raises(
+        LabError, match=r"000\.png and all others .* hold one class, 0, or are void"
+    ):
+        load(f"segmentation:{folder}")
+    assert load(f"segmentation:{folder}?classes=2").num_classes == 2
+
+
 def damaged(change):
     held = files()
     change(held)
     return held
+
+
+def frames(count):
+    """An animated picture."""
+    buffer = io.BytesIO()
+    first, *others = (Image.fromarray(scene(seed)[1]) for seed in range(count))
+    first.save(buffer, "GIF", save_all=True, append_images=others)
+    return buffer.getvalue()
 
 
 def replaced(name, content):
@@ -182,6 +254,10 @@ BAD = {
     "cut": (
         lambda held: held.update({"train/003.png": held["train/003.png"][:200]}),
         r"train/003\.png cannot be read as a picture",
+    ),
+    "frames": (
+        lambda held: (held.pop("valannot/001.png"), held.update({"valannot/001.gif": frames(2)})),
+        r"valannot/001\.gif cannot be read as a picture \(it holds 2 frames, one is expected\)",
     ),
     "all void": (
         lambda held: held.update(

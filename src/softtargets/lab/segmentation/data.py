@@ -130,8 +130,7 @@ def load(word: str) -> SegmentationData:
     for part, listed in found.items():
         images, masks = reader.decoded(listed, shape)
         if reader.names is None:
-            counted = masks[masks != ignore]
-            names = tuple(f"class {k}" for k in range(int(counted.max(initial=0)) + 1))
+            names = _numbered_names(files, listed, masks, ignore)
             reader = replace(reader, names=names)
         _check_void(files, listed, masks, ignore)
         parts[part] = _scenes(listed, images, masks, ignore)
@@ -206,6 +205,19 @@ def _named(files: Tree, options: dict[str, Any]) -> tuple[str, ...] | None:
             "names; leave `classes` out"
         )
     return names
+
+
+def _numbered_names(files: Tree, listed: list[Pair], masks: Any, ignore: int) -> tuple[str, ...]:
+    """Return a name for each class up to the largest in the training masks."""
+    _check_void(files, listed, masks, ignore)
+    count = int(masks[masks != ignore].max()) + 1
+    if count < 2:
+        raise LabError(
+            f"{files.path(listed[0].mask)} and all others of the training part hold one class, 0, "
+            f"or are void ({ignore}); number the classes from 0, or set `ignore` or `classes` of "
+            "the data"
+        )
+    return tuple(f"class {k}" for k in range(count))
 
 
 def _check_memory(path: Path, count: int, shape: tuple[int, int]) -> None:
@@ -293,6 +305,7 @@ def _opened(files: Tree, name: str, change: Callable[[Any], Any]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error", bomb[0])
             with image_module.open(io.BytesIO(files.read(name))) as opened:
+                _check_frames(opened)
                 opened.load()
                 return change(opened)
     except (OSError, SyntaxError, ValueError, *bomb) as error:
@@ -300,6 +313,13 @@ def _opened(files: Tree, name: str, change: Callable[[Any], Any]) -> Any:
             f"{files.path(name)} cannot be read as a picture ({reason(error)}); mend it, or take "
             "image and mask out"
         ) from error
+
+
+def _check_frames(opened: Any) -> None:
+    # What telephones add to a photograph (MPO) is no further picture of a sequence.
+    count = getattr(opened, "n_frames", 1)
+    if count > 1 and opened.format != "MPO":
+        raise ValueError(f"it holds {count} frames, one is expected")
 
 
 def _numbered(path: str, opened: Any) -> Any:

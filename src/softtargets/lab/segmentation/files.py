@@ -1,5 +1,6 @@
 """Pairs of images and masks in a folder or a tar archive, found by name; nothing is passed over."""
 
+import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +47,12 @@ def tree(path: Path) -> Tree:
         LabError: there is no such folder or archive, or it cannot be read.
     """
     if path.is_dir():
-        files = [each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()]
+        # Links that lead nowhere too: they fail when they are read, and are listed if they are not.
+        files = [
+            each.relative_to(path).as_posix()
+            for each in path.rglob("*")
+            if each.is_file() or (each.is_symlink() and not each.exists())
+        ]
         return _shown(path, files, lambda name: _bytes(path / name))
     if not path.is_file():
         raise LabError(
@@ -56,14 +62,26 @@ def tree(path: Path) -> Tree:
     try:
         with tarfile.open(path) as archive:
             held = {
-                member.name.removeprefix("./"): file.read()
+                member.name.removeprefix("./"): _content(archive, member)
                 for member in archive
-                if member.isfile() and (file := archive.extractfile(member)) is not None
+                if not member.isdir()
             }
             _check_end(archive)
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise LabError(f"{path} cannot be read as a tar archive ({reason(error)})") from error
     return _shown(path, held, held.__getitem__)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """Return what is in a file, or in the one that a link leads to."""
+    try:
+        file = archive.extractfile(member)
+    except KeyError as error:
+        raise tarfile.ReadError(f"{member.name} is a link to a file that is not there") from error
+    if file is None:
+        raise tarfile.ReadError(f"{member.name} is no file; pack what it leads to, or leave it out")
+    with file:
+        return file.read()
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
