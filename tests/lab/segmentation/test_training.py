@@ -14,7 +14,7 @@ from softtargets.lab.segmentation.methods import METHODS
 from softtargets.lab.segmentation.model import build
 from softtargets.lab.segmentation.predictions import ZONES, drawn_pixels
 from softtargets.lab.segmentation.spec import SegmentationSpec
-from tests.lab.segmentation.scenes import VOID, files, written
+from tests.lab.segmentation.scenes import HEIGHT, VOID, WIDTH, encoded, files, written
 
 EPOCHS = 3
 PARTS = {"train": 12, "val": 4, "test": 6}
@@ -198,3 +198,31 @@ def test_images_too_small_for_the_network_and_divergence(data, tmp_path):
     spec = spec_of(data, "ce", learning_rate=1e30, epochs=2)
     with pytest.raises(LabError, match=r"diverged after \d of 2 epochs"):
         KIND.perform(spec, data, tmp_path, lambda epoch: None)
+
+
+def test_a_batch_of_one_image_that_shrinks_to_one_pixel_is_refused(data, tmp_path):
+    single = {"depth": 4, "batch_size": 11}
+    with pytest.raises(LabError, match=r"a batch of one image, halved 4 times, is one pixel"):
+        KIND.perform(spec_of(data, **single), data, tmp_path, lambda epoch: None)
+    KIND.perform(spec_of(data, depth=4, epochs=1), data, tmp_path, lambda epoch: None)
+
+
+def test_zones_without_pixels_have_no_numbers_and_one_image_has_no_interval(tmp_path):
+    held = files(parts={"train": 4, "val": 2, "test": 2})
+    plain = encoded(np.zeros((HEIGHT, WIDTH), dtype=np.uint8))
+    held["testannot/000.png"] = plain
+    scenes = load(f"segmentation:{written(tmp_path / 'a', held)}?classes=3&ignore={VOID}")
+    spec = spec_of(scenes, epochs=1)
+    record, _ = computed(spec, scenes, tmp_path / "runs")
+    boundary = record.metrics["boundary_expected_calibration_error"]
+    assert record.sampled["boundary"] > 0
+    assert (boundary.low, boundary.high) == (None, None)
+    assert record.metrics["expected_calibration_error"].low is not None
+
+    alone = {name: each for name, each in held.items() if name.split("/")[1] != "001.png"}
+    scenes = load(f"segmentation:{written(tmp_path / 'b', alone)}?classes=3&ignore={VOID}")
+    record, arrays = computed(spec_of(scenes, epochs=1), scenes, tmp_path / "runs")
+    assert record.sampled["boundary"] == 0
+    assert arrays["boundary_bins"].sum() == 0
+    assert not any(name.startswith("boundary_e") for name in record.metrics)
+    assert all(each.low is each.high is None for each in record.metrics.values())

@@ -197,8 +197,11 @@ def calibration_metrics(
     Args:
         sample: some pixels of each image.
         temperature: divides the logits.
-        resamples: draws of the images; 0 for no intervals.
+        resamples: draws of the images; 0 for no intervals, and one image with a pixel has none.
         seed: of the draws.
+
+    Returns:
+        Estimates by name, none if there is no pixel, and the sums.
     """
     logs = (sample.logits.double() / temperature).log_softmax(-1)
     best, predicted = logs.max(-1)
@@ -206,6 +209,11 @@ def calibration_metrics(
     own = logs.gather(-1, sample.labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     nll = torch.stack([-torch.where(counted, own, 0).sum(1), counted.sum(1).double()], 1)
     confidence, right = best.exp(), predicted == sample.labels
+    sums = {"bins": _bins(confidence, right, counted).numpy(), "nll": nll.numpy()}
+    images = int(counted.any(1).sum())
+    if not images:
+        return {}, sums
+    resamples = resamples if images > 1 else 0
     events = calibration.evaluate_multilabel(
         confidence.logit().unsqueeze(1),
         torch.where(counted, right.long(), _NONE).unsqueeze(1),
@@ -219,7 +227,7 @@ def calibration_metrics(
         "expected_calibration_error": estimate(error.value, error.low, error.high),
         "expected_calibration_error_debiased": estimate(signed, error.low, error.high),
     }
-    return found, {"bins": _bins(confidence, right, counted).numpy(), "nll": nll.numpy()}
+    return found, sums
 
 
 def _bins(confidence: Tensor, right: Tensor, counted: Tensor) -> Tensor:
@@ -252,12 +260,12 @@ def over_images(sums: Tensor, statistic: Any, resamples: int, seed: int) -> Esti
     Args:
         sums: `(N, ...)`, of each image.
         statistic: from `(..., *)`, the sums of images, to `(...)`.
-        resamples: draws of the images; 0 for no interval.
+        resamples: draws of the images; 0 for no interval, and one image has none.
         seed: of the draws.
     """
     flat = sums.double().flatten(1)
     value = float(statistic(flat.sum(0).view(sums.shape[1:])))
-    if not resamples:
+    if not resamples or len(sums) < 2:
         return Estimate(value, None, None)
     generator = seeds.generator("images", seed)
     chosen = torch.randint(len(sums), (resamples, len(sums)), generator=generator)

@@ -39,7 +39,7 @@ class Segmentation(AbstractTraining):
         data: its data set.
 
     Raises:
-        LabError: the images are too small for the network.
+        LabError: the images are too small for the network, or for the smallest batch.
     """
 
     def __init__(self, spec: SegmentationSpec, data: SegmentationData) -> None:
@@ -49,6 +49,14 @@ class Segmentation(AbstractTraining):
             raise LabError(
                 f"{data.name}: images must have at least {2**spec.depth} pixels a side for a depth "
                 f"of {spec.depth}; choose a larger size, or a smaller depth"
+            )
+        height, width = data.size
+        alone = (len(data.train) - 1) % spec.batch_size == 0
+        if alone and (height >> spec.depth) * (width >> spec.depth) == 1:
+            raise LabError(
+                f"{data.name}: a batch of one image, halved {spec.depth} times, is one pixel, from "
+                "which batch normalisation cannot learn; choose a smaller depth, a larger size, or "
+                "another batch size"
             )
         model = build(data.num_classes, width=spec.width, depth=spec.depth, seed=spec.seed)
         # A third less time on processors.
