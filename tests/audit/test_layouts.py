@@ -266,6 +266,39 @@ def test_two_models_are_compared_by_sequence(tmp_path):
             compare(read(open_predictions(one, Keys())), third)
 
 
+def test_clustered_models_are_compared_row_by_row(tmp_path):
+    logits, labels = sequences(30, 6, 4)
+    logits, labels = logits[:, 0], labels[:, 0]
+    there = np.flatnonzero(labels >= 0)
+    names = np.arange(30) // 3
+    other = names.copy()
+    other[there[5]] = 29
+    said = Keys(cluster="g"), Layout(ignore_index=-100)
+    one = read(
+        open_predictions(saved(tmp_path / "a.npz", logits, labels, g=names), said[0], said[1])
+    )
+    for count, column, message in [
+        (20, names, r"labels of shape \(20,\)"),
+        (30, other, rf"a\.npz: g put row {there[5]} into different clusters"),
+    ]:
+        path = saved(tmp_path / "b.npz", 2 * logits[:count], labels[:count], g=column[:count])
+        with pytest.raises(AuditError, match=message):
+            compare(one, read(open_predictions(path, said[0], said[1])))
+    whole, shorter = (
+        read(open_predictions(saved(path, logits[:n], labels[:n].clip(0), g=names[:n]), said[0]))
+        for path, n in ((tmp_path / "c.npz", 30), (tmp_path / "d.npz", 20))
+    )
+    with pytest.raises(AuditError, match=r"d\.npz: logits has 20 rows, .* has 30"):
+        compare(whole, shorter)
+
+
+def test_a_cluster_of_no_bytes_is_none(tmp_path):
+    logits, labels = sequences(30, 1, 4)
+    names = np.array([b"x", b"y", b""] * 10)
+    with pytest.raises(AuditError, match="g names no group in row 2"):
+        audited(saved(tmp_path / "a.npz", logits[:, 0], labels[:, 0].clip(0), g=names), cluster="g")
+
+
 def test_means_of_units_have_the_scatter_of_drawn_units():
     generator = np.random.default_rng(0)
     units = np.sort(generator.integers(80, size=900))

@@ -69,6 +69,7 @@ def _check_same_samples(one: Reading, other: Reading) -> None:
             f"{second.where} has {rows[1]:,} rows, {first.where} has {rows[0]:,}; {way_out}"
         )
     _check_same_groups(first, second)
+    _check_same_units(first, second)
     different = (one.tally.labels != other.tally.labels).nonzero()
     if len(different):
         row = int(different[0])
@@ -82,7 +83,7 @@ def _check_same_samples(one: Reading, other: Reading) -> None:
 
 
 def _check_same_positions(one: Predictions, other: Predictions) -> None:
-    """Raise unless the same positions are measured, and the same are drawn together."""
+    """Raise unless the same positions are measured."""
     shapes = ["rows" if each is None else f"labels of shape {each}" for each in _shapes(one, other)]
     if shapes[0] != shapes[1]:
         raise AuditError(
@@ -95,13 +96,17 @@ def _check_same_positions(one: Predictions, other: Predictions) -> None:
             f"{other.where} has labels at other positions than {one.where}; a comparison needs the "
             "same, so ignore the same"
         )
+
+
+def _check_same_units(one: Predictions, other: Predictions) -> None:
+    """Raise unless the same predictions, as many here as there, are drawn together."""
     if one.units is None or other.units is None:
         return
     if not torch.equal(one.units.index, other.units.index):
         row = int((one.units.index != other.units.index).nonzero()[0])
         raise AuditError(
-            f"{other.units.where} and {one.units.where} put row {row} into different clusters; a "
-            "comparison needs the same samples in the same clusters and order"
+            f"{other.units.where} and {one.units.where} put {one.place_of(row)} into different "
+            "clusters; a comparison needs the same samples in the same clusters and order"
         )
 
 
