@@ -103,6 +103,9 @@ def test_a_table_for_validation_is_used(tmp_path):
     data = load(f"text:{root}")
     assert (len(data.train), len(data.validation), len(data.test)) == (72, 15, 24)
     assert data.positions.tolist() == list(range(72))
+    rare = [*text_tables.rows(24), ("gem", "Is the ruby old ?")]
+    text_tables.written(root / "rings_train.tsv", rare)
+    assert load(f"text:{root}").class_names == ("animal", "gem", "tool", "tree")
 
 
 def test_what_was_read_is_told(tmp_path, rings):
