@@ -66,7 +66,9 @@ class TokenPredictions:
         lengths = torch.bincount(self.sentence).tolist()
         confidence = pad_sequence(list(torch.split(self.confidence, lengths)), batch_first=True)
         right = pad_sequence(
-            list(torch.split(self.right.long(), lengths)), batch_first=True, padding_value=_ELSEWHERE
+            list(torch.split(self.right.long(), lengths)),
+            batch_first=True,
+            padding_value=_ELSEWHERE,
         )
         return confidence, right
 
