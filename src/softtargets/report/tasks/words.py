@@ -29,11 +29,9 @@ def headline(board: Board, glance: Sequence[tuple[Metric, bool]]) -> list[str]:
     """
     first = []
     if board.baseline is None:
-        first = [f"{board.title(board.reference)} was not run, so no difference can be told."]
+        first = [f"Without {board.title(board.reference)} no difference can be told."]
     elif not board.others:
-        first = [
-            f"Only {board.title(board.reference)} was run: there is nothing to compare it with."
-        ]
+        first = [f"Only {board.title(board.reference)}: there is nothing to compare with."]
     elif not board.testable:
         first = ["One seed cannot tell a better method from a lucky run."]
     return [*first, *(_sentence(board, metric, scaled=scaled) for metric, scaled in glance)]
@@ -69,7 +67,7 @@ def _leader(board: Board, metric: Metric, when: str, *, scaled: bool) -> str:
     value = quantity(metric, values(best[0], scaled=scaled)[metric.key].value)
     names = listed([board.title(row.method) for row in best])
     if len(board.rows) == 1:
-        return f"{opened(noun(metric))}{when} of {names}: {value}."
+        return f"{opened(noun(metric))} of {names}{when}: {value}."
     return f"{opened(superlative(metric))} {noun(metric)}{when}: {value}, {names}."
 
 
