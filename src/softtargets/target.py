@@ -128,7 +128,7 @@ class Target(AbstractCombination):
             checks.check_probs(probs)
         dtype = dtype or torch.promote_types(probs.dtype, torch.float32)
         checks.check_weights_dtype(dtype)
-        ones = torch.ones(probs.shape[:-1], dtype=dtype, device=probs.device)
+        ones = torch.ones((), dtype=dtype, device=probs.device).expand(probs.shape[:-1])
         return cls(
             num_classes=checks.check_num_classes(probs.shape[-1]),
             entries=no_entries(ones),

@@ -229,7 +229,7 @@ def test_the_sample_is_the_same_for_all_blocks_and_models_and_even(monkeypatch):
 
 def test_of_many_rows_only_a_sample_is_scaled(monkeypatch):
     monkeypatch.setattr(sample, "SAMPLE_ROWS", 100)
-    monkeypatch.setattr(Sample.__init__, "__kwdefaults__", {"size": 100, "seed": 0})
+    monkeypatch.setattr(Sample.__init__, "__kwdefaults__", {"size": 100, "seed": 0, "unit": "row"})
     logits, labels = draw(1000)
     found = audit(read(of(logits, labels)))
     assert (found.num_samples, found.scaling.rows) == (1000, 100)

@@ -9,6 +9,7 @@ from softtargets.claims.budgets import SMOKE
 from softtargets.claims.record import ClaimsRecord
 from softtargets.claims.registry import named
 from softtargets.claims.running import Bench
+from tests.lab.translation.made_corpus import write_corpus
 
 
 @dataclass(frozen=True)
@@ -20,4 +21,5 @@ class Smoke:
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
     folder = tmp_path_factory.mktemp("claims")
-    return Smoke(folder, Bench(named(("all",)), SMOKE, folder, None).run())
+    write_corpus(folder / "data" / "multi30k", train=90, other=30)
+    return Smoke(folder, Bench(named(("all",)), SMOKE, folder, folder / "data").run())

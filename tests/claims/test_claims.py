@@ -17,16 +17,17 @@ from softtargets.claims.sources import KEPT, MissingDataError, Sources, kept
 from softtargets.lab import execution
 from softtargets.lab.data import AUGMENTATIONS
 from softtargets.lab.errors import LabError
+from softtargets.lab.kinds import kind_named
 from softtargets.lab.methods import METHODS
 from softtargets.lab.models import MODELS
 from softtargets.lab.records import RunFolder
 from softtargets.lab.spec import RunSpec, given
+from softtargets.lab.translation.methods import METHODS as TRANSLATION
 
-# Every claim that needs no text, translation or segmentation.
 EXPECTED = {
     "mueller": {
         "calibration", "underconfident", "accuracy", "clusters", "distillation", "information",
-        "speed",
+        "speed", "beam",
     },
     "chandrasegaran": {"temperature"},
     "ols": {"accuracy", "noise", "calibration", "period", "correct_only"},
@@ -38,6 +39,9 @@ EXPECTED = {
     "xia": {"selective"},
     "maxsup": {"transfer"},
 }  # fmt: skip
+
+
+METHODS_OF = {"classification": METHODS, "translation": TRANSLATION}
 
 
 def test_all_claims_are_there():
@@ -68,11 +72,14 @@ def test_two_seeds_decide_nothing(smoke):
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=str)
 def test_rules_ask_for_five_seeds_and_methods_have_equally_many_tries(claim):
-    assert all(test.rule.seeds >= 5 for test in claim.tests)
+    scenes = [CPU.scenes[arm.scene] for arm in claim.arms]
+    least = min((scene.seeds or 5 for scene in scenes), default=5)
+    assert all(test.rule.seeds >= least for test in claim.tests)
     assert any(not test.condition for test in claim.tests)
     arms = {arm.name: arm for arm in claim.arms}
     assert len(arms) == len(claim.arms)
-    assert {arm.method for arm in claim.arms} <= set(METHODS)
+    for arm in claim.arms:
+        assert arm.method in METHODS_OF[CPU.scenes[arm.scene].kind]
     counts = {len(arm.tries) for arm in claim.arms if not arm.name.startswith("teacher")}
     assert counts in ({1}, {4}) or claim.name in ("ols.period", "ils.surface")
     for arm in claim.arms:
@@ -94,6 +101,12 @@ def test_budgets_have_every_scene():
 @pytest.mark.parametrize("name", BUDGETS)
 def test_scenes_are_fields_of_a_run(name):
     for scene in BY_NAME[name].scenes.values():
+        if scene.kind != RunSpec.kind:
+            kind_named(scene.kind).spec(
+                data="", data_hash="", method="", parameters={}, seed=0, epochs=scene.epochs,
+                **scene.fields,
+            )  # fmt: skip
+            continue
         spec = RunSpec(
             data=scene.data, data_hash="", method="hard", parameters={}, seed=0, noise=0.0,
             epochs=scene.epochs, resamples=0, **{**scene.fields, **scene.student},
@@ -106,7 +119,7 @@ def test_scenes_are_fields_of_a_run(name):
 def test_the_best_of_the_tuning_seeds_is_chosen(smoke):
     planner = Planner(budget=SMOKE, sources=Sources(None, smoke.folder))
     root = smoke.folder / "runs"
-    found = {path.name: RunFolder(root, path.name).record() for path in root.iterdir()}
+    found = {folder.path.name: folder.record() for folder in classifiers(root)}
     arm = next(arm for arm in CLAIMS["mueller.calibration"].arms if arm.name == "LS")
     losses = [
         found[planner.spec(arm, each, 100).run_id].history[-1].validation_nll
@@ -121,7 +134,7 @@ def test_the_best_of_the_tuning_seeds_is_chosen(smoke):
 
 def test_runs_are_shared_and_never_computed_again(smoke):
     told = []
-    bench = Bench(named(("mueller", "ols.accuracy")), SMOKE, smoke.folder, None)
+    bench = Bench(named(("mueller", "ols.accuracy")), SMOKE, smoke.folder, smoke.folder / "data")
     again = bench.run(Progress(planned=lambda missing, there: told.append(missing)))
     assert told == []
     first = {claim.name: claim for claim in smoke.record.claims}
@@ -131,14 +144,14 @@ def test_runs_are_shared_and_never_computed_again(smoke):
 
 
 def test_runs_of_claims_leave_intervals_to_them(smoke):
-    for path in (smoke.folder / "runs").glob("hard-*"):
-        estimate = RunFolder(path.parent, path.name).record().metrics["accuracy"]
+    for folder in classifiers(smoke.folder / "runs"):
+        estimate = folder.record().metrics["accuracy"]
         assert 0 <= estimate.value <= 1
         assert (estimate.low, estimate.high) == (None, None)
 
 
 def test_the_plan_counts_each_run_once(smoke):
-    estimate = Bench(list(CLAIMS.values()), SMOKE, smoke.folder, None).estimate()
+    estimate = Bench(list(CLAIMS.values()), SMOKE, smoke.folder, smoke.folder / "data").estimate()
     assert estimate.runs < sum(estimate.by_claim.values())
     assert estimate.there > 0.8 * estimate.runs  # all but those of other choices
     fresh = Bench(named(("wei",)), SMOKE, smoke.folder / "fresh", None).estimate()
@@ -185,10 +198,17 @@ def test_an_effect_that_is_no_number_is_not_judged(smoke):
         return Measured({"LS - hard": Paired.fixed([0.1, math.nan])})
 
     spoilt = replace(CLAIMS["mueller.speed"], measure=lost)
-    record = Bench([spoilt], SMOKE, smoke.folder, None).run()
+    record = Bench([spoilt], SMOKE, smoke.folder, smoke.folder / "data").run()
     assert record.claims[0].skipped.startswith("its effect 'LS - hard' is not a finite number")
     records.write(record, smoke.folder / "spoilt.json")
     assert records.read(smoke.folder / "spoilt.json") == record
+
+
+def classifiers(root):
+    """The runs that are no translations."""
+    for path in root.iterdir():
+        if "noise" in msgspec.json.decode((path / "record.json").read_bytes())["spec"]:
+            yield RunFolder(root, path.name)
 
 
 def _full_disk(*arguments, **options):

@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 from torch.nn import functional
 
 import softtargets as st
-from softtargets.losses import dice
+from softtargets.losses import dice_sums
 from tests.reference import smoothed, softmax
 
 N, K, H, W = 2, 4, 3, 5
@@ -113,7 +113,7 @@ class TestForms:
         labels[0, 0] = -100
         results = []
         for size in (2**22, H * W * K, W * K):
-            monkeypatch.setattr(dice, "_BLOCK", size)
+            monkeypatch.setattr(dice_sums, "BLOCK_ELEMENTS", size)
             leaf = logits.clone().requires_grad_()
             loss = st.dice_loss(leaf, labels, form=form, smoothing=0.1)
             loss.backward()
@@ -340,7 +340,7 @@ def test_a_schedule_of_yes_or_no():
 @pytest.mark.parametrize("block", [2**22, H * W * K])
 def test_a_policy_on_masked_entries_of_yes_or_no(block, monkeypatch):
     """A masked entry is answered as given, in the function as in the module."""
-    monkeypatch.setattr(dice, "_BLOCK", block)
+    monkeypatch.setattr(dice_sums, "BLOCK_ELEMENTS", block)
     logits, labels = batch()
     labels = labels.clamp(max=1)
     logits[:, 2] = -torch.inf

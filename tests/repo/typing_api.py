@@ -129,6 +129,9 @@ def scaling(logits: Tensor, labels: Tensor) -> None:
     ]
     assert_type(every[0].forward(logits), Tensor)
     assert_type(every[0].underconfident, bool)
+    bursts = st.calibration.aggregate(logits, ["a", "b"], labels)
+    assert_type(bursts.logits, Tensor)
+    assert_type(bursts.labels, Tensor | None)
     fitted = st.calibration.cross_fitted(every[0], logits, labels, folds=10)
     assert_type(fitted.temperatures, tuple[float, ...])
     by_class = st.calibration.ClasswiseTemperatureScaling().fit(logits, labels)

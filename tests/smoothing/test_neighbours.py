@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 import softtargets as st
+from softtargets.smoothing import neighbours
 from softtargets.terms import Entries
 from softtargets.testing import check_policy
 from tests.smoothing.cases import assert_copies, assert_loss, batch, one_hot
@@ -107,6 +108,27 @@ def test_nothing_of_size_n_k_is_built(kind):
     assert smoothed.entries.classes.shape[-1] == (
         5 if kind == "temporal" else 3 ** (len(shape) - 1)
     )
+
+
+@pytest.mark.parametrize("block", [1, 2**18])
+@pytest.mark.parametrize("kind", POLICIES)
+def test_full_rows_hold_what_entries_hold(kind, block, monkeypatch):
+    """Of few classes the target is rows, some maps at a time; of many it is entries."""
+    make, shape = POLICIES[kind]
+    shape = (3, *shape[1:])
+    _, labels = some_ignored(shape)
+    given = st.Target.from_labels(labels, K).mix(
+        st.Target.from_labels(labels.flip(1), K), torch.tensor([1.0, 0.3, 0.0])
+    )
+    monkeypatch.setattr(neighbours, "BLOCK_POSITIONS", block)
+    rows = make()(given)
+    monkeypatch.setattr(neighbours, "DENSE_UP_TO", 0)
+    entries = make()(given)
+    assert len(rows.others) == 1
+    assert entries.others == ()
+    torch.testing.assert_close(rows.dense(), entries.dense())
+    # In the order of the logits of maps, so that products of both run through memory.
+    assert rows.others[0].values.movedim(-1, 1).is_contiguous()
 
 
 @pytest.mark.parametrize("kind", POLICIES)

@@ -1,7 +1,11 @@
 """Two models on the same samples: is one better, or is it chance?"""
 
+import torch
+
 from softtargets.audit.errors import AuditError
+from softtargets.audit.groups import Grouping
 from softtargets.audit.intervals import area_values, calibration_error_difference, mean_estimate
+from softtargets.audit.predictions import Predictions
 from softtargets.audit.result import Comparison, Differences
 from softtargets.audit.run import Reading, assembled
 from softtargets.audit.scaling import Scaled, cross_fitted
@@ -56,15 +60,42 @@ def _check_same_samples(one: Reading, other: Reading) -> None:
             f"{second.where} has {second.num_classes} classes, {first.where} has "
             f"{first.num_classes}; {way_out}"
         )
-    if len(one.tally) != len(other.tally):
+    rows = [len(each.tally if each.single is None else each.single) for each in (one, other)]
+    if rows[0] != rows[1]:
         raise AuditError(
-            f"{second.where} has {len(other.tally):,} rows, {first.where} has "
-            f"{len(one.tally):,}; {way_out}"
+            f"{second.where} has {rows[1]:,} rows, {first.where} has {rows[0]:,}; {way_out}"
         )
+    _check_same_groups(first, second)
     different = (one.tally.labels != other.tally.labels).nonzero()
     if len(different):
         row = int(different[0])
+        place = f"row {row}"
+        if first.grouping is not None:
+            place = f"the group {first.grouping.names[int(first.grouping.completed[row])]!r}"
         raise AuditError(
-            f"{second.where} has the label {int(other.tally.labels[row])} in row {row}, "
+            f"{second.where} has the label {int(other.tally.labels[row])} in {place}, "
             f"{first.where} has {int(one.tally.labels[row])}; {way_out}"
         )
+
+
+def _check_same_groups(first: Predictions, second: Predictions) -> None:
+    one, other = first.grouping, second.grouping
+    if one is None or other is None:
+        if one is not other:
+            raise AuditError(
+                f"{second.where} and {first.where} must both be grouped, or neither; leave "
+                "--against.group out, or say --group too"
+            )
+        return
+    if not torch.equal(one.index, other.index):
+        row = int((one.index != other.index).nonzero()[0])
+        raise AuditError(
+            f"{other.where} puts row {row} into {_group_of(row, other)}, {one.where} into "
+            f"{_group_of(row, one)}; a comparison needs the same samples in the same groups and "
+            "order"
+        )
+
+
+def _group_of(row: int, grouping: Grouping) -> str:
+    group = int(grouping.index[row])
+    return f"the group {grouping.names[group]!r} that begins in row {int(grouping.first[group])}"

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from softtargets.audit.errors import AuditError
+from softtargets.audit.groups import Grouping, group_rows
 from softtargets.audit.naming import Kind
 from softtargets.audit.predictions import Block, Predictions, block_rows
 
 LARGEST_WHOLE = 2**28  # bytes of an array that has to be read at once: stored column by column
+_NAMES_AT_ONCE = 2**16  # of groups
 BFLOAT16 = "bfloat16"  # numpy has no such type; read as 16-bit integers and reinterpreted
 # What streams raise, those of damaged or encrypted archives too.
 DAMAGE = (
@@ -71,6 +73,13 @@ class StoredArray:
                 count = min(rows, self.shape[0] - start)
                 values = self._read(stream, count * width, stored)
                 yield self._tensor(values.reshape(count, *self.shape[1:]))
+
+    def names(self, rows: int) -> Generator[list[Any]]:
+        """Yield blocks of that many integers or strings of an array `(N,)`."""
+        with self.open() as stream:
+            for start in range(0, self.shape[0], rows):
+                count = min(rows, self.shape[0] - start)
+                yield self._read(stream, count, np.dtype(self.dtype)).tolist()
 
     def _whole(self, stored: Any) -> Tensor:
         size = int(np.prod(self.shape, dtype=np.int64)) * stored.itemsize
@@ -179,7 +188,13 @@ def open_npy(path: Path) -> StoredArray:
     return from_header(str(path), path.stem, lambda: path.open("rb"), path.stat().st_size)
 
 
-def paired(path: Path, scores: StoredArray, labels: StoredArray, kind: Kind) -> Predictions:
+def paired(
+    path: Path,
+    scores: StoredArray,
+    labels: StoredArray,
+    kind: Kind,
+    groups: StoredArray | None = None,
+) -> Predictions:
     """Return predictions of two arrays.
 
     Args:
@@ -187,6 +202,7 @@ def paired(path: Path, scores: StoredArray, labels: StoredArray, kind: Kind) -> 
         scores: `(N, K)`.
         labels: `(N,)`.
         kind: what the scores are.
+        groups: `(N,)`, which rows belong together; None if each stands alone.
 
     Raises:
         AuditError: shapes or types do not fit.
@@ -228,4 +244,19 @@ def paired(path: Path, scores: StoredArray, labels: StoredArray, kind: Kind) -> 
         note=scores.note,
         labels=labels.where,
         read=read,
+        grouping=None if groups is None else _grouping(scores, groups),
     )
+
+
+def _grouping(scores: StoredArray, groups: StoredArray) -> Grouping:
+    if groups.dtype == BFLOAT16 or np.dtype(groups.dtype).kind not in "iuUS":
+        raise AuditError(
+            f"{groups.where} must hold whole numbers or strings to group by, got {groups.dtype}; "
+            "save names as numpy.array(names, dtype=str)"
+        )
+    if groups.shape != scores.shape[:1]:
+        raise AuditError(
+            f"{groups.where} must have shape ({scores.shape[0]},), one group for each row of "
+            f"{scores.where}, got {groups.shape}"
+        )
+    return group_rows(groups.where, groups.name, groups.names(_NAMES_AT_ONCE), scores.shape[1])

@@ -7,7 +7,7 @@ from pathlib import Path
 from softtargets.audit.archives import npz_array, open_npz, open_safetensors, safetensors_array
 from softtargets.audit.arrays import StoredArray, open_npy, paired, reason
 from softtargets.audit.errors import AuditError
-from softtargets.audit.naming import Keys, choose_labels, choose_scores
+from softtargets.audit.naming import Keys, choose_labels, choose_scores, ungrouped
 from softtargets.audit.parquet import open_parquet
 from softtargets.audit.predictions import Predictions
 from softtargets.audit.tables import open_csv
@@ -43,6 +43,7 @@ def _open_arrays(path: Path, keys: Keys) -> Predictions:
     arrays = _arrays(path)
     names = list(arrays)
     where = str(path)
+    names = ungrouped(where, names, keys)
     name, kind = choose_scores(where, names, keys)
     if keys.labels is not None and keys.labels.endswith(".npy"):
         beside = Path(keys.labels)
@@ -52,7 +53,17 @@ def _open_arrays(path: Path, keys: Keys) -> Predictions:
         raise AuditError(f"{where} holds no labels; name their file with --labels LABELS.npy")
     else:
         labels = arrays[choose_labels(where, names, keys, name)]()
-    return paired(path, arrays[name](), labels, kind)
+    return paired(path, arrays[name](), labels, kind, _groups(arrays, keys))
+
+
+def _groups(arrays: dict[str, Callable[[], StoredArray]], keys: Keys) -> StoredArray | None:
+    if keys.group is None:
+        return None
+    if keys.group in arrays:
+        return arrays[keys.group]()
+    beside = Path(keys.group)
+    _check_file(beside)
+    return open_npy(beside)
 
 
 def _arrays(path: Path) -> dict[str, Callable[[], StoredArray]]:

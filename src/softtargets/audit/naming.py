@@ -28,11 +28,14 @@ class Keys:
         logits: key, or first part of the columns' names, of the logits.
         probs: the same of probabilities.
         labels: key or column of the labels; ending in `.npy`, a file of its own.
+        group: key or column that names the group of each row, such as the burst an image is of,
+            whose logits are averaged; ending in `.npy`, a file of its own.
     """
 
     logits: str | None = None
     probs: str | None = None
     labels: str | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if self.logits is not None and self.probs is not None:
@@ -40,13 +43,19 @@ class Keys:
                 f"--logits {self.logits} and --probs {self.probs} cannot both be meant; give the "
                 "one that the file holds"
             )
+        if self.group is not None and self.group in (self.logits, self.probs, self.labels):
+            raise AuditError(
+                f"--group {self.group} cannot be the predictions or labels too; name the column "
+                "that says which rows belong together"
+            )
 
     def or_else(self, others: "Keys") -> "Keys":
         """Return these keys, and those of `others` where nothing is said here."""
         said = self.logits is not None or self.probs is not None
         scores = self if said else others
         labels = others.labels if self.labels is None else self.labels
-        return Keys(logits=scores.logits, probs=scores.probs, labels=labels)
+        group = others.group if self.group is None else self.group
+        return Keys(logits=scores.logits, probs=scores.probs, labels=labels, group=group)
 
 
 def declared_kind(name: str) -> Kind | None:
@@ -122,6 +131,24 @@ def choose_labels(where: str, names: Sequence[str], keys: Keys, scores: str) -> 
         f"{where} has no `labels`; it has {listing(names)}: choose with --labels, or name an .npy "
         "file there"
     )
+
+
+def ungrouped(where: str, names: Sequence[str], keys: Keys) -> list[str]:
+    """Return the names without that of the groups, which is never a class or a label.
+
+    Args:
+        where: the file, for messages.
+        names: what it holds.
+        keys: what the user says.
+
+    Raises:
+        AuditError: there is no such name.
+    """
+    if keys.group is None or keys.group.endswith(".npy"):
+        return list(names)
+    if keys.group not in names:
+        raise AuditError(f"{where} has no {keys.group!r} to group by; it has {listing(names)}")
+    return [name for name in names if name != keys.group]
 
 
 def listing(names: Iterable[str]) -> str:

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from softtargets.audit.arrays import reason
 from softtargets.audit.errors import AuditError
+from softtargets.audit.groups import group_rows
 from softtargets.audit.naming import Keys
 from softtargets.audit.predictions import Block, Predictions, block_rows
 from softtargets.audit.tables import Columns, choose_columns
 from softtargets.audit.tiles import Tiles
 
 _BUFFER = 2**16  # bytes read ahead per column; without, whole columns of a row group are held
+_NAMES_AT_ONCE = 2**16  # of groups
 _COLUMNS_AT_ONCE = 32  # each open column holds pages and a dictionary of a megabyte
 
 
@@ -47,6 +49,11 @@ def open_parquet(path: Path, keys: Keys) -> Predictions:
             f"{columns.name}_1 and so on"
         )
     num_classes = file.list_length(columns) if lists else len(columns.scores)
+    grouping = None
+    if columns.group is not None:
+        file.check_names(columns.group)
+        names = file.names(columns.group)
+        grouping = group_rows(f"{path}: {columns.group}", columns.group, names, num_classes)
     return Predictions(
         path=path,
         key=columns.name,
@@ -56,6 +63,7 @@ def open_parquet(path: Path, keys: Keys) -> Predictions:
         note="",
         labels=f"{path}: {columns.labels}",
         read=lambda: file.lists(columns, num_classes) if lists else file.columns(columns),
+        grouping=grouping,
     )
 
 
@@ -88,6 +96,21 @@ class _File:
             return
         numbers = "whole" if whole else "floating point"
         raise AuditError(f"{self._path}: {name} must hold {numbers} numbers, got {kind}")
+
+    def check_names(self, name: str) -> None:
+        types, kind = self._arrow.types, self.schema.field(name).type
+        inner = kind.value_type if types.is_dictionary(kind) else kind
+        if not (types.is_integer(inner) or types.is_string(inner) or types.is_large_string(inner)):
+            raise AuditError(
+                f"{self._path}: {name} must hold whole numbers or strings to group by, got {kind}"
+            )
+
+    def names(self, name: str) -> Generator[list[Any]]:
+        """Blocks of a column of groups."""
+        first = 0
+        for batch in self._batches(_NAMES_AT_ONCE, [name]):
+            yield self._without_nulls(batch.column(0), name, first).to_pylist()
+            first += batch.num_rows
 
     def list_length(self, columns: Columns) -> int:
         """The length of the first list."""

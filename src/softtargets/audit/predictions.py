@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from softtargets.audit.groups import Grouping
 from softtargets.audit.naming import Kind
 
 BLOCK_ELEMENTS = 2**19  # numbers per block: 4 MB in float64
@@ -26,6 +27,7 @@ class Predictions:
         note: what is special about reading it, or "".
         labels: file and array of the labels, for messages.
         read: called, gives blocks of scores `(b, K)` and labels `(b,)` as they are stored.
+        grouping: which rows are to be averaged, None if each stands alone.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class Predictions:
     note: str
     labels: str
     read: Callable[[], Generator[Block]]
+    grouping: Grouping | None = None
 
     @property
     def where(self) -> str:

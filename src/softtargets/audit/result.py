@@ -71,6 +71,48 @@ class ClassMeasures:
         return not self.gap.low <= 0 <= self.gap.high and self.predictions > 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleMeasures:
+    """Some of the numbers of `Measures`, of single predictions or of what averaging changes.
+
+    Args:
+        accuracy: see `Measures`, with intervals for whole groups drawn, as are all others.
+        confidence: likewise.
+        gap: likewise.
+        expected_calibration_error: debiased; without an interval.
+        negative_log_likelihood: see `Measures`.
+        brier_score: likewise.
+    """
+
+    accuracy: Estimate
+    confidence: Estimate
+    gap: Estimate
+    expected_calibration_error: Estimate
+    negative_log_likelihood: Estimate
+    brier_score: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregation:
+    """What averaging the logits of groups brings; the rest of an audit is of groups.
+
+    Args:
+        column: which says what belongs together.
+        num_predictions: single ones.
+        smallest: predictions in the smallest group.
+        largest: in the largest one.
+        single: the predictions before averaging, each counting the same.
+        difference: groups minus single predictions, paired by group.
+    """
+
+    column: str
+    num_predictions: int
+    smallest: int
+    largest: int
+    single: SingleMeasures
+    difference: SingleMeasures
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scaling:
     """What dividing logits by a temperature does, on rows it was not fitted on.
@@ -124,14 +166,15 @@ class Audit:
         key: name of the array in it.
         kind: what the file declares.
         note: what was special about reading it, or "".
-        num_samples: N.
+        num_samples: N, the groups if rows were grouped.
         num_classes: K.
-        measures: of all rows.
+        measures: of all rows, or groups.
         curve: reliability of all rows, 15 bins of equal width.
         risk_coverage: of all rows, at some hundred shares of them.
         classes: one per class, the clearest and largest gap first.
         scaling: what temperature scaling would do, None if it was not tried.
         not_scaled: why it was not, or "".
+        aggregation: what averaging over groups brings, None if rows stand alone.
     """
 
     path: Path
@@ -146,6 +189,17 @@ class Audit:
     classes: list[ClassMeasures]
     scaling: Scaling | None
     not_scaled: str
+    aggregation: Aggregation | None = None
+
+    @property
+    def unit(self) -> str:
+        """What the numbers are of."""
+        return "sample" if self.aggregation is None else "group"
+
+    @property
+    def row(self) -> str:
+        """What is drawn, fitted on and judged on."""
+        return "row" if self.aggregation is None else "group"
 
     @property
     def title(self) -> str:

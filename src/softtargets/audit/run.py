@@ -3,25 +3,32 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from softtargets.audit.averaging import Averages
 from softtargets.audit.checks import Checked
 from softtargets.audit.errors import AuditError
+from softtargets.audit.gain import aggregation
 from softtargets.audit.measure import by_class, measure, risk_coverage
 from softtargets.audit.predictions import Block, Predictions
 from softtargets.audit.result import Audit, Scaling
 from softtargets.audit.sample import Sample
 from softtargets.audit.scaling import NotScaled, Scaled, cross_fitted, fitted_on
-from softtargets.audit.tally import Tally, tally
+from softtargets.audit.tally import Counting, Tally, tally
 from softtargets.calibration import ReliabilityCurve
 
 Progress = Callable[[int], None]
 
 
 class Reading(NamedTuple):
-    """A file that was read: what is kept of all its rows, and logits of some of them."""
+    """A file that was read: what is kept of all its rows, and logits of some of them.
+
+    Where rows are grouped, the rows of `tally` and `sample` are groups, in the order of their last
+    rows, and `single` is the tally of the predictions themselves.
+    """
 
     predictions: Predictions
     tally: Tally
     sample: Sample
+    single: Tally | None = None
 
 
 def read(predictions: Predictions, *, seed: int = 0, progress: Progress | None = None) -> Reading:
@@ -35,9 +42,16 @@ def read(predictions: Predictions, *, seed: int = 0, progress: Progress | None =
     Raises:
         AuditError: something in it is wrong.
     """
-    checked = Checked(predictions)
+    blocks = _counted(Checked(predictions), progress)
+    grouping = predictions.grouping
+    if grouping is not None:
+        single = Counting(predictions.kind)
+        sample = Sample(predictions.num_classes, seed=seed, unit="group")
+        averages = Averages(predictions, grouping).of(single.watched(blocks))
+        kept = tally(sample.watched(averages), "logits")
+        return Reading(predictions, kept, sample, single.result())
     sample = Sample(predictions.num_classes, seed=seed)
-    kept = tally(sample.watched(_counted(checked, progress)), predictions.kind)
+    kept = tally(sample.watched(blocks), predictions.kind)
     if predictions.kind == "probs":
         sample.turn_into_logits()
     return Reading(predictions, kept, sample)
@@ -62,6 +76,12 @@ def audit(reading: Reading, calibration: Reading | None = None, *, seed: int = 0
             f"{other.where} cannot be fitted on and judged by at once; leave --calibration out: "
             "each half is then judged by a temperature of the other"
         )
+    if (ours.grouping is None) != (other.grouping is None):
+        raise AuditError(
+            f"{other.where} and {ours.where} must both be grouped, or neither: a temperature of "
+            "averaged logits is another than one of single ones; leave --calibration.group out, or "
+            "say --group too"
+        )
     if ours.num_classes != other.num_classes:
         raise AuditError(
             f"{other.where} has {other.num_classes} classes, {ours.where} has {ours.num_classes}; "
@@ -79,7 +99,7 @@ def assembled(reading: Reading, tried: Scaled | NotScaled, source: str, seed: in
         source: see `Scaling`.
         seed: of the draws behind intervals.
     """
-    predictions, kept, _ = reading
+    predictions, kept, _, single = reading
     scaling = None
     if isinstance(tried, Scaled):
         scaling = Scaling(
@@ -105,6 +125,9 @@ def assembled(reading: Reading, tried: Scaled | NotScaled, source: str, seed: in
         classes=by_class(kept),
         scaling=scaling,
         not_scaled=tried.reason if isinstance(tried, NotScaled) else "",
+        aggregation=aggregation(predictions.grouping, single, kept)
+        if predictions.grouping is not None and single is not None
+        else None,
     )
 
 

@@ -22,12 +22,16 @@ class Sample:
         num_classes: K.
         size: most rows to keep.
         seed: of the draws.
+        unit: what a row is, for messages.
 
     References:
         Vitter, Random sampling with a reservoir, 1985 (algorithm R).
     """
 
-    def __init__(self, num_classes: int, *, size: int = SAMPLE_ROWS, seed: int = 0) -> None:
+    def __init__(
+        self, num_classes: int, *, size: int = SAMPLE_ROWS, seed: int = 0, unit: str = "row"
+    ) -> None:
+        self.unit = unit
         self._size = min(size, max(1000, _SAMPLE_ELEMENTS // num_classes))
         self._draws = np.random.default_rng(seed)
         self._scores: Tensor | None = None

@@ -95,7 +95,7 @@ def _judged(fits: list[TemperatureScaling], before: Tally, after: Tally) -> Scal
 def _too_few(sample: Sample) -> NotScaled | None:
     if len(sample) >= _FEWEST_ROWS:
         return None
-    return NotScaled(reason=f"{len(sample)} rows are too few to fit a temperature on")
+    return NotScaled(reason=f"{len(sample)} {sample.unit}s are too few to fit a temperature on")
 
 
 def _hopeless(sample: Sample) -> NotScaled | None:
@@ -103,8 +103,9 @@ def _hopeless(sample: Sample) -> NotScaled | None:
     lost = int((at_label == -torch.inf).sum())
     if lost:
         return NotScaled(
-            reason=f"{lost:,} of {len(sample):,} rows give the true class the probability 0, which "
-            "no temperature mends; if that is rounding, save logits, or a wider type"
+            reason=f"{lost:,} of {len(sample):,} {sample.unit}s give the true class the "
+            "probability 0, which no temperature mends; if that is rounding, save logits, or a "
+            "wider type"
         )
     return None
 

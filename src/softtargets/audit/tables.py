@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from softtargets.audit.errors import AuditError
-from softtargets.audit.naming import Keys, choose_labels, choose_scores, listing
+from softtargets.audit.groups import Grouping, group_rows
+from softtargets.audit.naming import Keys, choose_labels, choose_scores, listing, ungrouped
 from softtargets.audit.predictions import Block, Predictions, block_rows
 
 
@@ -24,12 +25,14 @@ class Columns(NamedTuple):
         kind: what they are.
         scores: the columns of the classes in order; one column of lists alone.
         labels: the column of the labels.
+        group: the column of the groups, None if rows stand alone.
     """
 
     name: str
     kind: Any
     scores: list[str]
     labels: str
+    group: str | None
 
 
 def choose_columns(where: str, names: Sequence[str], keys: Keys) -> Columns:
@@ -49,6 +52,9 @@ def choose_columns(where: str, names: Sequence[str], keys: Keys) -> Columns:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise AuditError(f"{where} has two columns {twice!r}; rename one")
+    if keys.group is not None and keys.group.endswith(".npy") and keys.group not in names:
+        raise AuditError(f"{where} is a table; add the groups to it as a column")
+    names = ungrouped(where, names, keys)
     groups: dict[str, dict[int, str]] = {}
     single = []
     for name in names:
@@ -62,14 +68,14 @@ def choose_columns(where: str, names: Sequence[str], keys: Keys) -> Columns:
     labels = choose_labels(where, [*single, *(n for n in names if n not in single)], keys, scores)
     classes = groups.get(scores)
     if classes is None:
-        return Columns(scores, kind, [scores], labels)
+        return Columns(scores, kind, [scores], labels, keys.group)
     missing = next((k for k in range(len(classes)) if k not in classes), None)
     if missing is not None:
         raise AuditError(
             f"{where} has no column {scores}_{missing}, but {scores}_{max(classes)}; number the "
             "classes 0, 1, 2 and so on"
         )
-    return Columns(scores, kind, [classes[k] for k in range(len(classes))], labels)
+    return Columns(scores, kind, [classes[k] for k in range(len(classes))], labels, keys.group)
 
 
 def open_csv(path: Path, keys: Keys) -> Predictions:
@@ -116,7 +122,24 @@ def open_csv(path: Path, keys: Keys) -> Predictions:
         note="",
         labels=f"{path}: {columns.labels}",
         read=read,
+        grouping=_grouping(path, header, columns),
     )
+
+
+def _grouping(path: Path, header: list[str], columns: Columns) -> Grouping | None:
+    """The groups of the rows, for which the text is gone through once more."""
+    if columns.group is None:
+        return None
+    place = header.index(columns.group)
+
+    def names() -> Generator[list[str]]:
+        with closing(_lines(path)) as lines:
+            next(lines)
+            while rows := list(islice(lines, block_rows(len(header)))):
+                _check_lengths(path, header, rows)
+                yield [row[place].strip() for _, row in rows]
+
+    return group_rows(f"{path}: {columns.group}", columns.group, names(), len(columns.scores))
 
 
 def _lines(path: Path) -> Generator[tuple[int, list[str]]]:
@@ -136,17 +159,21 @@ def _numbers(
     path: Path, header: list[str], places: list[int], rows: list[tuple[int, list[str]]]
 ) -> Any:
     """The cells of the chosen columns, float64."""
+    _check_lengths(path, header, rows)
+    cells = (float(row[place]) for _, row in rows for place in places)
+    try:
+        return np.fromiter(cells, np.float64).reshape(len(rows), len(places))
+    except ValueError as error:
+        raise _bad_cell(path, header, places, rows) from error
+
+
+def _check_lengths(path: Path, header: list[str], rows: list[tuple[int, list[str]]]) -> None:
     for line, row in rows:
         if len(row) != len(header):
             raise AuditError(
                 f"{path}, line {line} has {len(row)} cells, the header has {len(header)}; if the "
                 "file is cut off, save it again"
             )
-    cells = (float(row[place]) for _, row in rows for place in places)
-    try:
-        return np.fromiter(cells, np.float64).reshape(len(rows), len(places))
-    except ValueError as error:
-        raise _bad_cell(path, header, places, rows) from error
 
 
 def _bad_cell(

@@ -1,12 +1,13 @@
 """One pass over predictions: five numbers per sample, and bins per class."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from softtargets.audit.naming import Kind
+from softtargets.audit.predictions import Block
 from softtargets.calibration import BinStatistics
 from softtargets.calibration.class_counts import ClassCounts
 
@@ -50,7 +51,7 @@ class Tally:
 
 
 def tally(
-    blocks: Iterable[tuple[Tensor, Tensor]],
+    blocks: Iterable[Block],
     kind: Kind,
     *,
     temperature: float = 1.0,
@@ -62,17 +63,55 @@ def tally(
         kind: what the scores are.
         temperature: by which logits, or the logarithms of probabilities, are divided.
     """
-    kept = _Columns()
-    by_class = None
-    for scores, labels in blocks:
-        probs, losses = _probs_and_losses(scores, labels, kind, temperature)
+    kept = Counting(kind, temperature=temperature)
+    for _ in kept.watched(blocks):
+        pass
+    return kept.result()
+
+
+class Counting:
+    """A tally of blocks that something else reads.
+
+    Args:
+        kind: what the scores are.
+        temperature: see `tally`.
+    """
+
+    def __init__(self, kind: Kind, *, temperature: float = 1.0) -> None:
+        self._kind: Kind = kind
+        self._temperature = temperature
+        self._columns = _Columns()
+        self._by_class: ClassCounts | None = None
+
+    def watched(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """Yield the blocks as they are, counting them."""
+        for scores, labels in blocks:
+            self._add(scores, labels)
+            yield scores, labels
+
+    def result(self) -> Tally:
+        """Return the tally, after at least one block."""
+        assert self._by_class is not None, "at least one block is read"
+        counts, confidence_sums, outcome_sums = self._by_class.result()
+        return Tally(
+            **self._columns.columns(),
+            by_class=BinStatistics(
+                edges=torch.arange(BINS + 1).double() / BINS,
+                counts=counts.long(),
+                confidence_sums=confidence_sums,
+                outcome_sums=outcome_sums,
+            ),
+        )
+
+    def _add(self, scores: Tensor, labels: Tensor) -> None:
+        probs, losses = _probs_and_losses(scores, labels, self._kind, self._temperature)
         confidence, predicted = probs.max(-1)
         at_label = probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
         brier = torch.linalg.vecdot(probs, probs) - 2 * at_label + 1
-        if by_class is None:
-            by_class = ClassCounts(probs.shape[1], BINS, probs.device)
-        by_class.add(probs, labels)
-        kept.append(
+        if self._by_class is None:
+            self._by_class = ClassCounts(probs.shape[1], BINS, probs.device)
+        self._by_class.add(probs, labels)
+        self._columns.append(
             confidence=confidence,
             right=predicted == labels,
             predicted=predicted.int(),
@@ -80,17 +119,6 @@ def tally(
             negative_log_likelihood=losses,
             brier_score=brier.clamp_min(0),
         )
-    assert by_class is not None, "at least one block is read"
-    counts, confidence_sums, outcome_sums = by_class.result()
-    return Tally(
-        **kept.columns(),
-        by_class=BinStatistics(
-            edges=torch.arange(BINS + 1).double() / BINS,
-            counts=counts.long(),
-            confidence_sums=confidence_sums,
-            outcome_sums=outcome_sums,
-        ),
-    )
 
 
 def joined(one: Tally, other: Tally) -> Tally:

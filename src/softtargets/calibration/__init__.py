@@ -5,6 +5,7 @@ Start with `evaluate`. Functions of probabilities take `probs` and functions of 
 of classes that exclude each other; `binary_` and `multilabel_` ones are of events.
 """
 
+from softtargets.calibration.aggregation import AggregatedLogits, aggregate
 from softtargets.calibration.binary import (
     binary_brier_score,
     binary_calibration_error,
@@ -54,6 +55,7 @@ from softtargets.calibration.vector import ClasswiseTemperatureScaling, VectorSc
 
 __all__ = [
     "AbstractScaling",
+    "AggregatedLogits",
     "BinStatistics",
     "BrierDecomposition",
     "CalibrationComparison",
@@ -72,6 +74,7 @@ __all__ = [
     "TemperatureScaling",
     "VectorScaling",
     "accuracy",
+    "aggregate",
     "area_under_risk_coverage",
     "binary_brier_decomposition",
     "binary_brier_score",

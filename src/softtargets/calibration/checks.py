@@ -32,6 +32,16 @@ def check_bins(bins: int, binning: str) -> int:
 def check_logits(logits: Tensor, labels: Tensor) -> None:
     """Raise unless every row of `logits` has a softmax (-inf masks a class) and labels fit."""
     _check_matrix(logits, labels, "logits")
+    _check_logit_values(logits)
+
+
+def check_logit_rows(logits: Tensor) -> None:
+    """Raise unless `logits` is `(N, K)` and every row has a softmax (-inf masks a class)."""
+    _check_rows(logits, "logits")
+    _check_logit_values(logits)
+
+
+def _check_logit_values(logits: Tensor) -> None:
     suspicious = True
     size = max(1, _BLOCK_ELEMENTS // logits.shape[1])
     for start in range(0, len(logits), size):
@@ -127,7 +137,24 @@ def first(wrong: Tensor) -> int:
     return int(wrong.nonzero()[0])
 
 
+def check_label_shape(labels: Tensor, scores: Tensor, name: str) -> None:
+    """Raise unless there is one label per row of the scores called `name`."""
+    if labels.shape != scores.shape[:1]:
+        raise ValueError(
+            f"`labels` must have shape ({len(scores)},), one per row of `{name}`, got "
+            f"{tuple(labels.shape)}"
+        )
+
+
 def _check_matrix(scores: Tensor, labels: Tensor, name: str) -> None:
+    _check_rows(scores, name)
+    check_integers(labels)
+    check_label_shape(labels, scores, name)
+    way_out = "drop samples without a label before measuring"
+    check_range(labels.long(), scores.shape[1], way_out, None)
+
+
+def _check_rows(scores: Tensor, name: str) -> None:
     check_floating(scores, name)
     if scores.ndim != 2:
         raise ValueError(
@@ -135,14 +162,6 @@ def _check_matrix(scores: Tensor, labels: Tensor, name: str) -> None:
             "and flatten the rest; two classes need both columns"
         )
     check_not_empty(scores, name)
-    check_integers(labels)
-    if labels.shape != scores.shape[:1]:
-        raise ValueError(
-            f"`labels` must have shape ({len(scores)},), one per row of `{name}`, got "
-            f"{tuple(labels.shape)}"
-        )
-    way_out = "drop samples without a label before measuring"
-    check_range(labels.long(), scores.shape[1], way_out, None)
 
 
 def _flaw_of_probs(rows: Tensor) -> Flaw | None:

@@ -9,10 +9,11 @@ from msgspec import UNSET
 
 from softtargets.claims.budgets import Budget, Scene, SceneName
 from softtargets.claims.sources import MissingDataError, Sources
+from softtargets.lab.kinds import AnySpec, kind_named
 from softtargets.lab.records import RunRecord
 from softtargets.lab.spec import RunSpec
 
-Found = Mapping[str, RunRecord]
+Found = Mapping[str, Any]
 _BATCH_SIZE = next(
     each.default for each in msgspec.structs.fields(RunSpec) if each.name == "batch_size"
 )
@@ -99,12 +100,32 @@ class Planner:
             raise MissingDataError(f"the budget {self.budget.name} has no data for it")
         return scene
 
-    def spec(self, arm: Arm, attempt: Try, seed: int) -> RunSpec:
+    def seeds(self, arm: Arm) -> tuple[int, ...]:
+        """Return the seeds of the runs of an arm that are judged."""
+        return self.budget.seeds[: self.scene(arm).seeds]
+
+    def spec(self, arm: Arm, attempt: Try, seed: int) -> AnySpec:
         """Return the spec of one run.
 
         Raises:
             MissingDataError: the data are not there, or the budget has no such scene.
         """
+        scene = self.scene(arm)
+        if scene.kind == RunSpec.kind:
+            return self._classifier(arm, attempt, seed)
+        source, data = self.sources.located(scene.data, scene.kind)
+        found: AnySpec = kind_named(scene.kind).spec(
+            data=source,
+            data_hash=data.digest,
+            method=arm.method,
+            parameters=dict(attempt.parameters),
+            seed=seed,
+            epochs=max(1, round(arm.share * scene.epochs)),
+            **{**scene.fields, **attempt.fields},
+        )
+        return found
+
+    def _classifier(self, arm: Arm, attempt: Try, seed: int) -> RunSpec:
         scene = self.scene(arm)
         source, data = self.sources.located(scene.data)
         teacher = None
@@ -130,7 +151,7 @@ class Planner:
             **fields,
         )
 
-    def specs(self, arm: Arm, found: Found, *, assume: bool = False) -> Iterator[RunSpec]:
+    def specs(self, arm: Arm, found: Found, *, assume: bool = False) -> Iterator[AnySpec]:
         """Yield the specs of an arm, teachers first: as far as they are known.
 
         Args:
@@ -148,9 +169,9 @@ class Planner:
         if arm.sweep or chosen is not None:
             for index, attempt in enumerate(tries):
                 if arm.sweep or index == chosen:
-                    yield from self._with_teachers(arm, attempt, self.budget.seeds)
+                    yield from self._with_teachers(arm, attempt, self.seeds(arm))
 
-    def _with_teachers(self, arm: Arm, attempt: Try, seeds: tuple[int, ...]) -> Iterator[RunSpec]:
+    def _with_teachers(self, arm: Arm, attempt: Try, seeds: tuple[int, ...]) -> Iterator[AnySpec]:
         if arm.teacher is not None:
             yield from self._with_teachers(arm.teacher, arm.teacher.tries[0], seeds)
         for seed in seeds:

@@ -8,7 +8,15 @@ from softtargets.lab.synthetic import Schooling
 
 BudgetName = Literal["smoke", "cpu", "full"]
 BUDGETS: tuple[BudgetName, ...] = get_args(BudgetName)
-SceneName = Literal["easy", "noisy", "confident", "part", "people, aggre", "people, worse"]
+SceneName = Literal[
+    "easy",
+    "noisy",
+    "confident",
+    "part",
+    "people, aggre",
+    "people, worse",
+    "sentences",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +28,16 @@ class Scene:
         epochs: passes over the training data.
         fields: further fields of a `RunSpec`.
         student: those of them that are others for a network that learns from a teacher alone.
+        kind: of runs, in `softtargets.lab.kinds.MODULES`.
+        seeds: how many of the budget's are judged, the first ones; all unless set.
     """
 
     data: str
     epochs: int
     fields: Mapping[str, Any] = field(default_factory=dict)
     student: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "classification"
+    seeds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +48,7 @@ class Budget:
         name: its name.
         scenes: easy (a network that is calibrated as it is), confident (one that is not), noisy
             (what is trained with negative rates), part (some of the classes alone),
-            people (labels by people).
+            people (labels by people), sentences (to translate).
         seeds: of the runs that are judged.
         tuning_seeds: of the runs that settings are chosen by; none of the above.
         tries: how many settings each method may choose from, at most.
@@ -66,6 +78,8 @@ _FASHION = "{root}/fashion_mnist/fashion_mnist_29k.npz.xz"
 _PEOPLE = "cifar10:{root}/cifar10?noisy_labels=cifar10n.npz:"
 _TINY = {"hidden": (16,), "batch_size": 256}
 _SMALL = {"hidden": (128, 128), "batch_size": 128, "measured": 1000}
+_CORPUS = "translation:{root}/multi30k"
+_BEAMS = (1, 2, 3, 4, 5, 6, 8, 10)
 _STUDENT = {"hidden": (32,), "learning_rate": 0.03}
 
 
@@ -78,6 +92,12 @@ def _smoke() -> Mapping[SceneName, Scene]:
         "part": Scene(data="PART:digits", epochs=1, fields=_TINY),
         "people, aggre": tiny,
         "people, worse": tiny,
+        "sentences": Scene(
+            data=_CORPUS,
+            epochs=1,
+            fields={"vocabulary": 400, "width": 16, "layers": 1, "beams": (1, 2, 4)},
+            kind="translation",
+        ),
     }
 
 
@@ -92,6 +112,9 @@ def _cpu() -> Mapping[SceneName, Scene]:
         "part": Scene(data=f"PART:{_FASHION}?samples=3000", epochs=20, fields=_SMALL),
         "people, aggre": Scene(data=f"{_PEOPLE}aggre&samples=5000", epochs=20, fields=_SMALL),
         "people, worse": Scene(data=f"{_PEOPLE}worse&samples=5000", epochs=20, fields=_SMALL),
+        "sentences": Scene(
+            data=_CORPUS, epochs=8, fields={"beams": _BEAMS}, kind="translation", seeds=3
+        ),
     }
 
 
@@ -120,6 +143,20 @@ def _full() -> Mapping[SceneName, Scene]:
         "part": Scene(data=f"PART:{_FASHION}", epochs=60, fields={"model": "cnn"}),
         "people, aggre": Scene(data=f"{_PEOPLE}aggre", epochs=200, fields=shallower),
         "people, worse": Scene(data=f"{_PEOPLE}worse", epochs=200, fields=shallower),
+        "sentences": Scene(
+            data=_CORPUS,
+            epochs=40,
+            fields={
+                "vocabulary": 8000,
+                "width": 256,
+                "feed_forward": 1024,
+                "dropout": 0.3,
+                "learning_rate": 1e-3,
+                "batch_tokens": 4000,
+                "beams": (*_BEAMS, 16, 32),
+            },
+            kind="translation",
+        ),
     }
 
 

@@ -10,9 +10,9 @@ from softtargets.claims.budgets import BUDGETS, Budget, BudgetName
 from softtargets.claims.intervals import Paired
 from softtargets.claims.record import Panel, Series
 from softtargets.claims.rule import Rule
-from softtargets.claims.runs import Run
+from softtargets.claims.runs import Run, Stored
+from softtargets.lab.kinds import AnySpec, folder_of
 from softtargets.lab.records import RunFolder
-from softtargets.lab.spec import RunSpec
 
 Origin = Literal["paper", "secondary source", "replication"]
 
@@ -111,9 +111,17 @@ class Results:
         """Return all tries of an arm in this budget."""
         return self.arms[name].offered(self.budget)
 
+    def stored(self, name: str) -> list[Stored]:
+        """Return the runs of an arm, by seed, of whatever kind."""
+        arm = self.arms[name]
+        specs = [
+            self.planner.spec(arm, self.chosen(name), seed) for seed in self.planner.seeds(arm)
+        ]
+        return [Stored(folder_of(spec, self.root), self.found[spec.run_id]) for spec in specs]
+
     def _at(self, arm: Arm, attempt: Try) -> list[Run]:
         _, data = self.planner.sources.located(self.planner.scene(arm).data)
-        ids = [self.planner.spec(arm, attempt, seed).run_id for seed in self.budget.seeds]
+        ids = [self.planner.spec(arm, attempt, seed).run_id for seed in self.planner.seeds(arm)]
         return [Run(RunFolder(self.root, name), self.found[name], data) for name in ids]
 
 
@@ -141,7 +149,7 @@ class Claim:
     measure: Callable[[Results], Measured] = field(repr=False)
     budgets: tuple[BudgetName, ...] = BUDGETS
 
-    def specs(self, planner: Planner, found: Found, *, assume: bool = False) -> list[RunSpec]:
+    def specs(self, planner: Planner, found: Found, *, assume: bool = False) -> list[AnySpec]:
         """Return the runs it takes, each once and teachers first: as far as they are known.
 
         Args:

@@ -10,11 +10,12 @@ from softtargets.claims import (
     ols,
     people,
     students,
+    translation,
 )
 from softtargets.claims.claim import Claim
 from softtargets.lab.errors import LabError
 
-_FILES = (mueller, features, students, ols, ils, lukasik, people, composer, neighbours)
+_FILES = (mueller, features, students, ols, ils, lukasik, people, composer, neighbours, translation)
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for file in _FILES for claim in file.CLAIMS}
 

@@ -1,6 +1,5 @@
 """Runs claims: what their runs take, computed once for all of them, and what they show."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ from softtargets.claims.sources import MissingDataError, Sources
 from softtargets.lab import execution
 from softtargets.lab.errors import LabError
 from softtargets.lab.execution.place import Place
-from softtargets.lab.kinds import AnySpec
+from softtargets.lab.execution.pool import key_of
+from softtargets.lab.kinds import AnySpec, folder_of, kind_of
 from softtargets.lab.output import prepare
-from softtargets.lab.records import RunFolder, RunRecord
-from softtargets.lab.spec import RunSpec
+from softtargets.lab.records import AnyRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,34 +93,43 @@ class Bench:
         self._output = output
         self._root = prepare(output)
         self._planner = Planner(budget=budget, sources=Sources(data_root, output))
-        self._found: dict[str, RunRecord] = {}
+        self._found: dict[str, AnyRecord] = {}
         self._skipped: dict[str, str] = {}
 
     def estimate(self) -> Estimate:
         """Count the runs, taking the first setting where none is chosen yet."""
         counts: dict[str, int] = {}
-        every: dict[str, RunSpec] = {}
+        every: dict[str, AnySpec] = {}
         for claim in self._claims:
             specs = self._specs(claim, assume=True)
             if claim.name not in self._skipped:
                 counts[claim.name] = len(specs)
                 every.update((spec.run_id, spec) for spec in specs)
-        done = [name for name in every if RunFolder(self._root, name).done]
-        seconds = sum(RunFolder(self._root, name).record().seconds for name in done)
-        finished = sum(self._steps(every.pop(name)) for name in done)
-        steps = sum(map(self._steps, every.values()))
+        done = {name: spec for name, spec in every.items() if folder_of(spec, self._root).done}
+        missing = {name: spec for name, spec in every.items() if name not in done}
         return Estimate(
-            runs=len(every) + len(done),
+            runs=len(every),
             there=len(done),
-            steps=steps,
-            minutes=seconds / finished * steps / 60 if finished else None,
+            steps=sum(map(self._steps, missing.values())),
+            minutes=self._minutes(list(done.values()), list(missing.values())),
             by_claim=counts,
             skipped=dict(self._skipped),
         )
 
-    def _steps(self, spec: RunSpec) -> int:
-        data = self._planner.sources.of(spec)
-        return spec.epochs * math.ceil(len(data.train) / spec.batch_size)
+    def _minutes(self, done: list[AnySpec], missing: list[AnySpec]) -> float | None:
+        """What the missing runs would take at the speed of those of their kind that are there."""
+        minutes = 0.0
+        for kind in {spec.kind for spec in missing}:
+            there = [spec for spec in done if spec.kind == kind]
+            if not there:
+                return None
+            seconds = sum(folder_of(spec, self._root).record().seconds for spec in there)
+            steps = sum(self._steps(spec) for spec in missing if spec.kind == kind)
+            minutes += seconds / sum(map(self._steps, there)) * steps / 60
+        return minutes
+
+    def _steps(self, spec: AnySpec) -> int:
+        return kind_of(spec).steps(spec, self._planner.sources.of(spec))
 
     def run(self, progress: Progress | None = None) -> ClaimsRecord:
         """Compute what is missing, judge the claims and return the record.
@@ -154,7 +162,7 @@ class Bench:
             claims=judged,
         )
 
-    def _specs(self, claim: Claim, *, assume: bool = False) -> list[RunSpec]:
+    def _specs(self, claim: Claim, *, assume: bool = False) -> list[AnySpec]:
         """The specs of a claim as far as they are known; none where it is skipped."""
         if claim.name in self._skipped:
             return []
@@ -169,26 +177,27 @@ class Bench:
             self._skipped[claim.name] = str(error)
             return []
 
-    def _missing(self) -> list[RunSpec]:
+    def _missing(self) -> list[AnySpec]:
         specs = {spec.run_id: spec for claim in self._claims for spec in self._specs(claim)}
         for name in specs:
-            if name not in self._found and (folder := RunFolder(self._root, name)).done:
+            folder = folder_of(specs[name], self._root)
+            if name not in self._found and folder.done:
                 self._found[name] = folder.record()
         more = {spec.run_id: spec for claim in self._claims for spec in self._specs(claim)}
         if len(more) > len(specs):  # what was read has chosen settings
             return self._missing()
         return [spec for name, spec in specs.items() if name not in self._found]
 
-    def _compute(self, specs: list[RunSpec], progress: Progress) -> None:
-        data = {spec.data_hash: self._planner.sources.of(spec) for spec in specs}
-        noisy = {spec.noisy_labels: self._planner.sources.of(spec) for spec in specs}
+    def _compute(self, specs: list[AnySpec], progress: Progress) -> None:
+        data = {key_of(spec): self._planner.sources.of(spec) for spec in specs}
         told = execution.Progress(
             finished=lambda spec, elsewhere: progress.finished(spec), note=progress.note
         )
-        sources = [*data.values(), *noisy.values()]
-        self._found |= execution.compute(specs, sources, self._root, on=self._on, progress=told)
+        self._found |= execution.compute(
+            specs, data.values(), self._root, on=self._on, progress=told
+        )
 
-    def _give_up(self, specs: list[RunSpec], why: str) -> None:
+    def _give_up(self, specs: list[AnySpec], why: str) -> None:
         """Skip the claims that need a run which diverged; raise where it was something else."""
         failed = {spec.run_id for spec in specs if why.startswith(f"{spec.run_id} diverged")}
         if not failed:

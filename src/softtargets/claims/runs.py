@@ -10,7 +10,25 @@ from torch import Tensor, nn
 from softtargets.lab.data import DataSet
 from softtargets.lab.models import penultimate
 from softtargets.lab.networks import network
-from softtargets.lab.records import RunFolder, RunRecord
+from softtargets.lab.records import RunFolder, RunRecord, StoredRun
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A finished run of any kind.
+
+    Attributes:
+        folder: where it is.
+        record: what it left.
+    """
+
+    folder: StoredRun[Any]
+    record: Any
+
+    @cached_property
+    def arrays(self) -> dict[str, Any]:
+        """Its arrays, by name."""
+        return self.folder.arrays()
 
 
 @dataclass(frozen=True)

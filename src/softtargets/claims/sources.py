@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from softtargets.lab import data as datasets
-from softtargets.lab.data import DataSet, Scale, Split
+from softtargets.lab.data import Scale, Split
 from softtargets.lab.data.arrays import npz_contents
 from softtargets.lab.errors import LabError
+from softtargets.lab.execution.pool import key_of, key_of_data
+from softtargets.lab.kinds import AnySpec, kind_named
 from softtargets.lab.output import made
 from softtargets.lab.records import write_atomically
-from softtargets.lab.spec import RunSpec
 
 KEPT = 6  # classes a network of the scene "part" is trained on; the others are for its features
 PROBED = 3000  # samples of the other classes that a probe is fitted on
@@ -33,31 +34,31 @@ class Sources:
 
     def __init__(self, root: Path | None, output: Path) -> None:
         self._root, self._output = root, output
-        self._loaded: dict[str, tuple[str, DataSet]] = {}
+        self._loaded: dict[str, tuple[str, Any]] = {}
 
-    def located(self, name: str) -> tuple[str, DataSet]:
-        """Return the source as a run spec has it, and the data.
+    def located(self, name: str, kind: str = "classification") -> tuple[str, Any]:
+        """Return the source as a spec has it, and the data.
 
         Args:
-            name: a word for `Source.parse`, with `{root}` for the folder of the data; or
+            name: a word for the kind's data, with `{root}` for the folder of the data; or
                 `PART:WORD` for some classes of a file of arrays.
+            kind: of runs.
 
         Raises:
-            MissingDataError: the data are not below the root.
+            MissingDataError: the data are not below the root, or a library for such runs is not
+                installed.
             LabError: they are, but cannot be read.
         """
         if name not in self._loaded:
-            source = self._source(name)
-            self._loaded[name] = source, datasets.load(source)
+            source, runs = self._source(name), kind_named(kind)
+            if runs.missing:
+                raise MissingDataError(runs.missing)
+            self._loaded[name] = source, runs.load(source)
         return self._loaded[name]
 
-    def of(self, spec: RunSpec) -> DataSet:
+    def of(self, spec: AnySpec) -> Any:
         """Return the data of a spec that was made of these sources."""
-        return next(
-            data
-            for _, data in self._loaded.values()
-            if (data.digest, data.noisy_digest) == (spec.data_hash, spec.noisy_labels or None)
-        )
+        return next(data for _, data in self._loaded.values() if key_of_data(data) == key_of(spec))
 
     def others(self, name: str) -> tuple[Split, Split]:
         """Return training and test samples of the classes that `PART:WORD` leaves out."""

@@ -42,6 +42,8 @@ def audit(
     FILE is an .npz, .npy, .parquet, .csv, .tsv or .safetensors file that holds logits or
     probabilities (N, K) and labels (N,). Which of the two is declared by the name of the array,
     such as logits, probs or test_logits, or by an option; it is never guessed from the values.
+    With --group the logits of rows that belong together, such as the images of a burst, are
+    averaged first, and all is said of the groups, beside what single predictions are worth.
 
     Args:
         file: predictions and labels.
@@ -62,10 +64,13 @@ def audit(
     use_threads(threads)
     page = out or (None if json == "-" else Path(f"{file.stem}-audit.html"))
     numbers = None if json in (None, "-") else Path(str(json))
-    beside = [Path(each.labels) for each in (keys, against_keys, calibration_keys) if each.labels]
+    given_keys = (keys, against_keys, calibration_keys)
+    beside = [Path(name) for each in given_keys for name in (each.labels, each.group) if name]
     _check_outputs([page, numbers], [file, against, calibration, *beside])
     if against is not None and calibration is not None:
         raise AuditError("--calibration serves one model; leave it out, or --against")
+    if keys.group is None and any(each.group is not None for each in given_keys):
+        raise AuditError("FILE is not grouped; say --group COLUMN too, its groups are compared")
     # All are opened before one is read, which may take minutes.
     given = open_predictions(file, keys)
     if against is not None:

@@ -1,5 +1,6 @@
 """Runs of classifiers, as the laboratory computes them."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ class Classification(AbstractKind):
 
     def load(self, source: str) -> DataSet:
         return datasets.load(source)
+
+    def steps(self, spec: RunSpec, data: DataSet) -> int:
+        return spec.epochs * math.ceil(len(data.train) / spec.batch_size)
 
     def perform(
         self, spec: RunSpec, data: DataSet, root: Path, on_epoch: Callable[[int], None]

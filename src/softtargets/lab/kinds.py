@@ -84,6 +84,20 @@ class AbstractKind(ABC):
             LabError: there are none.
         """
 
+    @property
+    def missing(self) -> str:
+        """What runs need and is not installed, with the way out; "" for nothing."""
+        return ""
+
+    @abstractmethod
+    def steps(self, spec: Any, data: Any) -> int:
+        """Return how many steps of training a run takes; to compare runs of one kind.
+
+        Args:
+            spec: of the run.
+            data: its data set.
+        """
+
     @abstractmethod
     def perform(self, spec: Any, data: Any, root: Path, on_epoch: Callable[[int], None]) -> None:
         """Compute a run, from its last checkpoint if there is one, and write its record.

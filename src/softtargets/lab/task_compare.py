@@ -162,6 +162,8 @@ def compare(
             computed, and never overwritten.
     """
     kind = task_kind(settings.kind)
+    if kind.missing:
+        raise LabError(kind.missing)
     plan(settings, "")  # what is wrong with the settings is said before the data are read
     data = kind.load(settings.data)
     specs: list[AnySpec] = plan(settings, data.digest)

@@ -4,25 +4,19 @@ from typing import Any, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from softtargets import checks
 from softtargets.losses.arguments import check_weight, class_last
 from softtargets.losses.binary import multilabel_rows
+from softtargets.losses.dice_sums import Activation, Form, Rows, class_sums
 from softtargets.losses.reduction import Reduction, check_reduction
 from softtargets.losses.smoothed import check_smoothing, smoothed_target
 from softtargets.smoothing.base import AbstractSmoothing
 from softtargets.smoothing.schedule import Schedule, check_scheduled, shown, step_schedules
 from softtargets.target import Target
 
-Form = Literal["squared", "intersection"]
-Activation = Literal["softmax", "sigmoid"]
 Per = Literal["image", "batch"]
 Smoothing = AbstractSmoothing | float | Schedule | None
-
-# Beyond this many elements the sums are formed some images at a time, and formed again in the
-# backward pass.
-_BLOCK = 2**22
 
 
 class _Settings(NamedTuple):
@@ -154,14 +148,6 @@ def _check_class_weight(weight: Tensor | None, validate: bool | None) -> None:
         )
 
 
-class _Rows(NamedTuple):
-    """Class-last logits and what they should be: a `Target`, or yes-or-no entries with a mask."""
-
-    logits: Tensor
-    target: Target | Tensor
-    counted: Tensor | None = None
-
-
 def _rows(
     logits: Tensor,
     target: Tensor | Target,
@@ -173,7 +159,7 @@ def _rows(
     validate: bool | None,
     training: bool = True,
     **context: Any,
-) -> _Rows:
+) -> Rows:
     """Return what the sums are formed of; `context` is what a policy is told beside the logits."""
     dims = class_last(logits, class_dim).dim()
     if dims < 2 or (dims < 3 and settings.per == "image"):
@@ -195,17 +181,17 @@ def _rows(
             logits, target, smoothing, training=training, **shared, **context
         )
         if softmax:
-            return _Rows(view, built)
+            return Rows(view, built)
         logits, target, smoothing = view, built, None
         shared |= {"class_dim": -1, "ignore_index": -100}
     elif not training:
         smoothing = None
         target = target.given if isinstance(target, Target) else target
-    return _Rows(*multilabel_rows(logits, target, smoothing, **shared))
+    return Rows(*multilabel_rows(logits, target, smoothing, **shared))
 
 
 def _loss(
-    rows: _Rows,
+    rows: Rows,
     settings: _Settings,
     weight: Tensor | None,
     reduction: Reduction,
@@ -213,7 +199,9 @@ def _loss(
 ) -> Tensor:
     check_weight(weight, rows.logits.shape[-1])
     _check_class_weight(weight, validate)
-    sums = _class_sums(rows, settings)
+    sums = class_sums(rows, settings.form, settings.activation)
+    if settings.per == "batch":
+        sums = sums.sum(0, keepdim=True)
     overlap, predicted, wanted, pixels = sums.unbind(1)
     size = predicted + wanted
     empty = (size == 0) & (settings.epsilon == 0)
@@ -237,55 +225,6 @@ def _weighted_mean(losses: Tensor, weight: Tensor, validate: bool | None) -> Ten
             "classes"
         )
     return (losses * weight).sum(-1) / total
-
-
-def _class_sums(rows: _Rows, settings: _Settings) -> Tensor:
-    """Return `(N, 4, K)`, or `(1, 4, K)` for a whole batch.
-
-    They are overlap, size of p, size of q, and number of counted pixels.
-    """
-    logits, target, counted = rows
-    plain = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    if plain or logits.numel() <= _BLOCK:
-        sums = _block_sums(rows, settings)
-    else:
-        # Images are split and not sliced: the gradients of slices would each be of the full size.
-        images = max(_BLOCK // max(logits[0].numel(), 1), 1)
-        parts = []
-        for i, part in enumerate(torch.split(logits, images)):
-            key = slice(i * images, (i + 1) * images)
-            block = _Rows(part, target[key], None if counted is None else counted[key])
-            parts.append(
-                checkpoint(
-                    _block_sums, block, settings, use_reentrant=False, preserve_rng_state=False
-                )
-            )
-        sums = torch.cat(parts)
-    return sums.sum(0, keepdim=True) if settings.per == "batch" else sums
-
-
-def _block_sums(rows: _Rows, settings: _Settings) -> Tensor:
-    logits, target, counted = rows
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    softmax = settings.activation == "softmax"
-    if isinstance(target, Target):
-        alive = logits != -torch.inf
-        counted = (alive.any(-1) & ~target.ignored()).unsqueeze(-1)
-        q = target.dense(alive)
-    else:
-        q = target
-    assert counted is not None
-    # What does not count may hold anything; zeros keep NaN out of its gradient.
-    logits = torch.where(counted, logits, 0)
-    p = torch.softmax(logits, -1) if softmax else torch.sigmoid(logits)
-    p, q = torch.where(counted, p, 0), torch.where(counted, q, 0).to(p.dtype)
-    if settings.form == "squared":
-        parts = [p * q, p.square(), q.square()]
-    else:
-        parts = [torch.minimum(p, q), p, q]
-    pixels = tuple(range(1, p.dim() - 1))
-    parts.append(counted.expand_as(p).to(p.dtype))
-    return torch.stack([part.sum(pixels) if pixels else part for part in parts], 1)
 
 
 @final

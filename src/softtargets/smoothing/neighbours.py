@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -16,6 +16,12 @@ from softtargets.target import Target
 from softtargets.terms import Entries
 
 Offset = tuple[int, ...]
+
+# An entry is a class and a weight, 12 bytes, and making it takes as much again; one of a full row
+# has 4. Up to so many classes for each entry full rows are less memory.
+DENSE_UP_TO = 6
+# Positions that are blended at once, where the sums go into full rows.
+BLOCK_POSITIONS = 2**18
 
 
 @final
@@ -31,7 +37,8 @@ class SpatialSmoothing(AbstractSmoothing):
 
     Beyond the border the nearest pixel is repeated. What an ignored neighbour would have given
     stays with the position's own label; ignored positions stay empty. Mixed labels give and take
-    mixtures. The target holds 9 (27) classes per position whatever K is.
+    mixtures. The target holds 9 (27) classes per position whatever K is, or full rows where these
+    are less memory.
 
     The first dimension is the batch, also of a single map. A volume without one, `(D, H, W)`,
     cannot be told from D maps and is taken as these. For sequences there is `TemporalSmoothing`.
@@ -188,24 +195,46 @@ def _blend(
             f"`target` must be labels or mixed labels for {policy}, got one with probabilities or "
             "further terms; use `Target.from_labels` and `Target.mix`"
         )
-    own, mass = target.entries, target.mass()
+    single = target.entries.classes.shape[-1] * (1 + len(kernel))
+    if target.num_classes <= DENSE_UP_TO * single and not checks.traced():
+        made = _as_rows(target, kernel, repeat_border)
+    else:
+        parts = list(_parts(target.entries, kernel, repeat_border))
+        classes = torch.cat([part.classes for part in parts], -1)
+        weights = torch.cat([part.weights for part in parts], -1)
+        made = replace(target, entries=Entries(classes, weights))
+    return made.smoothed_from(target)
+
+
+def _as_rows(target: Target, kernel: Sequence[_Neighbour], repeat_border: bool) -> Target:
+    """The blend as full rows, summed a few maps at a time."""
+    own = target.entries
+    batch, *positions = target.batch_shape
+    # In the order of `(N, K, d1, ...)`, which the logits of maps have.
+    rows = own.weights.new_zeros(batch, target.num_classes, *positions).movedim(1, -1)
+    step = max(BLOCK_POSITIONS // max(math.prod(positions), 1), 1)
+    for start in range(0, batch, step):
+        key = slice(start, start + step)
+        for part in _parts(own[key], kernel, repeat_border):
+            rows[key].scatter_add_(-1, part.classes, part.weights)
+    return Target.from_probs(rows)
+
+
+def _parts(own: Entries, kernel: Sequence[_Neighbour], repeat_border: bool) -> Iterator[Entries]:
+    """What each neighbour gives to the positions, and last what these keep."""
+    mass = own.mass(None, None)
     kept = torch.ones_like(mass)
-    classes: list[Tensor] = [own.classes]
-    weights: list[Tensor] = []
     for neighbour in kernel:
         there, inside = _shifted(own, neighbour.offset)
-        their_mass = there.weights.sum(-1)
+        their_mass = there.mass(None, None)
         gives = their_mass != 0
         if not repeat_border:
             gives = gives & inside
         share = torch.where(gives, neighbour.share, torch.zeros_like(mass))
         kept = kept - share
-        scale = share * mass / torch.where(gives, their_mass, 1)
-        classes.append(there.classes)
-        weights.append(there.weights * scale.unsqueeze(-1))
-    weights.insert(0, own.weights * kept.unsqueeze(-1))
-    entries = Entries(torch.cat(classes, -1), torch.cat(weights, -1))
-    return replace(target, entries=entries).smoothed_from(target)
+        # Called by name: torch.compile takes `entries * tensor` for an operation between tensors.
+        yield there.__mul__(share * mass / torch.where(gives, their_mass, 1))
+    yield own.__mul__(kept)
 
 
 def _shifted(entries: Entries, offset: Offset) -> tuple[Entries, Tensor]:

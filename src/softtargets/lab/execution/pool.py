@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from softtargets.lab.execution.events import Advanced, Event, Finished
-from softtargets.lab.kinds import AnySpec, kind_of
+from softtargets.lab.kinds import AnyData, AnySpec, kind_of
 
 Key = tuple[str, str | None]
 Handle = Callable[[int, Event], None]
@@ -16,6 +16,11 @@ Handle = Callable[[int, Event], None]
 def key_of(spec: AnySpec) -> Key:
     """Return what tells the data set of a spec from others: its hash, and its labels'."""
     return spec.data_hash, getattr(spec, "noisy_labels", None) or None
+
+
+def key_of_data(data: AnyData) -> Key:
+    """Return the same of the data set itself."""
+    return data.digest, getattr(data, "noisy_digest", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

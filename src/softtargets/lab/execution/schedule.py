@@ -12,7 +12,7 @@ from softtargets.lab.errors import LabError
 from softtargets.lab.execution import locks
 from softtargets.lab.execution.events import Advanced, Event, Failed, Finished, Lost
 from softtargets.lab.execution.place import Place
-from softtargets.lab.execution.pool import AbstractPool, Key, Work, key_of
+from softtargets.lab.execution.pool import AbstractPool, Key, Work, key_of, key_of_data
 from softtargets.lab.execution.progress import Progress
 from softtargets.lab.kinds import AnyData, AnySpec, folder_of, kind_of
 from softtargets.lab.records import AnyRecord, Environment, StoredRun, environment
@@ -197,7 +197,7 @@ def _loaded(source: AnyData | str, specs: Sequence[AnySpec]) -> AnyData:
 def _by_key(data: Iterable[AnyData]) -> dict[Key, AnyData]:
     found: dict[Key, AnyData] = {}
     for each in data:
-        found[each.digest, getattr(each, "noisy_digest", None)] = each
+        found[key_of_data(each)] = each
         found.setdefault((each.digest, None), each)  # specs may leave its noisy labels alone
     return found
 

@@ -1,6 +1,8 @@
 """Translation runs, as the laboratory computes and compares them."""
 
+import math
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,17 @@ class TranslationKind(AbstractTaskKind):
 
     def load(self, source: str) -> Corpus:
         return load(source)
+
+    @property
+    def missing(self) -> str:
+        if all(find_spec(name) for name in ("tokenizers", "sacrebleu")):
+            return ""
+        return "translation needs tokenizers and sacrebleu; pip install 'softtargets[translation]'"
+
+    def steps(self, spec: TranslationSpec, data: Corpus) -> int:
+        # At least: how many subwords there are is known when the vocabulary is learned.
+        words = sum(len(sentence.split()) + 1 for sentence in data.train.target)
+        return spec.epochs * math.ceil(words / spec.batch_tokens)
 
     def perform(
         self, spec: TranslationSpec, data: Corpus, root: Path, on_epoch: Callable[[int], None]

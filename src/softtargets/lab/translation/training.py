@@ -1,7 +1,6 @@
 """A translation run: training, validation, and what is measured at its end."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ from softtargets.lab.translation.predictions import predict_tokens
 from softtargets.lab.translation.record import Search, SentenceExample, TranslationRecord
 from softtargets.lab.translation.score import fit_temperature, score_text, sentence_statistics
 from softtargets.lab.translation.spec import TranslationSpec
-from softtargets.lab.translation.translate import translate
+from softtargets.lab.translation.translate import Translations, translate
 from softtargets.lab.translation.vocabulary import END, START, Vocabulary
 
 EXAMPLES = 8
@@ -33,7 +32,7 @@ class _Searched:
     """A search and its translations."""
 
     search: Search
-    sentences: list[str]
+    made: Translations
     signatures: list[str]
 
 
@@ -108,7 +107,7 @@ class Translation(AbstractTraining):
         found = {width: self._searched(width) for width in sorted(spec.beams)}
         texts: dict[str, Any] = {}
         for width, each in found.items():
-            statistics = sentence_statistics(each.sentences, self.data.test.target)
+            statistics = sentence_statistics(each.made.sentences, self.data.test.target)
             texts[f"bleu_statistics_{width}"] = statistics.int().numpy()
         vocabulary = torch.frombuffer(bytearray(self.vocabulary.content()), dtype=torch.uint8)
         arrays = records.pack_arrays(
@@ -130,7 +129,7 @@ class Translation(AbstractTraining):
             temperature_at_bound=scaling.at_bound,
             searches=[each.search for each in found.values()],
             signatures=widest.signatures,
-            examples=self._examples(widest.sentences),
+            examples=self._examples(widest.made),
             parameters=sum(each.numel() for each in self.model.parameters()),
             peak_memory=peak_memory(),
             arrays_sha256=records.sha256(arrays),
@@ -151,12 +150,12 @@ class Translation(AbstractTraining):
             length=sum(words) / len(words),
             forced=made.forced,
         )
-        return _Searched(search, made.sentences, [scores.bleu_signature, scores.chrf_signature])
+        return _Searched(search, made, [scores.bleu_signature, scores.chrf_signature])
 
-    def _examples(self, translations: Sequence[str]) -> list[SentenceExample]:
+    def _examples(self, found: Translations) -> list[SentenceExample]:
         test = self.data.test
         chosen = [len(test) * number // EXAMPLES for number in range(min(EXAMPLES, len(test)))]
-        made = self.vocabulary.encode([translations[i] for i in chosen])
+        made = [found.tokens[i] for i in chosen]
         sources = self.vocabulary.encode([test.source[i] for i in chosen])
         confidences = said(self.model, EncodedPairs(source=sources, target=made))
         return [
@@ -164,7 +163,7 @@ class Translation(AbstractTraining):
                 index=index,
                 source=test.source[index],
                 reference=test.target[index],
-                translation=translations[index],
+                translation=found.sentences[index],
                 tokens=[*self.vocabulary.pieces(tokens), "</s>"],
                 confidences=values,
             )

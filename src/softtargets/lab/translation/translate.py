@@ -15,11 +15,13 @@ class Translations:
 
     Attributes:
         sentences: one translation for each, in the order of the sources.
+        tokens: of each, without its end.
         scores: of each, its log-probability over the length penalty.
         forced: how many ended because of the limit and not of themselves.
     """
 
     sentences: list[str]
+    tokens: list[list[int]]
     scores: list[float]
     forced: int
 
@@ -74,6 +76,7 @@ def translate(
     ordered = [best[i] for i in range(len(sources))]
     return Translations(
         sentences=vocabulary.decode(tokens for tokens, *_ in ordered),
+        tokens=[tokens for tokens, *_ in ordered],
         scores=[score for _, score, _ in ordered],
         forced=sum(forced for *_, forced in ordered),
     )

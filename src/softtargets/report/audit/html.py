@@ -12,7 +12,8 @@ from softtargets.audit.predictions import place
 from softtargets.audit.result import Audit
 from softtargets.audit.tally import BINS
 from softtargets.report import palette
-from softtargets.report.notation import counted, decimal
+from softtargets.report.audit.words import basis
+from softtargets.report.notation import decimal
 from softtargets.report.svg import inline
 
 _FOLDER = Path(__file__).parent
@@ -34,7 +35,6 @@ def render(template: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        counted=counted,
         light=palette.variables(dark=False),
         dark=palette.variables(dark=True),
     )
@@ -59,7 +59,8 @@ def facts(audits: list[Audit]) -> list[tuple[str, str]]:
     for audit in audits:
         lines += [
             ("File", place(audit.path, audit.key) + (f" ({audit.note})" if audit.note else "")),
-            ("Holds", f"{audit.num_samples:,} rows of {audit.num_classes:,} {_KINDS[audit.kind]}"),
+            ("Holds", f"{_rows(audit):,} rows of {audit.num_classes:,} {_KINDS[audit.kind]}"),
+            *_groups(audit),
             ("Temperature", _temperature(audit)),
         ]
     return [
@@ -69,11 +70,22 @@ def facts(audits: list[Audit]) -> list[tuple[str, str]]:
     ]
 
 
+def _rows(audit: Audit) -> int:
+    return audit.num_samples if audit.aggregation is None else audit.aggregation.num_predictions
+
+
+def _groups(audit: Audit) -> list[tuple[str, str]]:
+    if audit.aggregation is None:
+        return []
+    averaged = "logits" if audit.kind == "logits" else "logarithms of probabilities"
+    return [("Groups", f"{basis(audit)}; their {averaged} are averaged")]
+
+
 def _temperature(audit: Audit) -> str:
     scaling = audit.scaling
     if scaling is None:
         return f"not tried: {audit.not_scaled}"
-    value, rows = f"T = {decimal(scaling.temperature, 4)}", f"{scaling.rows:,} rows"
+    value, rows = f"T = {decimal(scaling.temperature, 4)}", f"{scaling.rows:,} {audit.row}s"
     if scaling.rows < audit.num_samples:
         rows += " drawn at random (seeded)"
     if scaling.source:

@@ -10,8 +10,15 @@ from softtargets.report.audit.figures import (
     selection_panel,
 )
 from softtargets.report.audit.html import facts, render, svg
-from softtargets.report.audit.sheets import CLASS_COLUMNS, class_row, number_rows, state_titles
-from softtargets.report.audit.words import findings, headline, summary
+from softtargets.report.audit.sheets import (
+    SINGLE_COLUMNS,
+    class_columns,
+    class_row,
+    number_rows,
+    single_rows,
+    state_titles,
+)
+from softtargets.report.audit.words import basis, findings, headline, summary
 from softtargets.report.plots import MOST_CLASSES
 
 _MOST_LISTED = 200  # classes in the table
@@ -29,10 +36,13 @@ def render_page(audit: Audit) -> str:
         audit=audit,
         headline=headline(audit),
         summary=summary(audit),
+        basis=basis(audit),
         findings=findings(audit),
         states=state_titles(audit),
         rows=number_rows(audit),
-        class_columns=CLASS_COLUMNS,
+        single_columns=SINGLE_COLUMNS,
+        singles=single_rows(audit),
+        class_columns=class_columns(audit),
         classes=[(row, class_row(row)) for row in audit.classes[:_MOST_LISTED]],
         reliability=_reliability(audit),
         selection=[

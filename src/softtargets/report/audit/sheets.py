@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from softtargets.audit.result import Audit, ClassMeasures, Measures
+from softtargets.audit.result import Audit, ClassMeasures, Measures, SingleMeasures
 from softtargets.calibration import Estimate
 from softtargets.report.notation import PERCENT, decimal
 
@@ -64,6 +64,9 @@ QUANTITIES = (
 )
 
 
+SINGLE = {each.key: each for each in QUANTITIES if each.key in SingleMeasures.__slots__}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
     """A number and its interval, each as text; the interval may be empty."""
@@ -72,7 +75,7 @@ class Shown:
     interval: str = ""
 
 
-def shown(quantity: Quantity, measures: Measures) -> Shown:
+def shown(quantity: Quantity, measures: Measures | SingleMeasures) -> Shown:
     """Return a number as text."""
     found = getattr(measures, quantity.key)
     if isinstance(found, Estimate):
@@ -90,6 +93,23 @@ def number_rows(audit: Audit) -> list[tuple[str, list[Shown]]]:
             cells.append(after if quantity.scaled else Shown(value="same"))
         rows.append((quantity.title, cells))
     return rows
+
+
+def single_rows(audit: Audit) -> list[tuple[str, list[Shown]]]:
+    """Return a title, and the number of single predictions, of groups and the difference."""
+    aggregation = audit.aggregation
+    if aggregation is None:
+        return []
+    rows = []
+    for key, quantity in SINGLE.items():
+        difference = getattr(aggregation.difference, key)
+        change = estimate_text(difference, quantity.scale, quantity.digits, signed=True)
+        cells = [shown(quantity, aggregation.single), shown(quantity, audit.measures), change]
+        rows.append((quantity.title, cells))
+    return rows
+
+
+SINGLE_COLUMNS = ("single predictions", "averaged", "difference")
 
 
 def state_titles(audit: Audit) -> list[str]:
@@ -112,7 +132,9 @@ def class_row(row: ClassMeasures) -> list[Shown]:
     ]
 
 
-CLASS_COLUMNS = ("samples", "predictions", "says", "is right", "difference, points")
+def class_columns(audit: Audit) -> list[str]:
+    """Return the heads of `class_row`."""
+    return [f"{audit.unit}s", "predictions", "says", "is right", "difference, points"]
 
 
 def estimate_text(
@@ -127,6 +149,8 @@ def estimate_text(
         signed: whether a plus sign is written.
         unit: after the value; None: per cent where the scale is 100 and there is no sign.
     """
+    if math.isnan(estimate.value):
+        return Shown(value="–")
     value = _number(estimate.value, scale, digits, signed=signed, unit=unit)
     if math.isnan(estimate.low):
         return Shown(value=value)

@@ -6,8 +6,23 @@ from rich.table import Table
 
 from softtargets.audit.result import Audit, Comparison
 from softtargets.report.audit import versus
-from softtargets.report.audit.sheets import CLASS_COLUMNS, class_row, number_rows, state_titles
-from softtargets.report.audit.words import classes_answer, headline, selection_answer, summary
+from softtargets.report.audit.sheets import (
+    SINGLE_COLUMNS,
+    Shown,
+    class_columns,
+    class_row,
+    number_rows,
+    single_rows,
+    state_titles,
+)
+from softtargets.report.audit.words import (
+    aggregation_answers,
+    basis,
+    classes_answer,
+    headline,
+    selection_answer,
+    summary,
+)
 from softtargets.report.notation import PERCENT
 
 _SHOWN_CLASSES = 5
@@ -28,6 +43,8 @@ def print_audit(console: Console, audit: Audit) -> None:
     # In a narrow terminal one table for each state, rather than intervals on two lines.
     for part in [states] if console.width >= _WIDE else [[state] for state in states]:
         console.print(_number_table(audit, part))
+    if audit.aggregation is not None:
+        console.print(_single_table(audit))
     console.print(_class_table(audit))
     if audit.note:
         console.print(f"{audit.path.name} is {audit.note}.", style="dim", highlight=False)
@@ -36,11 +53,13 @@ def print_audit(console: Console, audit: Audit) -> None:
 def _number_table(audit: Audit, states: list[int]) -> Table:
     caption = "in brackets: 95 % intervals"
     if audit.scaling is not None and 1 in states:
-        rows = f"{audit.scaling.rows:,} rows"
+        rows = f"{audit.scaling.rows:,} {audit.row}s"
         drawn = " drawn at random" if audit.scaling.rows < audit.num_samples else ""
         how = f"T fitted on {audit.scaling.source}" if audit.scaling.source else "cross-fitted"
         caption += f"; after scaling: {rows}{drawn}, {how}"
-    title = f"{audit.num_samples:,} samples, {audit.num_classes:,} classes"
+    title = f"{basis(audit)}; {audit.num_classes:,} classes"
+    if audit.aggregation is None:
+        title = f"{audit.num_samples:,} samples, {audit.num_classes:,} classes"
     table = Table(
         title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left"
     )
@@ -58,6 +77,26 @@ def _number_table(audit: Audit, states: list[int]) -> Table:
     return table
 
 
+def _single_table(audit: Audit) -> Table:
+    table = Table(
+        title="What averaging brings",
+        caption="in brackets: 95 % intervals for whole groups drawn; averaged minus single",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title_justify="left",
+    )
+    table.add_column("", no_wrap=True)
+    for head in SINGLE_COLUMNS:
+        table.add_column(head, justify="right")
+    for name, (single, averaged, change) in single_rows(audit):
+        table.add_row(name, *map(_plain, (_joined(single), averaged.value, _joined(change))))
+    return table
+
+
+def _joined(cell: Shown) -> str:
+    return f"{cell.value} [{cell.interval}]" if cell.interval else cell.value
+
+
 def _class_table(audit: Audit) -> Table:
     table = Table(
         title="Worst classes, where predicted",
@@ -66,13 +105,10 @@ def _class_table(audit: Audit) -> Table:
         title_justify="left",
     )
     table.add_column("class")
-    for head in CLASS_COLUMNS:
+    for head in class_columns(audit):
         table.add_column(head, justify="right")
     for row in audit.classes[:_SHOWN_CLASSES]:
-        cells = [
-            f"{cell.value} [{cell.interval}]" if cell.interval else cell.value
-            for cell in class_row(row)
-        ]
+        cells = [_joined(cell) for cell in class_row(row)]
         cells[-1] += "*" if row.clear else " "
         table.add_row(str(row.index), *map(_plain, cells))
     return table
@@ -97,14 +133,15 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         versus.names(comparison), (comparison.first, comparison.second), strict=True
     ):
         console.print(f"{name}:", style="bold", highlight=False)
-        console.print(_plain(headline(audit)), highlight=False)
+        for text in (headline(audit), *aggregation_answers(audit)[:1]):
+            console.print(_plain(text), highlight=False)
 
 
 def _difference_table(comparison: Comparison, *, scaled: bool) -> Table:
     one, other = versus.names(comparison)
     table = Table(
         title="After temperature scaling of each" if scaled else "As given",
-        caption=f"{other} minus {one}, paired by sample; 95 % intervals",
+        caption=f"{other} minus {one}, paired by {comparison.first.unit}; 95 % intervals",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         title_justify="left",

@@ -27,12 +27,18 @@ def render_comparison(comparison: Comparison) -> str:
         "versus.html.jinja",
         title=f"{called[1]} against {called[0]}",
         audits=audits,
+        basis=words.basis(audits[0]),
         called=called,
         headline=headline(comparison),
         summary=summary(comparison),
         tables=tables,
         each=[
-            (name, words.headline(audit), words.scaling_answers(audit)) for name, audit, _ in both
+            (
+                name,
+                words.headline(audit),
+                [*words.aggregation_answers(audit), *words.scaling_answers(audit)],
+            )
+            for name, audit, _ in both
         ],
         reliability=[
             svg(

@@ -6,6 +6,7 @@ from softtargets.audit.result import Audit, ClassMeasures, Scaling
 from softtargets.calibration import Estimate
 from softtargets.calibration.temperature import BRACKET
 from softtargets.report.audit.lean import NOTABLE, Lean, lean
+from softtargets.report.audit.sheets import SINGLE, estimate_text
 from softtargets.report.notation import PERCENT, counted, decimal, percentage, points
 
 _NAMED = 3  # worst classes in a sentence
@@ -39,7 +40,7 @@ def headline(audit: Audit) -> str:
     if leaning == Lean.NONE:
         return (
             f"Its confidence holds as far as can be told: {told}. With "
-            f"{counted(measures.num_samples, 'sample')}, a calibration error of up to "
+            f"{counted(measures.num_samples, audit.unit)}, a calibration error of up to "
             f"{points(error.high)} would not show."
         )
     word = "too sure" if leaning == Lean.OVER else "too unsure"
@@ -51,12 +52,18 @@ def headline(audit: Audit) -> str:
 
 def summary(audit: Audit) -> list[str]:
     """Return what would help, one sentence for each remedy."""
-    return [scaling_answers(audit)[0], smoothing_answers(audit)[0]]
+    return [
+        *aggregation_answers(audit)[:1],
+        scaling_answers(audit)[0],
+        smoothing_answers(audit)[0],
+    ]
 
 
 def findings(audit: Audit) -> list[Finding]:
     """Return the questions of the page with their answers."""
+    averaged = aggregation_answers(audit)
     return [
+        *([Finding(question="What does averaging bring?", answers=averaged)] if averaged else []),
         Finding(question="Would temperature scaling help?", answers=scaling_answers(audit)),
         Finding(
             question="Would label smoothing during training help?",
@@ -68,17 +75,50 @@ def findings(audit: Audit) -> list[Finding]:
     ]
 
 
+def basis(audit: Audit) -> str:
+    """Return what the numbers are of: how many samples, or groups of how many predictions."""
+    aggregation, count = audit.aggregation, counted(audit.num_samples, audit.unit)
+    if aggregation is None:
+        return count
+    ends = aggregation.smallest, aggregation.largest
+    sizes = f"{ends[0]:,} each" if ends[0] == ends[1] else f"{ends[0]:,} to {ends[1]:,} each"
+    predictions = counted(aggregation.num_predictions, "prediction")
+    return f"{predictions} in {count} by {aggregation.column}, {sizes}"
+
+
+def aggregation_answers(audit: Audit) -> list[str]:
+    """Return what averaging over groups changes, nothing where rows stand alone."""
+    aggregation = audit.aggregation
+    if aggregation is None:
+        return []
+    change, single, measures = aggregation.difference, aggregation.single, audit.measures
+    if aggregation.largest == 1:
+        return ["Averaging changes nothing: every group holds one prediction."]
+    accuracy = f"from {percentage(single.accuracy.value)} to {percentage(measures.accuracy.value)}"
+    losses = [decimal(each.negative_log_likelihood.value, 3) for each in (single, measures)]
+    errors = [percentage(each.expected_calibration_error.value) for each in (single, measures)]
+    return [
+        f"Averaging logits by {aggregation.column} takes accuracy {accuracy} "
+        f"({_changed('accuracy', change.accuracy)}), the NLL from {losses[0]} to {losses[1]} "
+        f"({_changed('negative_log_likelihood', change.negative_log_likelihood)}) and the "
+        f"calibration error from {errors[0]} to {errors[1]}.",
+        "The first numbers are of all predictions one by one, the second of groups, each group "
+        "counting once. Differences are paired by group. A temperature for groups has to be "
+        "fitted on averaged logits.",
+    ]
+
+
 def scaling_answers(audit: Audit) -> list[str]:
     """Return what temperature scaling would give."""
     scaling = audit.scaling
     if scaling is None:
         return [f"Temperature scaling was not tried: {audit.not_scaled}."]
     if scaling.at_bound:
-        return [_at_bound(scaling)]
+        return [_at_bound(scaling, audit.row)]
     if not scaling.improves:
         return [
-            "Temperature scaling would not help: no T lowers the NLL of rows that it was not "
-            "fitted on."
+            f"Temperature scaling would not help: no T lowers the NLL of {audit.row}s that it was "
+            "not fitted on."
         ]
     before, after = scaling.before, scaling.after
     errors = [percentage(each.expected_calibration_error.value) for each in (before, after)]
@@ -91,8 +131,8 @@ def scaling_answers(audit: Audit) -> list[str]:
     )
     return [
         f"Dividing the logits by T = {decimal(scaling.temperature, 2)} takes the calibration error "
-        f"from {errors[0]} to {errors[1]} and the NLL from {losses[0]} to {losses[1]}, on rows "
-        "that T was not fitted on.",
+        f"from {errors[0]} to {errors[1]} and the NLL from {losses[0]} to {losses[1]}, on "
+        f"{audit.row}s that T was not fitted on.",
         *(["T is below 1: scaling makes this model surer."] if scaling.temperature < 1 else []),
         f"{remains} Scaling changes no predicted class.",
     ]
@@ -100,6 +140,17 @@ def scaling_answers(audit: Audit) -> list[str]:
 
 def smoothing_answers(audit: Audit) -> list[str]:
     """Return whether smoothing during training is likely to help or to hurt, and its price."""
+    aggregation = audit.aggregation
+    if aggregation is not None and aggregation.largest > 1:
+        gaps = [
+            decimal(100 * each.gap.value, 1, signed=True)
+            for each in (aggregation.single, audit.measures)
+        ]
+        return [
+            "Groups tell nothing for or against label smoothing during training: averaging itself "
+            f"takes confidence minus accuracy from {gaps[0]} to {gaps[1]} points. Fit a "
+            "temperature on averaged logits; for training, audit single predictions."
+        ]
     price = (
         "Its price: models trained with it are often worse at telling their errors apart by "
         "confidence. If you set unsure cases aside, compare risk–coverage curves first."
@@ -153,6 +204,14 @@ def interval(estimate: Estimate, *, flipped: bool = False) -> str:
     return f"95{PERCENT} interval {decimal(100 * low, 1)} to {decimal(100 * high, 1)}"
 
 
+def _changed(key: str, difference: Estimate) -> str:
+    text = estimate_text(difference, SINGLE[key].scale, SINGLE[key].digits, signed=True)
+    unit = " points" if SINGLE[key].scale == 100 else ""
+    if not text.interval:
+        return text.value + unit
+    return f"{text.value}{unit}, 95{PERCENT} interval {text.interval}"
+
+
 def _ideal_risk(audit: Audit, coverage: float) -> float:
     return max(0.0, 1 - audit.measures.accuracy.value / coverage)
 
@@ -165,22 +224,22 @@ def _class(row: ClassMeasures) -> str:
     )
 
 
-def _at_bound(scaling: Scaling) -> str:
+def _at_bound(scaling: Scaling, row: str) -> str:
     if scaling.before.accuracy.value == 1:
         return (
-            f"No temperature can be determined: all {scaling.rows:,} rows tried are predicted "
-            "right, so the search ends at its bound, where confidence is 100"
-            f"{PERCENT}. Fit it on rows that hold some errors."
+            f"No temperature can be determined: all {scaling.rows:,} {row}s tried are "
+            "predicted right, so the search ends at its bound, where confidence is 100"
+            f"{PERCENT}. Fit it on {row}s that hold some errors."
         )
     if scaling.temperature > 1:
         return (
-            "No temperature can be determined: on part of the rows the search ends at its upper "
-            f"bound, T = {BRACKET[1]:g}, where hardly any confidence is left. "
+            f"No temperature can be determined: on part of the {row}s the search ends at its "
+            f"upper bound, T = {BRACKET[1]:g}, where hardly any confidence is left. "
             "See whether labels and rows belong together, and whether the logits are the model's."
         )
     return (
-        "No temperature can be determined: on part of the rows the search ends at its bound, as it "
-        "does where there are hardly any errors. Fit it on more rows."
+        f"No temperature can be determined: on part of the {row}s the search ends at its bound, "
+        f"as it does where there are hardly any errors. Fit it on more {row}s."
     )
 
 
@@ -192,15 +251,17 @@ def _cautions(audit: Audit) -> list[str]:
     ]
     if measures.num_samples < _FEW:
         lines.append(
-            f"{counted(measures.num_samples, 'sample')} are few for calibration: the interval of "
+            f"{counted(measures.num_samples, audit.unit)} are few for calibration: the interval of "
             f"its error reaches from {percentage(measures.expected_calibration_error.low)} to "
             f"{percentage(measures.expected_calibration_error.high)}."
         )
     if audit.scaling is not None and audit.scaling.rows < audit.num_samples:
         lines.append(
-            f"Temperature scaling was judged on {audit.scaling.rows:,} rows drawn at random, all "
-            "else on all rows."
+            f"Temperature scaling was judged on {audit.scaling.rows:,} {audit.row}s drawn at "
+            f"random, all else on all {audit.row}s."
         )
     if measures.negative_log_likelihood.value == float("inf"):
-        lines.append("Some rows give the true class the probability 0, so the NLL is infinite.")
+        lines.append(
+            f"Some {audit.row}s give the true class the probability 0, so the NLL is infinite."
+        )
     return lines

@@ -221,7 +221,7 @@ def width_figure(board: Board, widths: list[int]) -> Figure:
     """
     figure = Figure(figsize=(1.6 * WIDTH, 2.9))
     axes = figure.add_axes((0.09, 0.15, 0.88, 0.75))
-    axes.set_title("BLEU by beam width")
+    axes.set_title("BLEU")
     places = np.arange(len(widths))
     for shift, row in enumerate(board.rows):
         means = [row.plain[bleu(width).key] for width in widths]

@@ -1,0 +1,1 @@
+"""Segmentation: images with a class for every pixel, a small U-Net, losses with soft targets."""
