@@ -18,20 +18,8 @@ from tests.lab.segmentation.scenes import files, written
 from tests.lab.translation.made_corpus import write_corpus
 
 OUTPUTS = ("report.html", "summary.json")
-TINY = [
-    "--vocabulary",
-    "330",
-    "--width",
-    "16",
-    "--heads",
-    "2",
-    "--layers",
-    "1",
-    "--feed-forward",
-    "16",
-    "--beams",
-    "1,2",
-]
+TINY = ["--vocabulary", "330", "--width", "16", "--heads", "2", "--layers", "1"]
+TINY += ["--feed-forward", "16", "--beams", "1,2"]
 SMALL = ["--width", "4", "--depth", "2", "--pixels", "30"]
 
 
@@ -171,7 +159,7 @@ def test_the_last_comparison_of_a_folder_is_reported(translated, tmp_path, capsy
         (["--beams", "2,2"], "--beams must name each width once"),
         (["--vocabulary", "9"], "--vocabulary must be at least 259"),
         (["--vocabulary", "100000"], "the training text has"),
-        (["--width", "10"], "--width must be a multiple of 4"),
+        (["--width", "10"], "--width must be a multiple of 8"),
         (["--learning-rate", "-1"], "--learning-rate must be positive and finite"),
         (["--epochs", "1.5"], "--epochs: it must be a whole number, got '1.5'"),
         (["--seeds", "0"], "--seeds must be a whole number from 1"),
@@ -179,7 +167,7 @@ def test_the_last_comparison_of_a_folder_is_reported(translated, tmp_path, capsy
     ],
 )
 def test_what_can_be_mended_is_one_line_and_status_2(options, message, corpus, tmp_path, capsys):
-    assert run([*command(corpus, tmp_path / "out", "hard", TINY), *options]) == 2
+    assert run(["compare", "--data", corpus, "--out", str(tmp_path / "out"), *options]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
