@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,9 +14,11 @@ from softtargets.report.facts import unfinished
 from softtargets.report.notation import PERCENT
 from softtargets.report.tables import board_tables
 from softtargets.report.tasks.sheets import reference_sheet
-from softtargets.report.tasks.view import board_of, view_of
+from softtargets.report.tasks.view import Extra, board_of, view_of
 from softtargets.report.tasks.words import beaten, headline
 from softtargets.report.verdict import Board
+
+_WIDEST = 1_000
 
 
 def task_tables(
@@ -31,7 +34,7 @@ def task_tables(
     board = board_of(comparison, rows)
     told = board_tables(board, width=width)
     for extra in view_of(comparison).extras(comparison, board):
-        told.append(_table(extra.heading, extra.first, extra.sheet, board))
+        told += _fitting(extra, board, width)
     if comparison.references:
         caption = "\n".join(f"{each.title}: {each.summary}" for each in comparison.references)
         sheet = reference_sheet(comparison, board)
@@ -56,7 +59,25 @@ def conclusion(comparison: TaskComparison, rows: Sequence[Row]) -> list[str]:
     return [line.replace(PERCENT[0], " ") for line in lines if line]
 
 
-def _table(heading: str, first: str, sheet: Sheet, board: Board, caption: str = "") -> Table:
+def _fitting(extra: Extra, board: Board, width: int) -> list[Table]:
+    """The table, with intervals where there is room; without room the page has it alone."""
+    ruler = Console(width=_WIDEST)
+    for intervals in (True, False):
+        table = _table(extra.heading, extra.first, extra.sheet, board, intervals=intervals)
+        if ruler.measure(table).maximum <= width:
+            return [table]
+    return []
+
+
+def _table(
+    heading: str,
+    first: str,
+    sheet: Sheet,
+    board: Board,
+    *,
+    caption: str = "",
+    intervals: bool = True,
+) -> Table:
     table = Table(
         title=heading,
         title_justify="left",
@@ -71,10 +92,10 @@ def _table(heading: str, first: str, sheet: Sheet, board: Board, caption: str = 
     for column in sheet.columns:
         table.add_column(column, justify="right")
     for name, cells in sheet.lines:
-        table.add_row(board.title(name), *map(_text, cells))
+        table.add_row(board.title(name), *(_text(cell, intervals) for cell in cells))
     return table
 
 
-def _text(cell: Cell) -> Text:
-    text = cell.text + (f" ±{cell.half_width}" if cell.half_width else "")
+def _text(cell: Cell, intervals: bool) -> Text:
+    text = cell.text + (f" ±{cell.half_width}" if cell.half_width and intervals else "")
     return Text(text, style="bold" if cell.best else "")

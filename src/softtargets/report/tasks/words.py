@@ -49,9 +49,7 @@ def _sentence(board: Board, metric: Metric, *, scaled: bool) -> str:
             parts.append(f"{told} {'is' if len(rows) == 1 else 'are'} {board.worded(verdict)}")
     other = board.title(board.reference)
     if not parts:
-        unclear = listed([_changed(board, row, metric, scaled=scaled) for row in board.others])
-        are = "is" if len(board.others) == 1 else "are"
-        return f"{opened(noun(metric))}{when}: not clearly different from {other} {are} {unclear}."
+        return f"{opened(noun(metric))}{when}: no clear difference to {other}."
     rest = board.judged(Verdict.UNCLEAR, metric, scaled=scaled)
     tail = f"; not clearly different: {listed([board.title(row.method) for row in rest])}"
     return f"{opened(noun(metric))}{when}: {', '.join(parts)} than {other}{tail if rest else ''}."
