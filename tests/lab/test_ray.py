@@ -13,7 +13,8 @@ import pytest
 from softtargets.lab import compare
 from softtargets.lab.errors import LabError
 from softtargets.lab.execution import Progress
-from softtargets.lab.records import RunFolder, environment, seal
+from softtargets.lab.records import RunFolder, environment
+from softtargets.lab.sealing import seal
 
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None, reason="needs Ray: pip install 'softtargets[ray]'"

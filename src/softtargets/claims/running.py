@@ -20,7 +20,7 @@ from softtargets.lab.execution.place import Place
 from softtargets.lab.execution.pool import key_of
 from softtargets.lab.kinds import AnySpec, folder_of, kind_of
 from softtargets.lab.output import prepare
-from softtargets.lab.records import AnyRecord
+from softtargets.lab.sealing import AnyRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

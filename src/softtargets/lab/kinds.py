@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from softtargets.lab.records import AnyRecord, StoredRun
+from softtargets.lab.records import StoredRun
+from softtargets.lab.sealing import AnyRecord
 
 MODULES = {
     "classification": "softtargets.lab.classification",

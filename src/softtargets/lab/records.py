@@ -13,13 +13,14 @@ import platform
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic
 
 import msgspec
 import numpy as np
 import torch
 
 from softtargets.lab.errors import LabError
+from softtargets.lab.sealing import Record, seal
 from softtargets.lab.spec import RunSpec
 
 FORMAT = 2
@@ -179,48 +180,6 @@ def environment(device: torch.device | None = None) -> Environment:
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name(device) if gpu else msgspec.UNSET,
     )
-
-
-class AnyRecord(Protocol):
-    """What is common to the records of all kinds of runs; each is a frozen `msgspec.Struct`."""
-
-    @property
-    def format(self) -> int:
-        """Version of the structure."""
-
-    @property
-    def spec(self) -> Any:
-        """What was run."""
-
-    @property
-    def environment(self) -> Environment:
-        """Where."""
-
-    @property
-    def seconds(self) -> float:
-        """Training time, over all sittings."""
-
-    @property
-    def arrays_sha256(self) -> str:
-        """Hash of `arrays.npz`."""
-
-    @property
-    def model_sha256(self) -> str:
-        """Hash of `model.pt`."""
-
-    @property
-    def content_sha256(self) -> str:
-        """Hash of all of the above, see `seal`."""
-
-
-Record = TypeVar("Record", bound=AnyRecord)
-
-
-def seal(record: Record) -> Record:
-    """Return the record with the hash of its own content."""
-    bare = msgspec.structs.replace(cast(msgspec.Struct, record), content_sha256="")
-    sealed = msgspec.structs.replace(bare, content_sha256=sha256(msgspec.json.encode(bare)))
-    return cast(Record, sealed)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -22,7 +22,7 @@ class TaskRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         arrays_sha256: hash of `arrays.npz`.
         model_sha256: hash of `model.pt`.
         peak_memory: bytes, the most that the process had from its start to the end of this run.
-        content_sha256: hash of all of the above, see `softtargets.lab.records.seal`.
+        content_sha256: hash of all of the above, see `softtargets.lab.sealing.seal`.
     """
 
     format: int

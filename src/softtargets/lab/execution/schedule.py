@@ -15,7 +15,8 @@ from softtargets.lab.execution.place import Place
 from softtargets.lab.execution.pool import AbstractPool, Key, Work, key_of, key_of_data
 from softtargets.lab.execution.progress import Progress
 from softtargets.lab.kinds import AnyData, AnySpec, folder_of, kind_of
-from softtargets.lab.records import AnyRecord, Environment, StoredRun, environment
+from softtargets.lab.records import Environment, StoredRun, environment
+from softtargets.lab.sealing import AnyRecord
 
 RETRIES = 3
 _POLL = 0.2  # seconds after which to look again at runs that another process computes
