@@ -9,6 +9,7 @@ from softtargets.claims.budgets import SMOKE
 from softtargets.claims.record import ClaimsRecord
 from softtargets.claims.registry import named
 from softtargets.claims.running import Bench
+from tests.lab.segmentation.scenes import files, packed
 from tests.lab.translation.made_corpus import write_corpus
 
 
@@ -22,4 +23,6 @@ class Smoke:
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
     folder = tmp_path_factory.mktemp("claims")
     write_corpus(folder / "data" / "multi30k", train=90, other=30)
+    (folder / "data" / "camvid").mkdir()
+    packed(folder / "data" / "camvid" / "camvid.tar", files())
     return Smoke(folder, Bench(named(("all",)), SMOKE, folder, folder / "data").run())

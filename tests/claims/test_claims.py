@@ -21,6 +21,7 @@ from softtargets.lab.kinds import kind_named
 from softtargets.lab.methods import METHODS
 from softtargets.lab.models import MODELS
 from softtargets.lab.records import RunFolder
+from softtargets.lab.segmentation.methods import METHODS as SEGMENTATION
 from softtargets.lab.spec import RunSpec, given
 from softtargets.lab.translation.methods import METHODS as TRANSLATION
 
@@ -35,13 +36,15 @@ EXPECTED = {
     "lukasik": {"noise", "denoising", "large_a", "distillation"},
     "wei": {"sign"},
     "human": {"noise"},
-    "composer": {"accuracy", "mixup"},
+    "composer": {"accuracy", "mixup", "dice"},
     "xia": {"selective"},
     "maxsup": {"transfer"},
 }  # fmt: skip
 
 
-METHODS_OF = {"classification": METHODS, "translation": TRANSLATION}
+METHODS_OF = {
+    "classification": METHODS, "translation": TRANSLATION, "segmentation": SEGMENTATION,
+}  # fmt: skip
 
 
 def test_all_claims_are_there():

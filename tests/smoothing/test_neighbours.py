@@ -127,8 +127,18 @@ def test_full_rows_hold_what_entries_hold(kind, block, monkeypatch):
     assert len(rows.others) == 1
     assert entries.others == ()
     torch.testing.assert_close(rows.dense(), entries.dense())
-    # In the order of the logits of maps, so that products of both run through memory.
-    assert rows.others[0].values.movedim(-1, 1).is_contiguous()
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_full_rows_have_the_order_of_the_logits(kind):
+    """So that products of both run through memory."""
+    make, shape = POLICIES[kind]
+    target = st.Target.from_labels(torch.zeros(shape, dtype=torch.long), K)
+    maps = torch.zeros(shape[0], K, *shape[1:]).movedim(1, -1)
+    for logits, expected in ((None, maps), (maps, maps), (torch.zeros(*shape, K), None)):
+        values = make()(target, logits).others[0].values
+        expected = logits if expected is None else expected
+        assert values.stride() == expected.stride()
 
 
 @pytest.mark.parametrize("kind", POLICIES)

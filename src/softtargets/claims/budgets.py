@@ -16,6 +16,7 @@ SceneName = Literal[
     "people, aggre",
     "people, worse",
     "sentences",
+    "streets",
 ]
 
 
@@ -48,7 +49,7 @@ class Budget:
         name: its name.
         scenes: easy (a network that is calibrated as it is), confident (one that is not), noisy
             (what is trained with negative rates), part (some of the classes alone),
-            people (labels by people), sentences (to translate).
+            people (labels by people), sentences (to translate), streets (to segment).
         seeds: of the runs that are judged.
         tuning_seeds: of the runs that settings are chosen by; none of the above.
         tries: how many settings each method may choose from, at most.
@@ -79,6 +80,7 @@ _PEOPLE = "cifar10:{root}/cifar10?noisy_labels=cifar10n.npz:"
 _TINY = {"hidden": (16,), "batch_size": 256}
 _SMALL = {"hidden": (128, 128), "batch_size": 128, "measured": 1000}
 _CORPUS = "translation:{root}/multi30k"
+_STREETS = "camvid:{root}/camvid/camvid.tar?size="
 _BEAMS = (1, 2, 3, 4, 5, 6, 8, 10)
 _STUDENT = {"hidden": (32,), "learning_rate": 0.03}
 
@@ -98,6 +100,12 @@ def _smoke() -> Mapping[SceneName, Scene]:
             fields={"vocabulary": 400, "width": 16, "layers": 1, "beams": (1, 2, 4)},
             kind="translation",
         ),
+        "streets": Scene(
+            data=f"{_STREETS}20x16",
+            epochs=3,
+            fields={"batch_size": 4, "width": 4, "depth": 2, "pixels": 50, "resamples": 0},
+            kind="segmentation",
+        ),
     }
 
 
@@ -114,6 +122,18 @@ def _cpu() -> Mapping[SceneName, Scene]:
         "people, worse": Scene(data=f"{_PEOPLE}worse&samples=5000", epochs=20, fields=_SMALL),
         "sentences": Scene(
             data=_CORPUS, epochs=8, fields={"beams": _BEAMS}, kind="translation", seeds=3
+        ),
+        "streets": Scene(
+            data=f"{_STREETS}80x60",
+            epochs=8,
+            fields={
+                "width": 8,
+                "depth": 3,
+                "learning_rate": 1e-2,
+                "pixels": 500,
+                "resamples": 0,
+            },
+            kind="segmentation",
         ),
     }
 
@@ -156,6 +176,12 @@ def _full() -> Mapping[SceneName, Scene]:
                 "beams": (*_BEAMS, 16, 32),
             },
             kind="translation",
+        ),
+        "streets": Scene(
+            data=f"{_STREETS}480x360",
+            epochs=100,
+            fields={"width": 32, "depth": 4, "resamples": 0},
+            kind="segmentation",
         ),
     }
 

@@ -9,13 +9,26 @@ from softtargets.claims import (
     neighbours,
     ols,
     people,
+    segmentation,
     students,
     translation,
 )
 from softtargets.claims.claim import Claim
 from softtargets.lab.errors import LabError
 
-_FILES = (mueller, features, students, ols, ils, lukasik, people, composer, neighbours, translation)
+_FILES = (
+    mueller,
+    features,
+    students,
+    ols,
+    ils,
+    lukasik,
+    people,
+    composer,
+    neighbours,
+    translation,
+    segmentation,
+)
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for file in _FILES for claim in file.CLAIMS}
 

@@ -95,7 +95,7 @@ class SpatialSmoothing(AbstractSmoothing):
         heights = [math.exp((1 - sum(map(abs, o))) / 2 / self.sigma / self.sigma) for o in offsets]
         shares = [0.5 * height / sum(heights) for height in heights]
         kernel = [_Neighbour(offset, share) for offset, share in zip(offsets, shares, strict=True)]
-        return _blend(target, kernel, repeat_border=True, policy="SpatialSmoothing")
+        return _blend(target, kernel, logits, repeat_border=True, policy="SpatialSmoothing")
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
@@ -171,7 +171,7 @@ class TemporalSmoothing(AbstractSmoothing):
             for distance, weight in enumerate(self.ratio, 1)
             for sign in (-1, 1)
         ]
-        return _blend(target, kernel, repeat_border=False, policy="TemporalSmoothing")
+        return _blend(target, kernel, logits, repeat_border=False, policy="TemporalSmoothing")
 
     def extra_repr(self) -> str:
         """Return the arguments for `repr`."""
@@ -187,7 +187,12 @@ class _Neighbour:
 
 
 def _blend(
-    target: Target, kernel: Sequence[_Neighbour], *, repeat_border: bool, policy: str
+    target: Target,
+    kernel: Sequence[_Neighbour],
+    logits: Tensor | None,
+    *,
+    repeat_border: bool,
+    policy: str,
 ) -> Target:
     """Return each position's target with its neighbours' mixed in, of its own mass."""
     if target.others:
@@ -197,7 +202,7 @@ def _blend(
         )
     single = target.entries.classes.shape[-1] * (1 + len(kernel))
     if target.num_classes <= DENSE_UP_TO * single and not checks.traced():
-        made = _as_rows(target, kernel, repeat_border)
+        made = _as_rows(target, kernel, logits, repeat_border)
     else:
         parts = list(_parts(target.entries, kernel, repeat_border))
         classes = torch.cat([part.classes for part in parts], -1)
@@ -206,12 +211,17 @@ def _blend(
     return made.smoothed_from(target)
 
 
-def _as_rows(target: Target, kernel: Sequence[_Neighbour], repeat_border: bool) -> Target:
-    """The blend as full rows, summed a few maps at a time."""
+def _as_rows(
+    target: Target, kernel: Sequence[_Neighbour], logits: Tensor | None, repeat_border: bool
+) -> Target:
+    """The blend as full rows in the order of the logits, summed a few maps at a time."""
     own = target.entries
     batch, *positions = target.batch_shape
-    # In the order of `(N, K, d1, ...)`, which the logits of maps have.
-    rows = own.weights.new_zeros(batch, target.num_classes, *positions).movedim(1, -1)
+    if logits is not None and logits.shape == (*target.batch_shape, target.num_classes):
+        rows = torch.zeros_like(logits, dtype=target.dtype)
+    else:
+        # As `(N, K, d1, ...)`, which logits of maps are as a rule.
+        rows = own.weights.new_zeros(batch, target.num_classes, *positions).movedim(1, -1)
     step = max(BLOCK_POSITIONS // max(math.prod(positions), 1), 1)
     for start in range(0, batch, step):
         key = slice(start, start + step)

@@ -49,7 +49,6 @@ class Counted:
     boundary: Tensor | None = None
 
 
-@torch.no_grad()
 def predict(model: nn.Module, scenes: Scenes) -> Iterator[tuple[slice, Tensor]]:
     """Yield the logits `(n, K, H, W)` of all images, in order, with their places.
 

@@ -50,7 +50,7 @@ class SegmentationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     learning_rate: float = 3e-3
     warm_up: float = 0.1
     weight_decay: float = 0.01
-    width: int = 12
+    width: int = 8
     depth: int = 4
     flip: bool = True
     pixels: int = 1000
