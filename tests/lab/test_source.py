@@ -28,6 +28,7 @@ from softtargets.lab.errors import LabError
         "cifar10:/some where/cifar?samples=1000&noisy_labels=cifar10n.npz:worse",
         "mnist:m?download=yes",
         "folder:birds?size=32&imbalance=12.5",
+        "text:trec?samples=600&words=20&text=question&label=fine",
     ],
 )
 def test_words_are_read_and_written(text):
@@ -67,6 +68,10 @@ def test_every_source_that_can_be_made_is_read_back(path, name, samples):
         ("digits?seed=-1", "`seed` of the data must be 0 or more, got -1"),
         ("digits?size=9", "`size` is for pictures in a folder, not for digits"),
         ("folder:x?size=5000", "`size` of the data must be up to 1024, got 5000"),
+        ("text", "text needs a path, as text:PATH"),
+        ("text:x?words=0", "`words` of the data must be 1 or more, got 0"),
+        ("digits?words=9", "`words` is for tables of texts, not for digits; leave it out"),
+        ("folder:x?label=y", "`label` is for tables of texts, not for folder"),
         ("digits?download=yes", "`download` is for mnist, .* not for digits"),
         ("mnist:x?download=1", "`download` of the data must be yes or no, got '1'"),
     ],

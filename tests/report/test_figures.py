@@ -80,7 +80,7 @@ def test_inline_figures_of_other_names_share_no_id(comparison):
 
 def test_text_of_a_figure_stays_text_and_keeps_its_digits(comparison):
     example = chosen_examples(comparison)["ls"]
-    figure = target_bars(example, "ls", list(range(10)))
+    figure = target_bars(example, "ls", {each: str(each) for each in range(10)})
     figure.axes[0].set_title("0.12345 $x$ <b>")
     text = "".join(ElementTree.fromstring(inline(figure, "t", "")).itertext())
     assert "0.12345 $x$ <b>" in text

@@ -44,8 +44,9 @@ def compare(
     Args:
         data: "digits", "two-gaussians", the path of an .npz or .npz.xz file with the arrays
             x_train, y_train, x_test and y_test or of a .parquet file, or mnist:PATH,
-            fashion-mnist:PATH, cifar10:PATH, cifar100:PATH, folder:PATH; options follow as
-            "cifar10:PATH?samples=1000", see docs/data.md. Give translation:FOLDER, camvid:PATH or
+            fashion-mnist:PATH, cifar10:PATH, cifar100:PATH, folder:PATH,
+            text:PATH (with --model text-cnn); options follow as "cifar10:PATH?samples=1000", see
+            docs/data.md and docs/text.md. Give translation:FOLDER, camvid:PATH or
             segmentation:PATH with --help for the options of those tasks, which are others.
         methods: names in `softtargets.lab.methods.METHODS`, or all.
         seeds: seeds per method, counted from 0.

@@ -35,7 +35,7 @@ def show(comparison: "Comparison", out: Path, console: "Console") -> None:
     from softtargets.lab.output import PAGE, SUMMARY
     from softtargets.lab.summary import summarise, write_summary
     from softtargets.report.conclusion import terminal_conclusion
-    from softtargets.report.facts import unfinished
+    from softtargets.report.facts import text_note, unfinished
     from softtargets.report.page import write_page
     from softtargets.report.tables import comparison_tables
     from softtargets.report.transitions import estimation_lines
@@ -46,7 +46,7 @@ def show(comparison: "Comparison", out: Path, console: "Console") -> None:
     for table in comparison_tables(rows, seeds=comparison.settings.seeds, width=width):
         console.print(table)
     told = [terminal_conclusion(comparison, rows), *estimation_lines(comparison, rows)]
-    for text in filter(None, [*told, unfinished(comparison)]):
+    for text in filter(None, [*told, text_note(comparison), unfinished(comparison)]):
         console.print(text, highlight=False, markup=False)
     page = out / PAGE
     write_page(comparison, page)

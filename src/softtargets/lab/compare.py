@@ -136,7 +136,12 @@ class Comparison:
 
 
 def plan(settings: Settings, data: DataSet) -> list[RunSpec]:
-    """Return the specs in the order they are run: seed by seed, teachers first."""
+    """Return the specs in the order they are run: seed by seed, teachers first.
+
+    Raises:
+        LabError: methods that mix inputs, and these are texts.
+    """
+    _check_mixing(settings.methods, data)
     teachers = [METHODS[name].teacher for name in settings.methods]
     wanted = dict.fromkeys([*filter(None, teachers), *settings.methods])
     names = sorted(wanted, key=lambda name: name != BASELINE)
@@ -144,6 +149,15 @@ def plan(settings: Settings, data: DataSet) -> list[RunSpec]:
     for seed in range(settings.seeds):
         specs += [_spec(settings, data, name, seed) for name in names]
     return specs
+
+
+def _check_mixing(methods: Sequence[str], data: DataSet) -> None:
+    mixing = [name for name in methods if METHODS[name].mixes]
+    if mixing and data.texts is not None:
+        raise LabError(
+            f"{', '.join(mixing)}: means of two inputs are taken, which two texts do not have; "
+            "leave them out of --methods"
+        )
 
 
 def _spec(settings: Settings, data: DataSet, method: str, seed: int) -> RunSpec:

@@ -56,8 +56,8 @@ def training_labels(spec: RunSpec, data: DataSet) -> Tensor:
             assert spec.noise_map is not msgspec.UNSET
             noisy = asymmetric(labels, rate, dict(spec.noise_map), classes, generator=generator)
         case "instance":
-            inputs = data.train.take(slice(None))
-            noisy = instance_dependent(inputs, labels, rate, classes, generator=generator)
+            features = data.train.features(slice(None))
+            noisy = instance_dependent(features, labels, rate, classes, generator=generator)
         case _:
             noisy = symmetric(labels, rate, classes, generator=generator)
     return noisy.labels

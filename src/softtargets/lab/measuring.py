@@ -162,14 +162,13 @@ def example_indices(data: DataSet) -> Tensor:
     """
     labels = data.train.labels
     chunks = torch.split(torch.arange(len(labels)), VECTORS)
-    totals = torch.zeros(data.num_classes, math.prod(data.shape))
+    width = data.train.features(slice(0, 1)).shape[1]
+    totals = torch.zeros(data.num_classes, width)
     for chunk in chunks:
-        totals.index_add_(0, labels[chunk], data.train.take(chunk).flatten(1))
+        totals.index_add_(0, labels[chunk], data.train.features(chunk))
     counts = torch.bincount(labels, minlength=data.num_classes).clamp(min=1)
     means = totals / counts.unsqueeze(-1)
-    distances = torch.cat(
-        [torch.cdist(data.train.take(chunk).flatten(1), means) for chunk in chunks]
-    )
+    distances = torch.cat([torch.cdist(data.train.features(chunk), means) for chunk in chunks])
     own = distances.gather(1, labels.unsqueeze(-1))
     others = distances.scatter(1, labels.unsqueeze(-1), torch.inf)
     margins = others.amin(1) - own[:, 0]

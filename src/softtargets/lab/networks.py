@@ -18,4 +18,4 @@ def network(spec: RunSpec, data: DataSet) -> nn.Module:
         LabError: there is none of that name, or it does not suit the data.
     """
     name = given(spec.model, "mlp")
-    return build(name, data.shape, data.num_classes, spec.seed, spec.hidden)
+    return build(name, data.shape, data.num_classes, spec.seed, spec.hidden, data.num_words)

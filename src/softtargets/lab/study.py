@@ -19,7 +19,9 @@ from softtargets.lab.records import sha256, write_atomically
 
 FORMAT = 1
 
+MOST_TEXTS = 1000
 _TALLEST = 512
+_LONGEST = 600
 
 
 class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +33,22 @@ class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def array(self) -> NDArray[np.float64]:
         """Return it in [0, 1]."""
         return np.frombuffer(self.pixels, np.uint8).reshape(self.shape) / 255
+
+
+class TextSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a page shows of a data set of texts.
+
+    Attributes:
+        note: how the texts were read, in sentences.
+        class_names: of classes 0 to K - 1.
+        train: texts of the training samples that runs record targets of, by their numbers.
+        test: texts of test samples, all or some that are evenly spread, by their numbers.
+    """
+
+    note: str
+    class_names: tuple[str, ...]
+    train: dict[int, str]
+    test: dict[int, str]
 
 
 class DataSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,6 +66,7 @@ class DataSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             right.
         pictures: of the training samples that runs record targets of, by their numbers; none
             where they are no images.
+        texts: of a data set of texts.
     """
 
     name: str
@@ -59,6 +78,7 @@ class DataSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     num_test: int
     wrong_shares: tuple[float, ...]
     pictures: dict[int, Picture]
+    texts: TextSummary | msgspec.UnsetType = msgspec.UNSET
 
 
 class Study(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -87,7 +107,7 @@ def describe(data: DataSet, wrong_shares: tuple[float, ...]) -> DataSummary:
         wrong_shares: see `DataSummary`.
     """
     indices = example_indices(data).tolist()
-    found = {index: picture(data, index) for index in indices}
+    found = {} if data.texts else {index: picture(data, index) for index in indices}
     return DataSummary(
         name=data.name,
         digest=data.digest,
@@ -98,7 +118,34 @@ def describe(data: DataSet, wrong_shares: tuple[float, ...]) -> DataSummary:
         num_test=len(data.test),
         wrong_shares=wrong_shares,
         pictures={index: each for index, each in found.items() if each is not None},
+        texts=_texts(data, indices),
     )
+
+
+def _texts(data: DataSet, indices: list[int]) -> TextSummary | msgspec.UnsetType:
+    if data.texts is None:
+        return msgspec.UNSET
+    assert data.class_names is not None
+    total = len(data.texts.test)
+    shown = min(total, MOST_TEXTS)
+    tested = [place * total // shown for place in range(shown)]
+    return TextSummary(
+        note=data.texts.note,
+        class_names=data.class_names,
+        train={index: shortened(data.texts.train[index]) for index in indices},
+        test={index: shortened(data.texts.test[index]) for index in tested},
+    )
+
+
+def shortened(text: str) -> str:
+    """Return a text as a page shows it: of a long one the beginning, and how much is left out.
+
+    Example:
+        >>> shortened("How far is it ?"), shortened(1000 * "a")[-23:]
+        ('How far is it ?', '… (400 characters more)')
+    """
+    left = len(text) - _LONGEST
+    return text if left <= 0 else f"{text[:_LONGEST]}… ({left:,} characters more)"
 
 
 def picture(data: DataSet, index: int) -> Picture | None:

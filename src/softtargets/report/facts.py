@@ -53,12 +53,21 @@ def standard_error(comparison: Comparison, rows: list[Row]) -> float:
 
 def _data(comparison: Comparison) -> str:
     data = comparison.data
-    shape = " × ".join(map(str, data.shape))
+    inputs = f"inputs of {' × '.join(map(str, data.shape))} numbers, standardised"
+    if data.texts is not UNSET:
+        inputs = f"texts of up to {data.shape[0]:,} words"
+    note = "" if data.texts is UNSET else f" {data.texts.note}"
     return (
         f"{data.name}: {data.num_train:,} samples to train on, {data.num_validation:,} for "
-        f"validation, {data.num_test:,} for testing; {data.num_classes} classes, inputs of "
-        f"{shape} numbers, standardised; content hash {data.digest}."
+        f"validation, {data.num_test:,} for testing; {data.num_classes} classes, {inputs}; content "
+        f"hash {data.digest}.{note}"
     )
+
+
+def text_note(comparison: Comparison) -> str:
+    """Return how texts were read, for a terminal; "" where the data are none."""
+    texts = comparison.data.texts
+    return "" if texts is UNSET else texts.note
 
 
 def wrong_labels(comparison: Comparison) -> str:

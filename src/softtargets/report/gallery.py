@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from msgspec import UNSET
 
 from softtargets.lab.compare import Comparison
 from softtargets.lab.methods import BASELINE
@@ -24,6 +25,7 @@ from softtargets.report.predictions import Predictions
 from softtargets.report.svg import inline
 from softtargets.report.targets import (
     chosen_examples,
+    drawn_names,
     keeps_label,
     sample_picture,
     shown_classes,
@@ -47,7 +49,10 @@ class Gallery:
         targets: per method whose target is not the label alone, and hard labels.
         kept: titles of the others.
         sample: picture of the sample of `targets`, or None.
+        text: the sample itself, where it is a text; else None.
         example: that sample.
+        labels: names of its label and of its true one.
+        numbered: classes of `targets` with their names, where their numbers are drawn; "" if none.
         stored: how many samples it was chosen from.
         all_classes: whether `targets` show all classes.
     """
@@ -59,7 +64,10 @@ class Gallery:
     targets: list[tuple[str, Markup]]
     kept: list[str]
     sample: Markup | None
+    text: str | None
     example: Example
+    labels: tuple[str, str]
+    numbered: str
     stored: int
     all_classes: bool
 
@@ -80,6 +88,8 @@ def draw_gallery(
     example = next(iter(examples.values()))
     classes = shown_classes(examples)
     image = comparison.data.pictures.get(example.index)
+    texts = comparison.data.texts
+    names = drawn_names(None if texts is UNSET else texts.class_names, classes)
     return Gallery(
         reliability=[
             (state, _reliability(predicted[scaled], state)) for scaled, state in STATES.items()
@@ -91,7 +101,7 @@ def draw_gallery(
         ],
         differences=_differences(board),
         targets=[
-            (method, _target(each, method, classes))
+            (method, _target(each, method, names))
             for method, each in examples.items()
             if method == BASELINE or not keeps_label(each)
         ],
@@ -103,7 +113,10 @@ def draw_gallery(
         sample=None
         if image is None
         else _svg(sample_picture(image.array()), "sample", f"training sample {example.index}"),
+        text=None if texts is UNSET else texts.train[example.index],
         example=example,
+        labels=(_name(comparison, example.label), _name(comparison, example.true_label)),
+        numbered=_numbered(comparison, names),
         stored=min(map(len, stored_examples(comparison).values())),
         all_classes=len(classes) == comparison.data.num_classes,
     )
@@ -162,7 +175,23 @@ def _differences(board: Board) -> list[Markup]:
     return drawn
 
 
-def _target(example: Example, method: str, classes: list[int]) -> Markup:
-    told = ", ".join(f"class {index} {percentage(example.target[index])}" for index in classes)
+def _name(comparison: Comparison, label: int) -> str:
+    """The name of a class, of texts, or its number."""
+    texts = comparison.data.texts
+    return str(label) if texts is UNSET else texts.class_names[label]
+
+
+def _numbered(comparison: Comparison, drawn: dict[int, str]) -> str:
+    """Classes with their names, of texts whose classes are drawn by number."""
+    texts = comparison.data.texts
+    if texts is UNSET or all(texts.class_names[index] == name for index, name in drawn.items()):
+        return ""
+    return ", ".join(f"{index} {texts.class_names[index]}" for index in drawn)
+
+
+def _target(example: Example, method: str, names: dict[int, str]) -> Markup:
+    told = ", ".join(
+        f"class {name} {percentage(example.target[index])}" for index, name in names.items()
+    )
     label = f"Target that {title(method)} gives: {told}"
-    return _svg(target_bars(example, method, classes), f"target-{method}", label)
+    return _svg(target_bars(example, method, names), f"target-{method}", label)

@@ -18,6 +18,7 @@ from softtargets.report.gallery import STATES, draw_gallery
 from softtargets.report.grouping import grouped
 from softtargets.report.plots import FEW_PREDICTIONS
 from softtargets.report.predictions import Predictions, predictions
+from softtargets.report.texts import text_examples
 from softtargets.report.transitions import estimations
 from softtargets.report.untrained import untrained
 from softtargets.report.verdict import Board
@@ -65,6 +66,7 @@ def render_page(comparison: Comparison) -> str:
             difference_sheets=compared,
             groups=grouped(comparison.runs),
             gallery=draw_gallery(comparison, board, predicted),
+            text_examples=text_examples(comparison),
             summaries={name: METHODS[name].summary for name in comparison.runs},
             facts=facts(comparison, rows),
         )

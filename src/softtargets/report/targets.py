@@ -16,6 +16,7 @@ from softtargets.report.svg import styled
 
 _MOST_BARS = 12
 _LEAST_PRINTED = 0.0005
+_ROOM = 48  # characters below the bars
 _PLACES = 6  # so that float32 noise in a target decides nothing
 
 
@@ -63,20 +64,35 @@ def shown_classes(examples: dict[str, Example]) -> list[int]:
     return sorted(int(index) for index in np.argsort(-most, kind="stable")[:_MOST_BARS])
 
 
+def drawn_names(names: tuple[str, ...] | None, classes: list[int]) -> dict[int, str]:
+    """Return what is written below the bars of these classes: names, or numbers for want of room.
+
+    Args:
+        names: of all classes, if they have any.
+        classes: that are drawn.
+    """
+    numbers = {each: str(each) for each in classes}
+    if names is None:
+        return numbers
+    longest = max(len(names[each]) for each in classes)
+    room = (1 + longest) * len(classes) <= _ROOM
+    return {each: names[each] for each in classes} if room else numbers
+
+
 @styled()
-def target_bars(example: Example, method: str, classes: list[int]) -> Figure:
-    """The entries of a target, each with its value in per cent unless that is 0.0."""
+def target_bars(example: Example, method: str, names: dict[int, str]) -> Figure:
+    """The entries of a target by class, each with its value in per cent unless that is 0.0."""
     figure = Figure(figsize=(WIDTH, 1.9))
     axes = figure.add_axes((0.13, 0.2, 0.85, 0.64))
     axes.set_title(title(method))
-    entries = [example.target[index] for index in classes]
-    places = range(len(classes))
+    entries = [example.target[index] for index in names]
+    places = range(len(names))
     axes.bar(places, entries, 0.78, color=look(method).light)
     for place, entry in zip(places, entries, strict=True):
         if abs(entry) >= _LEAST_PRINTED:
             text = decimal(100 * entry, 1 if abs(entry) < 0.0995 else 0)
             axes.text(place, max(entry, 0) + 0.03, text, ha="center", fontsize=6.5)
-    axes.set_xticks(list(places), [str(index) for index in classes])
+    axes.set_xticks(list(places), list(names.values()))
     axes.tick_params(axis="x", length=0)
     axes.set_ylim(min(0, *entries), 0.15 + max(1, *entries))
     axes.set_yticks([0, 0.5, 1])

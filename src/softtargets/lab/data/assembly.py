@@ -16,7 +16,7 @@ class Part:
     """Samples as they come.
 
     Attributes:
-        inputs: `(N, *shape)` array.
+        inputs: `(N, *shape)` array of numbers, or `(N,)` texts.
         labels: `(N,)` integers.
     """
 
@@ -44,6 +44,7 @@ class Contents:
         positions: `(N,)`, where in the source each training sample is.
         total: how many labels the source has of which training samples are drawn.
         class_names: of classes 0 to K - 1, or None; how many there are is then what labels say.
+        notes: sentences on how the source was read, for the user.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Contents:
     positions: Any
     total: int
     class_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:

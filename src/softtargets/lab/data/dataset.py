@@ -21,12 +21,17 @@ class Scale:
     deviation: Tensor
 
 
+FREQUENT = 1024
+"""Words that `Split.features` counts, the unknown one included."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
     """Samples of one part of a data set; read the inputs through `take`.
 
     Attributes:
-        inputs: `(N, *shape)` as stored: standardised float32, or raw uint8 images `(N, C, H, W)`.
+        inputs: `(N, *shape)` as stored: standardised float32, raw uint8 images `(N, C, H, W)`, or
+            int32 numbers of words `(N, L)`, 0 behind the last.
         labels: `(N,)` int64.
         scale: for raw inputs; None where they are standardised already.
 
@@ -47,17 +52,41 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def of_words(self) -> bool:
+        """Whether the inputs are numbers of words, as of texts."""
+        return self.inputs.dtype == torch.int32
+
     def take(self, index: Tensor | slice) -> Tensor:
-        """Return standardised inputs, `(B, *shape)` float32.
+        """Return standardised inputs, `(B, *shape)` float32; of texts int64 numbers of words.
 
         Args:
             index: `(B,)` int64, or a slice.
         """
         chosen = self.inputs[index]
+        if self.of_words:
+            return chosen.long()
         if self.scale is None:
             return chosen
         mean, deviation = self.scale.mean.float(), self.scale.deviation.float()
         return chosen.float().sub(mean).div_(deviation)
+
+    def features(self, index: Tensor | slice) -> Tensor:
+        """Return `(B, D)` float32 in which samples can be compared.
+
+        Standardised inputs, flattened; of texts, how often each of the most frequent words is in
+        them.
+
+        Args:
+            index: `(B,)` int64, or a slice.
+        """
+        chosen = self.take(index)
+        if not self.of_words:
+            return chosen.flatten(1)
+        counted = torch.where(chosen <= FREQUENT, chosen, 0)  # 0 is counted and left out
+        counts = torch.zeros(len(chosen), 1 + FREQUENT, device=chosen.device)
+        counts.scatter_add_(1, counted, torch.ones_like(counted, dtype=counts.dtype))
+        return counts[:, 1:]
 
     def chunks(self, size: int = 4096) -> Iterator[Tensor]:
         """Yield the standardised inputs of all samples in order.
@@ -89,6 +118,23 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """What numbers of words stand for.
+
+    Attributes:
+        words: the vocabulary, by number.
+        train: texts of the training part.
+        test: texts of the test part.
+        note: how the texts were read, in sentences.
+    """
+
+    words: tuple[str, ...]
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataSet:
     """A data set in its three parts; validation is what temperatures are fitted on.
 
@@ -102,6 +148,7 @@ class DataSet:
         total: how many labels the source has of which training samples are drawn.
         noisy: `(N,)` int64 training labels of a file of noisy ones, or None.
         class_names: of classes 0 to K - 1, where the source names them.
+        texts: of a data set of texts, or None.
     """
 
     name: str
@@ -116,11 +163,17 @@ class DataSet:
     total: int
     noisy: Tensor | None = None
     class_names: tuple[str, ...] | None = None
+    texts: Texts | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the inputs of one sample."""
         return tuple(self.train.inputs.shape[1:])
+
+    @property
+    def num_words(self) -> int | None:
+        """Size of the vocabulary; None where inputs are no texts."""
+        return None if self.texts is None else len(self.texts.words)
 
     @property
     def memory(self) -> int:

@@ -10,12 +10,14 @@ from softtargets.lab.data.arrays import ARRAYS, npz_contents
 from softtargets.lab.data.assembly import Contents, Part, assemble, stratified
 from softtargets.lab.data.cifar import cifar_contents, whole_cifar
 from softtargets.lab.data.dataset import DataSet
+from softtargets.lab.data.encoding import encoded
 from softtargets.lab.data.folder import SIZE, folder_contents
 from softtargets.lab.data.idx import mnist_contents, whole_mnist
 from softtargets.lab.data.noisy_labels import with_noisy
 from softtargets.lab.data.parquet import parquet_contents
 from softtargets.lab.data.source import DOWNLOADED, Source
 from softtargets.lab.data.subset import reduced
+from softtargets.lab.data.text import text_contents
 from softtargets.lab.data.torchvision_files import torchvision_parts
 from softtargets.lab.data.two_gaussians import two_gaussians_contents
 from softtargets.lab.errors import LabError
@@ -44,7 +46,8 @@ def load(source: Source | str, noisy_labels: str | None = None) -> DataSet:
     """
     if isinstance(source, str):
         source = Source.parse(source)
-    data = assemble(reduced(_contents(source), source))
+    contents = reduced(_contents(source), source)
+    data = encoded(contents, source) if source.name == "text" else assemble(contents)
     if source.noisy_labels is not UNSET:
         if noisy_labels is not None:
             raise LabError(
@@ -68,6 +71,8 @@ def _contents(source: Source) -> Contents:
         case "folder":
             size = SIZE if source.size is UNSET else source.size
             return folder_contents(source.location, size, source.seed)
+        case "text":
+            return text_contents(source)
         case _:
             return _published_contents(source)
 
@@ -99,7 +104,7 @@ def _array_contents(source: Source) -> Contents:
         raise LabError(
             f"no data set {str(path)!r}: give one of digits, or the path of an .npz file with the "
             f"arrays {', '.join(ARRAYS)}, or of a .parquet file, or two-gaussians, or KIND:PATH "
-            f"with KIND one of {', '.join(DOWNLOADED)}, folder"
+            f"with KIND one of {', '.join(DOWNLOADED)}, folder, text"
         )
     return parquet_contents(path) if path.suffix == ".parquet" else npz_contents(path)
 

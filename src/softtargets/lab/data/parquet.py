@@ -26,7 +26,7 @@ def parquet_contents(path: Path) -> Contents:
     Raises:
         LabError: pyarrow is missing, the file is damaged, or columns do not fit.
     """
-    table = _table(path)
+    table = parquet_table(path)
     names = [name for name in table.column_names if name not in (LABEL, PART)]
     if LABEL not in table.column_names or not names or not table.num_rows:
         raise LabError(
@@ -57,7 +57,15 @@ def parquet_contents(path: Path) -> Contents:
     )
 
 
-def _table(path: Path) -> Any:
+def parquet_table(path: Path) -> Any:
+    """Return a whole file as a table of pyarrow.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        LabError: pyarrow is missing, or the file is damaged.
+    """
     try:
         import pyarrow
         from pyarrow import parquet

@@ -10,10 +10,13 @@ from softtargets.lab.errors import LabError
 
 EMBEDDED = ("digits", "two-gaussians")
 DOWNLOADED = ("mnist", "fashion-mnist", "cifar10", "cifar100")
-KINDS = (*EMBEDDED, *DOWNLOADED, "folder", "arrays")
+KINDS = (*EMBEDDED, *DOWNLOADED, "folder", "text", "arrays")
 LARGEST_SIDE = 1024
-_WHOLE = {"samples": 1, "seed": 0, "size": 4}  # options that are whole numbers, from which on
-_OPTIONS = (*_WHOLE, "imbalance", "noisy_labels", "download")
+_WHOLE = {"samples": 1, "seed": 0, "size": 4, "words": 1}  # from which number on
+_NAMES = ("noisy_labels", "text", "label")
+_OPTIONS = (*_WHOLE, "imbalance", *_NAMES, "download")
+_ONLY = {"size": ("folder", "pictures in a folder")}
+_ONLY |= dict.fromkeys(("text", "label", "words"), ("text", "tables of texts"))
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -31,8 +34,11 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         noisy_labels: file of training labels, `PATH` or `PATH:NAME`; looked for beside the data
             too.
         seed: decides which training samples are kept, which samples of a folder without parts
-            are for testing, and the draw of `two-gaussians`.
+            or of one table of texts are for testing, and the draw of `two-gaussians`.
         size: pixels per side of pictures in a folder.
+        text: column of texts, where its name does not say so.
+        label: column of their labels.
+        words: how many words of a text are read, the first ones; all unless set.
         download: whether torchvision may fetch what is missing.
 
     Raises:
@@ -52,6 +58,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     noisy_labels: str | UnsetType = UNSET
     seed: int = 0
     size: int | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    label: str | UnsetType = UNSET
+    words: int | UnsetType = UNSET
     download: bool = False
 
     def __post_init__(self) -> None:
@@ -133,10 +142,11 @@ def _check_options(source: Source) -> None:
             "`samples` and `imbalance` of the data exclude each other: one keeps as many of each "
             "class, the other makes a long tail; leave one of them out"
         )
-    if source.seed and not (kept or source.name in ("two-gaussians", "folder")):
+    if source.seed and not (kept or source.name in ("two-gaussians", "folder", "text")):
         raise LabError(f"`seed` decides nothing of {source.name} without samples or imbalance")
-    if source.size is not UNSET and source.name != "folder":
-        raise LabError(f"`size` is for pictures in a folder, not for {source.name}; leave it out")
+    for option, (kind, what) in _ONLY.items():
+        if getattr(source, option) is not UNSET and source.name != kind:
+            raise LabError(f"`{option}` is for {what}, not for {source.name}; leave it out")
     if source.download and source.name not in DOWNLOADED:
         raise LabError(
             f"`download` is for {', '.join(DOWNLOADED)}, not for {source.name}; leave it out"
@@ -160,7 +170,7 @@ def _split(text: str) -> tuple[str, dict[str, str]]:
 
 def _value(name: str, text: str) -> Any:
     """Read the value of an option."""
-    if name == "noisy_labels":
+    if name in _NAMES:
         return text
     if name == "download":
         if text not in ("yes", "no"):
