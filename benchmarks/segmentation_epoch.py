@@ -23,7 +23,7 @@ from softtargets.lab.segmentation.spec import SegmentationSpec
 from softtargets.lab.segmentation.training import Segmentation
 
 PAGE = readme.ROOT / "docs" / "segmentation.md"
-SIZE, AIM, WHOLE, ROUNDS = "240x180", 60.0, "ce-ls", 3
+SIZE, AIM, WHOLE, ROUNDS = "240x180", 60.0, "ce-ls", 2
 
 
 def training(method: str, data: SegmentationData) -> Segmentation:

@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from softtargets.lab.spec import Parameters
-from softtargets.losses import CrossEntropyLoss, DiceLoss
+from softtargets.losses import CrossEntropyLoss, DiceLoss, cross_entropy, dice_loss
 from softtargets.smoothing import (
     AbstractSmoothing,
     LabelSmoothing,
     OnlineLabelSmoothing,
     SpatialSmoothing,
 )
+from softtargets.target import Target
 
 BASELINE = "ce"
 DEFAULT = (BASELINE, "ce-ls", "ce-ols", "ce-spatial")
@@ -20,31 +22,34 @@ LOSSES = ("ce", "dice", "ce+dice")
 
 
 class SumOfLosses(nn.Module):
-    """Cross-entropy and Dice loss, added.
+    """Cross-entropy and Dice loss of one target, added.
 
-    Each has the policy it was made with; one that learns online learns in each of them from the
-    same predictions.
+    The target is made once: a dense one is in memory once, and a policy that learns learns once.
 
     Args:
-        losses: to add.
+        policy: makes the target in training; None for hard labels.
+        num_classes: K.
+        ignore_index: label of pixels that take no part.
     """
 
-    def __init__(self, *losses: nn.Module) -> None:
+    def __init__(
+        self, policy: AbstractSmoothing | None, num_classes: int, ignore_index: int
+    ) -> None:
         super().__init__()
-        self.losses = nn.ModuleList(losses)
+        self.policy, self.num_classes, self.ignore_index = policy, num_classes, ignore_index
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the sum.
 
         Args:
             logits: `(N, K, H, W)`.
-            target: `(N, H, W)` labels.
+            labels: `(N, H, W)`.
         """
-        first, *others = self.losses
-        total: Tensor = first(logits, target)
-        for loss in others:
-            total = total + loss(logits, target)
-        return total
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        target = Target.from_labels(labels, self.num_classes, self.ignore_index, dtype=dtype)
+        if self.policy is not None and self.training:
+            target = self.policy(target, logits.movedim(1, -1))
+        return cross_entropy(logits, target) + dice_loss(logits, target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,16 +136,11 @@ class Method:
             num_classes: K.
             ignore_index: label of pixels that take no part.
         """
-
-        def policy() -> AbstractSmoothing | None:
-            return TARGETS[self.targets].policy(parameters, num_classes)
-
-        losses: list[nn.Module] = []
-        if "ce" in self.loss.split("+"):
-            losses.append(CrossEntropyLoss(policy(), ignore_index=ignore_index))
-        if "dice" in self.loss.split("+"):
-            losses.append(DiceLoss(policy(), ignore_index=ignore_index))
-        return losses[0] if len(losses) == 1 else SumOfLosses(*losses)
+        policy = TARGETS[self.targets].policy(parameters, num_classes)
+        if self.loss == "ce+dice":
+            return SumOfLosses(policy, num_classes, ignore_index)
+        loss = CrossEntropyLoss if self.loss == "ce" else DiceLoss
+        return loss(policy, ignore_index=ignore_index)
 
 
 METHODS: dict[str, Method] = {
