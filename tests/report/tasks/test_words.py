@@ -51,7 +51,10 @@ def test_the_same_difference_is_better_in_bleu_and_worse_in_nll():
 
 def test_what_is_not_clear_is_said_so_and_two_seeds_are_only_perhaps():
     given = board(row("hard", 30.0), row("ls", 30.0, 0.05))
-    assert headline(given, [(BLEU, False)]) == ["BLEU beam 4: no clear difference to hard labels."]
+    asked = [(BLEU, False), (LIKELIHOOD, True)]
+    assert headline(given, asked) == [
+        "No clear difference to hard labels in BLEU beam 4 and NLL after temperature scaling."
+    ]
     two = board(row("hard", 30.0), row("ls", 31.0, 1.0), seeds=2)
     assert "LS" in headline(two, [(BLEU, False)])[0]
     assert "is perhaps better than hard labels" in headline(two, [(BLEU, False)])[0]

@@ -19,9 +19,11 @@ from softtargets.report.notation import (
 from softtargets.report.tasks.view import AbstractTaskView
 from softtargets.report.verdict import Board, Verdict, differences, values
 
+_WHEN = {False: "", True: " after temperature scaling"}
+
 
 def headline(board: Board, glance: Sequence[tuple[Metric, bool]]) -> list[str]:
-    """Return the conclusion, a sentence for each of what matters most.
+    """Return the conclusion: a sentence for each of what matters most, one for all unclear.
 
     Args:
         board: the rows.
@@ -34,13 +36,20 @@ def headline(board: Board, glance: Sequence[tuple[Metric, bool]]) -> list[str]:
         first = [f"Only {board.title(board.reference)}: there is nothing to compare with."]
     elif not board.testable:
         first = ["One seed cannot tell a better method from a lucky run."]
-    return [*first, *(_sentence(board, metric, scaled=scaled) for metric, scaled in glance)]
-
-
-def _sentence(board: Board, metric: Metric, *, scaled: bool) -> str:
-    when = " after temperature scaling" if scaled else ""
     if not board.testable:
-        return _leader(board, metric, when, scaled=scaled)
+        return [*first, *(_leader(board, metric, scaled=scaled) for metric, scaled in glance)]
+    clear = {asked: _clear(board, asked[0], scaled=asked[1]) for asked in glance}
+    told = [sentence for sentence in clear.values() if sentence]
+    unclear = [asked for asked, sentence in clear.items() if not sentence]
+    if unclear:
+        where = listed([noun(metric) + _WHEN[scaled] for metric, scaled in unclear])
+        sentence = f"No clear difference to {board.title(board.reference)} in {where}."
+        told.insert(0 if unclear[0] == glance[0] else len(told), sentence)
+    return told
+
+
+def _clear(board: Board, metric: Metric, *, scaled: bool) -> str:
+    """Return who is clearly better or worse in a metric, "" if nobody is."""
     parts = []
     for verdict in (Verdict.BETTER, Verdict.WORSE):
         rows = board.judged(verdict, metric, scaled=scaled)
@@ -49,10 +58,11 @@ def _sentence(board: Board, metric: Metric, *, scaled: bool) -> str:
             parts.append(f"{told} {'is' if len(rows) == 1 else 'are'} {board.worded(verdict)}")
     other = board.title(board.reference)
     if not parts:
-        return f"{opened(noun(metric))}{when}: no clear difference to {other}."
+        return ""
     rest = board.judged(Verdict.UNCLEAR, metric, scaled=scaled)
     tail = f"; not clearly different: {listed([board.title(row.method) for row in rest])}"
-    return f"{opened(noun(metric))}{when}: {', '.join(parts)} than {other}{tail if rest else ''}."
+    name = opened(noun(metric)) + _WHEN[scaled]
+    return f"{name}: {', '.join(parts)} than {other}{tail if rest else ''}."
 
 
 def _changed(board: Board, row: Row, metric: Metric, *, scaled: bool) -> str:
@@ -60,7 +70,8 @@ def _changed(board: Board, row: Row, metric: Metric, *, scaled: bool) -> str:
     return f"{board.title(row.method)} ({change(metric, difference)})"
 
 
-def _leader(board: Board, metric: Metric, when: str, *, scaled: bool) -> str:
+def _leader(board: Board, metric: Metric, *, scaled: bool) -> str:
+    when = _WHEN[scaled]
     best = board.best(metric, scaled=scaled)
     value = quantity(metric, values(best[0], scaled=scaled)[metric.key].value)
     names = listed([board.title(row.method) for row in best])
