@@ -2,15 +2,19 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
+from msgspec import structs
 
 from softtargets.cli.parameters import Count, Names
 from softtargets.cli.tasks.running import compare_task
 from softtargets.lab.segmentation.methods import DEFAULT, METHODS
+from softtargets.lab.segmentation.spec import SegmentationSpec
 
 _METHODS = f"names separated by commas or spaces, or all: {', '.join(METHODS)}."
+
+_USUAL: dict[str, Any] = {each.name: each.default for each in structs.fields(SegmentationSpec)}
 
 
 @Parameter(name="*")
@@ -29,14 +33,14 @@ class Options:
         pixels: of each image and zone that calibration is measured on, at most.
     """
 
-    batch_size: Count = 8
-    learning_rate: float = 3e-3
-    warm_up: float = 0.1
-    weight_decay: float = 0.01
-    width: Count = 12
-    depth: Count = 4
-    flip: bool = True
-    pixels: Count = 1000
+    batch_size: Count = _USUAL["batch_size"]
+    learning_rate: float = _USUAL["learning_rate"]
+    warm_up: float = _USUAL["warm_up"]
+    weight_decay: float = _USUAL["weight_decay"]
+    width: Count = _USUAL["width"]
+    depth: Count = _USUAL["depth"]
+    flip: bool = _USUAL["flip"]
+    pixels: Count = _USUAL["pixels"]
 
 
 def compare(

@@ -2,15 +2,19 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
+from msgspec import structs
 
 from softtargets.cli.parameters import Count, Names, words
 from softtargets.cli.tasks.running import compare_task
 from softtargets.lab.errors import LabError
+from softtargets.lab.translation.methods import DEFAULT, METHODS
+from softtargets.lab.translation.spec import TranslationSpec
 
-_METHODS = "names separated by commas or spaces, or all: hard, ls, unigram, ols."
+_METHODS = f"names separated by commas or spaces, or all: {', '.join(METHODS)}."
+_USUAL: dict[str, Any] = {each.name: each.default for each in structs.fields(TranslationSpec)}
 
 
 @Parameter(name="*")
@@ -34,25 +38,25 @@ class Options:
         penalty: exponent of the length penalty.
     """
 
-    learning_rate: float = 4e-3
-    warm_up: float = 0.1
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    batch_tokens: Count = 800
-    vocabulary: Count = 4000
-    width: Count = 128
-    heads: Count = 4
-    layers: Count = 3
-    feed_forward: Count = 256
-    dropout: float = 0.1
-    beams: Names = ("1", "4")
-    penalty: float = 0.6
+    learning_rate: float = _USUAL["learning_rate"]
+    warm_up: float = _USUAL["warm_up"]
+    weight_decay: float = _USUAL["weight_decay"]
+    clip: float = _USUAL["clip"]
+    batch_tokens: Count = _USUAL["batch_tokens"]
+    vocabulary: Count = _USUAL["vocabulary"]
+    width: Count = _USUAL["width"]
+    heads: Count = _USUAL["heads"]
+    layers: Count = _USUAL["layers"]
+    feed_forward: Count = _USUAL["feed_forward"]
+    dropout: float = _USUAL["dropout"]
+    beams: Names = tuple(map(str, _USUAL["beams"]))
+    penalty: float = _USUAL["penalty"]
 
 
 def compare(
     *,
     data: str,
-    methods: Annotated[Names, Parameter(help=_METHODS)] = ("hard", "ls", "unigram"),
+    methods: Annotated[Names, Parameter(help=_METHODS)] = DEFAULT,
     seeds: Count = 2,
     epochs: Count = 8,
     out: Annotated[Path, Parameter(name="--out")] = Path("runs/compare"),
