@@ -76,6 +76,10 @@ def of_rate(value):
     made["factor"] = (value * target + target * value).dense()
     generator = torch.Generator().manual_seed(0)
     made["mixup"] = st.mixup(torch.eye(2), target, alpha=value, generator=generator).inputs
+    spoilt = st.mollify(
+        torch.eye(2), target, kinds=("noise",), beta=value, power=value, generator=generator
+    )
+    made["mollify"] = spoilt.target.dense()
     for name, loss in {
         "cross_entropy": st.cross_entropy(logits, labels, smoothing=value, normalizer=value),
         "CrossEntropyLoss": st.CrossEntropyLoss(value)(logits, labels),

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         unigram_prior,
     )
     from softtargets.mixing import Mixed, cutmix, mixup
+    from softtargets.mollification import Mollified, mollify
     from softtargets.smoothing import (
         BackwardCorrection,
         Bootstrapping,
@@ -78,6 +79,7 @@ _LATER = {
     "LabelAwareSmoothing": "softtargets.smoothing.label_aware",
     "MaxSup": "softtargets.smoothing.max_sup",
     "Mixed": "softtargets.mixing",
+    "Mollified": "softtargets.mollification",
     "SequenceCrossEntropyLoss": "softtargets.losses.sequence",
     "SpatialSmoothing": "softtargets.smoothing.neighbours",
     "SymmetricCrossEntropyLoss": "softtargets.losses.symmetric",
@@ -91,6 +93,7 @@ _LATER = {
     "focal_loss": "softtargets.losses.focal",
     "generalized_cross_entropy": "softtargets.losses.generalized",
     "mixup": "softtargets.mixing",
+    "mollify": "softtargets.mollification",
     "noise": "softtargets.noise",
     "representation": "softtargets.representation",
     "sequence_cross_entropy": "softtargets.losses.sequence",
@@ -126,6 +129,7 @@ __all__ = [
     "MarginPenalty",
     "MaxSup",
     "Mixed",
+    "Mollified",
     "OnlineLabelSmoothing",
     "QuadraticRate",
     "Schedule",
@@ -147,6 +151,7 @@ __all__ = [
     "generalized_cross_entropy",
     "linear_cross_entropy",
     "mixup",
+    "mollify",
     "noise",
     "representation",
     "sequence_cross_entropy",

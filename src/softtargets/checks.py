@@ -308,15 +308,20 @@ def check_two_classes(num_classes: int, user: str) -> None:
         raise ValueError(f"{user} needs at least 2 classes, got {num_classes}")
 
 
-def check_cpu_generator(generator: torch.Generator) -> None:
-    """Raise unless it is a generator on the CPU, whose stream is the same on every machine."""
-    way_out = "make one with `torch.Generator().manual_seed(seed)`"
+def check_generator(generator: torch.Generator) -> None:
+    """Raise unless it is a generator."""
     if not isinstance(generator, torch.Generator):
         raise TypeError(
-            f"`generator` must be a torch.Generator, got {type(generator).__name__}; {way_out}"
+            f"`generator` must be a torch.Generator, got {type(generator).__name__}; make one with "
+            "`torch.Generator().manual_seed(seed)`"
         )
+
+
+def check_cpu_generator(generator: torch.Generator) -> None:
+    """Raise unless it is a generator on the CPU, whose stream is the same on every machine."""
+    check_generator(generator)
     if generator.device.type != "cpu":
         raise ValueError(
-            f"`generator` must be on the CPU, got {generator.device}; {way_out}, wherever the "
-            "data is"
+            f"`generator` must be on the CPU, got {generator.device}; make one with "
+            "`torch.Generator().manual_seed(seed)`, wherever the data is"
         )

@@ -149,7 +149,8 @@ def cutmix(
     return Mixed(mixed, target.mix(target[partners], keep), lam.to(wide), partners)
 
 
-def _check(inputs: Tensor, target: Target, per: str) -> None:
+def check_batch(inputs: Tensor, target: Target) -> None:
+    """Raise unless `inputs` and `target` are of the same samples."""
     checks.check_floating(inputs, "inputs")
     if not isinstance(target, Target):
         raise TypeError(
@@ -161,6 +162,10 @@ def _check(inputs: Tensor, target: Target, per: str) -> None:
             f"`target` must have one entry per sample of `inputs`, shape {tuple(inputs.shape)}, "
             f"got batch shape {tuple(target.batch_shape)}"
         )
+
+
+def _check(inputs: Tensor, target: Target, per: str) -> None:
+    check_batch(inputs, target)
     if per not in ("batch", "sample"):
         raise ValueError(f'`per` must be "batch" or "sample", got {per!r}')
 
@@ -170,11 +175,7 @@ def _drawn(
 ) -> tuple[Tensor, Tensor]:
     """Return shares `(N,)` in float64 and partners `(N,)`, drawn where the generator is."""
     alpha = checks.check_positive(alpha, "alpha")
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(
-            f"`generator` must be a torch.Generator, got {type(generator).__name__}; make one with "
-            "`torch.Generator().manual_seed(seed)`"
-        )
+    checks.check_generator(generator)
     number, device = len(inputs), generator.device
     lam = _beta(alpha, number if per == "sample" else 1, generator)
     partners = torch.randperm(number, generator=generator, device=device)

@@ -39,6 +39,7 @@ EXPECTED = {
     "composer": {"accuracy", "mixup", "dice"},
     "xia": {"selective"},
     "maxsup": {"transfer"},
+    "heinonen": {"corruption", "uncertainty", "clean"},
 }  # fmt: skip
 
 

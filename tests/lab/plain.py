@@ -257,6 +257,22 @@ class Mixed(Hard):
         return self.compared(model(mixed), rows, labels)
 
 
+class Mollified(Hard):
+    """Inputs and rates are drawn as `st.mollify` does, which has tests of its own."""
+
+    def __init__(self, given, *, kinds):
+        super().__init__(given)
+        self.kinds = kinds
+
+    def loss(self, model, inputs, labels, batch, mixing):
+        labelled = st.Target.from_labels(labels, CLASSES)
+        pictures = inputs.unflatten(1, (8, 8))
+        drawn = st.mollify(pictures, labelled, kinds=self.kinds, generator=mixing)
+        rate = drawn.rate.unsqueeze(-1)
+        rows = (1 - rate) * onehot(labels) + rate / CLASSES
+        return self.compared(model(drawn.inputs.flatten(1)), rows, labels)
+
+
 METHODS = {
     "hard": Hard,
     "ls": Even,
@@ -286,4 +302,7 @@ METHODS = {
     "distill-forward-est": Taught,
     "mixup": Mixed,
     "mixup-ls": partial(Mixed, rate=0.1),
+    "mollify": partial(Mollified, kinds=("clean", "noise", "blur")),
+    "mollify-noise": partial(Mollified, kinds=("clean", "noise")),
+    "mollify-blur": partial(Mollified, kinds=("clean", "blur")),
 }

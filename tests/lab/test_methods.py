@@ -9,8 +9,10 @@ import torch
 
 from softtargets.lab import compare, data
 from softtargets.lab.epoch import end_epoch
+from softtargets.lab.errors import LabError
 from softtargets.lab.methods import BASELINE, DEFAULT, METHODS, Family, expanded
 from softtargets.lab.task import Task, Teacher
+from softtargets.target import Target
 
 
 def test_the_run_ids_of_earlier_versions_stay():
@@ -86,8 +88,9 @@ def test_no_teacher_has_a_teacher():
         assert method.teacher is None or METHODS[method.teacher].teacher is None
 
 
-def test_all_is_every_method():
-    assert expanded(("all",)) == tuple(METHODS)
+def test_all_is_every_method_that_suits_any_data():
+    only = {"mollify", "mollify-blur"}
+    assert expanded(("all",)) == tuple(name for name in METHODS if name not in only)
     assert expanded(("hard", "all")) == ("hard", "all")
     assert set(DEFAULT) <= set(METHODS)
 
@@ -110,8 +113,8 @@ def test_a_class_that_noise_has_emptied_is_spread_evenly():
     assert torch.allclose(matrix[0], torch.tensor([0.0, 0.5, 0.5]), atol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["maxsup", "mixup-ls"])
-def test_schedules_and_mixes_go_on_after_an_interrupt(tmp_path, method):
+@pytest.mark.parametrize("method", ["maxsup", "mixup-ls", "mollify"])
+def test_schedules_and_changes_go_on_after_an_interrupt(tmp_path, method):
     settings = compare.Settings(methods=(method,), seeds=1, epochs=3)
     whole = compare.compare(settings, tmp_path / "whole")
 
@@ -125,6 +128,25 @@ def test_schedules_and_mixes_go_on_after_an_interrupt(tmp_path, method):
     assert torn.records(method)[0].history == whole.records(method)[0].history
     ours, theirs = (each.arrays(method)[0]["test_logits"] for each in (torn, whole))
     assert np.array_equal(ours, theirs)
+
+
+def test_methods_for_pictures_are_for_pictures_alone(tmp_path):
+    settings = compare.Settings(data="two-gaussians?seed=0", methods=("mollify",), seeds=1)
+    with pytest.raises(LabError, match=r"mollify is for pictures, .* got samples of shape \(2,\)"):
+        compare.compare(settings, tmp_path)
+    assert not list((tmp_path / "runs").glob("*/record.json"))
+
+
+def test_pictures_with_channels_last_are_blurred_along_rows_and_columns():
+    change, parameters = METHODS["mollify-blur"].change, {"beta": 2.0}
+    pictures = torch.randn(8, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    target = Target.from_labels(torch.zeros(8).long(), 2)
+    first, last = (
+        change(inputs, target, parameters, torch.Generator().manual_seed(1))[0]
+        for inputs in (pictures, pictures.movedim(1, -1))
+    )
+    assert torch.equal(first.movedim(1, -1), last)
+    assert not torch.equal(first, pictures)
 
 
 def test_every_method_is_described_once():

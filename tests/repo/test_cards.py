@@ -32,7 +32,7 @@ def card_of(name):
 def group_of(name, thing):
     """The group of a public method, None for what is no method."""
     if inspect.isfunction(thing):
-        if thing.__module__ == "softtargets.mixing":
+        if thing.__module__ in ("softtargets.mixing", "softtargets.mollification"):
             return "data-side"
         names = vars(inspect.getmodule(thing)).items()
         own = [n for n, x in names if getattr(x, "__module__", "") == thing.__module__]

@@ -23,7 +23,7 @@ def test_a_smoothed_loss_needs_no_second_tensor_and_spatial_smoothing_one():
         assert method.loss != "ce" or results[name]["x logits"] < results["torch, hard"]["x logits"]
 
 
-def test_an_epoch_of_camvid_takes_less_than_a_minute_of_two_processors():
+def test_an_epoch_of_camvid_takes_less_than_a_minute_of_one_processor():
     found = read("segmentation_epoch")["epoch"]
     spent = sum(part["processor seconds"] for part in found.values())
-    assert spent < 2 * segmentation_epoch.AIM
+    assert spent < segmentation_epoch.AIM

@@ -25,6 +25,7 @@ ROOMS = [
     {"combination"},
     {"target"},
     {"mixing", "transition"},
+    {"mollification"},
     {"engine"},
     {"smoothing"},
     {"losses"},

@@ -79,6 +79,8 @@ def heads(logits: Tensor, labels: Tensor, teacher: Tensor) -> None:
     assert_type(st.MarginPenalty(10, 0.1).forward(logits, target), Tensor)
     mixed = st.mixup(logits, target, alpha=0.2, generator=torch.Generator())
     assert_type(mixed.target, st.Target)
+    spoilt = st.mollify(logits, target, kinds=("clean", "noise"), generator=torch.Generator())
+    assert_type(spoilt.rate, Tensor)
     cache = st.TeacherCache("folder", data_fingerprint=labels)
     assert_type(cache[labels], Tensor)
     assert_type(cache.target(labels, 2.0), st.Target)

@@ -13,6 +13,7 @@ SceneName = Literal[
     "noisy",
     "confident",
     "part",
+    "objects",
     "people, aggre",
     "people, worse",
     "sentences",
@@ -92,6 +93,7 @@ def _smoke() -> Mapping[SceneName, Scene]:
         "noisy": tiny,
         "confident": tiny,
         "part": Scene(data="PART:digits", epochs=1, fields=_TINY),
+        "objects": tiny,
         "people, aggre": tiny,
         "people, worse": tiny,
         "sentences": Scene(
@@ -118,6 +120,7 @@ def _cpu() -> Mapping[SceneName, Scene]:
             data=f"{_FASHION}?samples=5000", epochs=20, fields=_SMALL, student=_STUDENT
         ),
         "part": Scene(data=f"PART:{_FASHION}?samples=3000", epochs=20, fields=_SMALL),
+        "objects": Scene(data="cifar10:{root}/cifar10?samples=3000", epochs=20, fields=_SMALL),
         "people, aggre": Scene(data=f"{_PEOPLE}aggre&samples=5000", epochs=20, fields=_SMALL),
         "people, worse": Scene(data=f"{_PEOPLE}worse&samples=5000", epochs=20, fields=_SMALL),
         "sentences": Scene(
@@ -161,6 +164,7 @@ def _full() -> Mapping[SceneName, Scene]:
             student={"model": "resnet20"},
         ),
         "part": Scene(data=f"PART:{_FASHION}", epochs=60, fields={"model": "cnn"}),
+        "objects": Scene(data="cifar10:{root}/cifar10", epochs=300, fields=pictures),
         "people, aggre": Scene(data=f"{_PEOPLE}aggre", epochs=200, fields=shallower),
         "people, worse": Scene(data=f"{_PEOPLE}worse", epochs=200, fields=shallower),
         "sentences": Scene(

@@ -25,7 +25,15 @@ def sample_mean(runs: Sequence[Run], of_samples: Callable[[Run], Tensor]) -> Pai
         runs: by seed.
         of_samples: of a run, `(N,)`, the same samples for every run.
     """
-    rows = torch.stack([of_samples(run).double() for run in runs], 1)  # (N, S)
+    return mean_of_rows(torch.stack([of_samples(run).double() for run in runs], 1))
+
+
+def mean_of_rows(rows: Tensor) -> Paired:
+    """The mean over samples.
+
+    Args:
+        rows: `(N, S)` float64, by sample and seed.
+    """
     return Paired(rows.mean(0), (sample_weights(len(rows)) @ rows.float()).double() / len(rows))
 
 
@@ -45,11 +53,19 @@ def calibration_error(runs: Sequence[Run], *, scaled: bool = False) -> Paired:
     for run in runs:
         metrics = run.record.scaled if scaled else run.record.metrics
         values.append(metrics["expected_calibration_error_debiased"].value)
-        probs = _logits(run, scaled=scaled).softmax(-1)
-        confidence, predicted = probs.max(-1)
-        gaps = confidence - (predicted == run.test_labels).double()
-        draws.append(_binned_error(confidence, gaps))
+        draws.append(plain_error(_logits(run, scaled=scaled), run.test_labels))
     return _paired(values, draws)
+
+
+def plain_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return `(DRAWS,)`, the plain ECE of each draw of the samples.
+
+    Args:
+        logits: `(N, K)`.
+        labels: `(N,)`.
+    """
+    confidence, predicted = logits.softmax(-1).max(-1)
+    return _binned_error(confidence, confidence - (predicted == labels).double())
 
 
 def classwise_error(runs: Sequence[Run]) -> Paired:

@@ -3,6 +3,7 @@
 from softtargets.claims import (
     composer,
     features,
+    heinonen,
     ils,
     lukasik,
     mueller,
@@ -26,6 +27,7 @@ _FILES = (
     people,
     composer,
     neighbours,
+    heinonen,
     translation,
     segmentation,
 )

@@ -14,6 +14,7 @@ MAXSUP = tuple(
 )
 MIXUP = tuple(Try(parameters={"alpha": alpha}) for alpha in (0.2, 0.1, 0.4, 1.0))
 MIXUP_LS = tuple(Try(parameters={"alpha": 0.2, "rate": rate}) for rate in (0.1, 0.05, 0.2, 0.4))
+MOLLIFIED = tuple(Try(parameters={"beta": beta}) for beta in (2.0, 1.0, 4.0, 9.0))
 
 DEFAULT_HARD = Arm(name="hard as it is", method="hard", tries=HARD[:1])
 DEFAULT_LS = Arm(name="LS 0.1", method="ls", tries=LS[:1])

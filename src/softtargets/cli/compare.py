@@ -13,7 +13,10 @@ from softtargets.lab.methods import DEFAULT, METHODS, expanded
 if TYPE_CHECKING:
     from softtargets.lab.compare import Settings
 
-_METHODS = f"names separated by commas or spaces, or all: {', '.join(METHODS)}."
+_METHODS = (
+    "names separated by commas or spaces, or all, every one that is not for pictures alone: "
+    f"{', '.join(METHODS)}."
+)
 
 
 def compare(

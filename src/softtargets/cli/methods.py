@@ -16,7 +16,7 @@ GROUPS = {
     "correction": "Corrections of label noise: correction=",
     "loss head": "Loss heads",
     "baseline": "Baselines",
-    "data-side": "Data-side: inputs and targets are mixed",
+    "data-side": "Data-side: inputs and targets are changed together",
     "schedule": "Schedules: in place of a rate, a weight or a share",
 }
 

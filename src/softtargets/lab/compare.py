@@ -139,9 +139,9 @@ def plan(settings: Settings, data: DataSet) -> list[RunSpec]:
     """Return the specs in the order they are run: seed by seed, teachers first.
 
     Raises:
-        LabError: methods that mix inputs, and these are texts.
+        LabError: methods that change inputs, and these are texts.
     """
-    _check_mixing(settings.methods, data)
+    _check_changes(settings.methods, data)
     teachers = [METHODS[name].teacher for name in settings.methods]
     wanted = dict.fromkeys([*filter(None, teachers), *settings.methods])
     names = sorted(wanted, key=lambda name: name != BASELINE)
@@ -151,12 +151,12 @@ def plan(settings: Settings, data: DataSet) -> list[RunSpec]:
     return specs
 
 
-def _check_mixing(methods: Sequence[str], data: DataSet) -> None:
-    mixing = [name for name in methods if METHODS[name].mixes]
-    if mixing and data.texts is not None:
+def _check_changes(methods: Sequence[str], data: DataSet) -> None:
+    changing = [name for name in methods if METHODS[name].change is not None]
+    if changing and data.texts is not None:
         raise LabError(
-            f"{', '.join(mixing)}: means of two inputs are taken, which two texts do not have; "
-            "leave them out of --methods"
+            f"{', '.join(changing)}: means of two inputs are taken, or noise is added, which texts "
+            "do not have; leave them out of --methods"
         )
 
 

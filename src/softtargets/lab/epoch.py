@@ -20,7 +20,6 @@ from softtargets.lab.optimisation import learning_rate
 from softtargets.lab.session import DivergedError, Session
 from softtargets.lab.spec import RunSpec, given
 from softtargets.lab.task import Teacher
-from softtargets.mixing import mixup
 from softtargets.smoothing import OnlineLabelSmoothing
 from softtargets.smoothing.schedule import step_schedules
 from softtargets.target import Target
@@ -71,7 +70,7 @@ class Trainer:
         order = torch.randperm(len(self.labels), generator=seeds.generator("order", seed, number))
         batches = torch.split(order, self.spec.batch_size)
         draws = _Draws(
-            mixing=seeds.generator("mixing", seed, number),
+            changes=seeds.generator("mixing", seed, number),
             augmentation=seeds.generator("augmentation", seed, number),
         )
         own = seeds.generator("layers", seed, number, self.session.rank).initial_seed()
@@ -114,10 +113,10 @@ class Trainer:
             inputs = augment(self.spec.augment, inputs, draws.augmentation)
         said = self._said(batch, inputs)
         target: Tensor | Target = self.labels[batch]
-        if METHODS[self.spec.method].mixes:
+        change = METHODS[self.spec.method].change
+        if change is not None:
             whole = Target.from_labels(self.labels[batch], self.num_classes)
-            alpha = self.spec.parameters["alpha"]
-            inputs, target, *_ = mixup(inputs, whole, alpha=alpha, generator=draws.mixing)
+            inputs, target = change(inputs, whole, self.spec.parameters, draws.changes)
         return inputs, target, said
 
     def _said(self, batch: Tensor, inputs: Tensor) -> Tensor | None:
@@ -198,7 +197,7 @@ class Trainer:
 class _Draws:
     """The generators of an epoch; each is used for one thing, batch after batch."""
 
-    mixing: torch.Generator
+    changes: torch.Generator
     augmentation: torch.Generator
 
 

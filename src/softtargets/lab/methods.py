@@ -7,6 +7,7 @@ from enum import StrEnum
 from torch import nn
 
 from softtargets.lab import criteria
+from softtargets.lab.changes import Change, mixed, mollified
 from softtargets.lab.spec import Parameters
 from softtargets.lab.task import Task
 from softtargets.losses import (
@@ -32,7 +33,7 @@ class Family(StrEnum):
     TEACHER = "A teacher"
     LOSS = "Another loss, or a penalty"
     NOISE = "Made for wrong labels"
-    INPUTS = "Mixed inputs"
+    INPUTS = "Changed inputs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +52,8 @@ class Method:
             knows: a bound for others, nothing to recommend.
         estimates_noise: whether the noise is estimated from its training labels, with the
             parameters `folds`, `fold_epochs` and `fold_decay`.
-        mixes: whether inputs and targets of a batch are mixed before the model sees them, with
-            the parameter `alpha`.
+        change: what is done to inputs and targets of a batch before the model sees them.
+        pictures: whether it is for pictures alone.
     """
 
     title: str
@@ -64,7 +65,8 @@ class Method:
     teacher: str | None = None
     told_noise: bool = False
     estimates_noise: bool = False
-    mixes: bool = False
+    change: Change | None = None
+    pictures: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -322,7 +324,7 @@ METHODS: dict[str, Method] = {
         family=Family.INPUTS,
         parameters={"alpha": 0.2},
         build=lambda task: CrossEntropyLoss(),
-        mixes=True,
+        change=mixed,
     ),
     "mixup-ls": Method(
         title="MixUp + LS",
@@ -331,11 +333,45 @@ METHODS: dict[str, Method] = {
         family=Family.INPUTS,
         parameters={"alpha": 0.2, "rate": 0.1},
         build=criteria.smoothed(criteria.uniform),
-        mixes=True,
+        change=mixed,
+    ),
+    "mollify": Method(
+        title="mollify",
+        name="mollification",
+        summary="Mollification: a third of the pictures get noise, a third are blurred, each by "
+        "its own amount, and the worse a picture becomes, the more its label is smoothed.",
+        family=Family.INPUTS,
+        parameters={"beta": 2.0},
+        build=lambda task: CrossEntropyLoss(),
+        change=mollified("clean", "noise", "blur"),
+        pictures=True,
+    ),
+    "mollify-noise": Method(
+        title="moll. noise",
+        name="mollification by noise",
+        summary="Mollification by noise alone: half of the samples get noise, each its own amount, "
+        "and the more there is, the more the label is smoothed.",
+        family=Family.INPUTS,
+        parameters={"beta": 2.0},
+        build=lambda task: CrossEntropyLoss(),
+        change=mollified("clean", "noise"),
+    ),
+    "mollify-blur": Method(
+        title="moll. blur",
+        name="mollification by blur",
+        summary="Mollification by blur alone: half of the pictures are blurred, each by its own "
+        "amount, and the more, the more the label is smoothed.",
+        family=Family.INPUTS,
+        parameters={"beta": 2.0},
+        build=lambda task: CrossEntropyLoss(),
+        change=mollified("clean", "blur"),
+        pictures=True,
     ),
 }
 
 
 def expanded(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names as given; `"all"` alone stands for every method there is."""
-    return tuple(METHODS) if names == ("all",) else names
+    """Return the names as given; `"all"` alone stands for every method that suits any data."""
+    if names != ("all",):
+        return names
+    return tuple(name for name, method in METHODS.items() if not method.pictures)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from softtargets.lab.averaging import AveragedModel
+from softtargets.lab.changes import check_pictures
 from softtargets.lab.data import DataSet
 from softtargets.lab.data.augment import check_augmentation
 from softtargets.lab.errors import LabError
@@ -62,10 +63,12 @@ class State:
             session: where it is computed.
 
         Raises:
-            LabError: the method cannot be built for the task, or the network for the data, or these
-                cannot be augmented so.
+            LabError: the method cannot be built for the task, or is for other data, or the network
+                cannot be built for them, or they cannot be augmented so.
         """
         check_augmentation(given(spec.augment, "none"), data.shape)
+        if METHODS[spec.method].pictures:
+            check_pictures(spec.method, data.shape)
         model = network(spec, data).to(session.device)
         try:
             criterion = METHODS[spec.method].build(task)

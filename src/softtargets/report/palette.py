@@ -94,6 +94,9 @@ _LOOKS = {
     },
     "mixup": Look(hue="green", dash="-", marker="p"),
     "mixup-ls": Look(hue="vermilion", dash=_DOTTED, marker="h"),
+    "mollify": Look(hue="brown", dash="-", marker="D"),
+    "mollify-noise": Look(hue="olive", dash="-", marker="v"),
+    "mollify-blur": Look(hue="pink", dash=_DASHED, marker="d"),
 }
 # Of three classes in one picture of a method.
 CLASSES = (

@@ -4,6 +4,7 @@ Start with `load`; read inputs through `Split.take`.
 """
 
 from softtargets.lab.data.augment import AUGMENTATIONS, augment
+from softtargets.lab.data.corrupt import CORRUPTIONS, SEVERITIES, corrupt, corrupted
 from softtargets.lab.data.dataset import DataSet, Scale, Split
 from softtargets.lab.data.loading import load
 from softtargets.lab.data.source import EMBEDDED, KINDS, Source
@@ -15,13 +16,17 @@ from softtargets.lab.data.two_gaussians import (
 
 __all__ = [
     "AUGMENTATIONS",
+    "CORRUPTIONS",
     "EMBEDDED",
     "KINDS",
+    "SEVERITIES",
     "DataSet",
     "Scale",
     "Source",
     "Split",
     "augment",
+    "corrupt",
+    "corrupted",
     "load",
     "two_gaussians",
     "two_gaussians_dense",

@@ -43,7 +43,7 @@ class Pictures(nn.Module):
                 f"the model {name} is for pictures, of shape (H, W), (C, H, W) or (H, W, C), got "
                 f"samples of shape {shape}; choose mlp"
             )
-        self.last = len(shape) == 3 and shape[-1] in (1, 3) and shape[0] not in (1, 3)
+        self.last = channels_last(shape)
         sizes = (1, *shape) if len(shape) == 2 else shape
         self.channels, self.height, self.width = (
             (sizes[2], sizes[0], sizes[1]) if self.last else (sizes[0], sizes[1], sizes[2])
@@ -59,6 +59,15 @@ class Pictures(nn.Module):
         if inputs.ndim == 3:
             return inputs.unsqueeze(1)
         return inputs.movedim(-1, 1) if self.last else inputs
+
+
+def channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether samples of a shape are pictures `(H, W, C)`.
+
+    Args:
+        shape: of a sample.
+    """
+    return len(shape) == 3 and shape[-1] in (1, 3) and shape[0] not in (1, 3)
 
 
 def check_side(pictures: Pictures, least: int, name: str) -> None:
