@@ -72,7 +72,7 @@ class TranslationView(AbstractTaskView):
     curves: ClassVar[Mapping[str, tuple[str, float]]] = {
         "validation_nll": ("Validation NLL per token", 1.0),
         "validation_accuracy": ("Validation accuracy of next tokens, %", 100.0),
-        "loss": ("Training loss, against each method's own targets", 1.0),
+        "loss": ("Training loss, each method's own", 1.0),
     }
 
     def glance(self, board: Board) -> tuple[tuple[Metric, bool], ...]:
@@ -162,8 +162,9 @@ class TranslationView(AbstractTaskView):
             ),
             (
                 "Search",
-                f"Beams of width {listed([str(width) for width in sorted(spec.beams)])}, exact, "
-                f"length penalty with exponent {spec.penalty:g}. {_forced(comparison)}",
+                f"Beams of width {listed([str(width) for width in sorted(spec.beams)])}, stopped "
+                "only when nothing better can follow, length penalty with exponent "
+                f"{spec.penalty:g}. {_forced(comparison)}",
             ),
             (
                 "Scores",
