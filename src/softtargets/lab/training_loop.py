@@ -63,6 +63,9 @@ class AbstractTraining(ABC):
             history: a row for each epoch.
             seconds: training took.
             model_hash: of the weights, for the record.
+
+        Raises:
+            DivergedError: the model says nothing finite of the test data.
         """
 
 
@@ -82,23 +85,23 @@ def train(
     spec = training.spec
     history, seconds = restored(training, folder)
     on_epoch(len(history))
-    while len(history) < spec.epochs:
-        began = time.perf_counter()
-        try:
+    try:
+        while len(history) < spec.epochs:
+            began = time.perf_counter()
             history.append(_epoch(training, len(history)))
-        except DivergedError as error:
-            folder.discard_checkpoint()
-            raise LabError(
-                f"{spec.run_id} diverged after {len(history)} of {spec.epochs} epochs: {error}; "
-                "the same command would do so again, and nothing of this run is kept: lower "
-                f"--learning-rate, or leave {spec.method} out of --methods"
-            ) from error
-        seconds += time.perf_counter() - began
-        folder.save_checkpoint(_saved(training, history, seconds))
-        on_epoch(len(history))
-    training.model.eval()
-    weights = pack_state(training.model.state_dict())
-    record, arrays = training.finish(history, seconds, sha256(weights))
+            seconds += time.perf_counter() - began
+            folder.save_checkpoint(_saved(training, history, seconds))
+            on_epoch(len(history))
+        training.model.eval()
+        weights = pack_state(training.model.state_dict())
+        record, arrays = training.finish(history, seconds, sha256(weights))
+    except DivergedError as error:
+        folder.discard_checkpoint()
+        raise LabError(
+            f"{spec.run_id} diverged after {len(history)} of {spec.epochs} epochs: {error}; "
+            "the same command would do so again, and nothing of this run is kept: lower "
+            f"--learning-rate, or leave {spec.method} out of --methods"
+        ) from error
     folder.finish(record, arrays, weights)
 
 
