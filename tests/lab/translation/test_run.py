@@ -149,7 +149,11 @@ def test_divergence_is_an_error_and_keeps_nothing(data, tmp_path):
 
 @pytest.mark.parametrize(
     ("part", "language", "most"),
-    [("train", "en", "200"), ("val", "de", "2,000"), ("test", "en", "2,000")],
+    [
+        ("train", "en", "200; allow more by --batch-tokens, or"),
+        ("val", "de", "2,000;"),
+        ("test", "en", "2,000;"),
+    ],
 )
 def test_sentences_longer_than_a_batch_are_named_before_training(tmp_path, part, language, most):
     folder = write_corpus(tmp_path / "made")
@@ -161,7 +165,7 @@ def test_sentences_longer_than_a_batch_are_named_before_training(tmp_path, part,
     names = {"val": "validation"}
     message = (
         rf"made: line 3 of its {names.get(part, part)} part in {language} has [\d,]+ tokens, its "
-        rf"end counted, and a batch holds {most}; split the line"
+        rf"end counted, and a batch holds {most} split the line"
     )
     epochs = []
     with pytest.raises(LabError, match=message):

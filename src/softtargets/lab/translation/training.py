@@ -147,6 +147,7 @@ class Translation(AbstractTraining):
     def _encoded(self, part: str, pairs: Pairs, most: int) -> EncodedPairs:
         """The tokens of a part, all of whose sentences fit into a batch."""
         found = encoded(pairs, self.vocabulary)
+        more = "allow more by --batch-tokens, or " if part == "train" else ""
         for language, sentences in zip(
             self.data.languages, (found.source, found.target), strict=True
         ):
@@ -155,7 +156,7 @@ class Translation(AbstractTraining):
                     raise LabError(
                         f"{self.data.name}: line {number} of its {part} part in {language} has "
                         f"{len(tokens) + 1:,} tokens, its end counted, and a batch holds {most:,}; "
-                        "split the line, and its translation, or remove both"
+                        f"{more}split the line, and its translation, or remove both"
                     )
         return found
 
