@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from softtargets import calibration
+from softtargets.cli.app import run
 from softtargets.lab import compare
 from softtargets.lab.data import load
 from softtargets.lab.data.words import PAD, UNKNOWN, Words
@@ -248,6 +249,13 @@ def test_what_does_not_go_with_texts_is_refused(tmp_path):
     refused("augmentation 'shift' is for pictures", training=shifted)
     with pytest.raises(LabError, match="text-cnn is for texts, and these data are none"):
         compare.compare(compare.Settings(training=Training(model="text-cnn")), tmp_path / "other")
+
+
+def test_all_methods_on_texts_are_those_that_suit_them(tmp_path, capsys):
+    root = text_tables.folder(tmp_path / "rings")
+    command = ["compare", "--data", f"text:{root}", "--methods", "all", "--out", str(tmp_path)]
+    assert run(command) == 2
+    assert "the model mlp is for numbers, and these data are texts" in capsys.readouterr().err
 
 
 def test_trec(shared_data):

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from softtargets.lab.compare import Settings
 
 _METHODS = (
-    "names separated by commas or spaces, or all, every one that is not for pictures alone: "
+    "names separated by commas or spaces, or all, every one that is not for pictures alone and, of "
+    "texts, leaves inputs as they are: "
     f"{', '.join(METHODS)}."
 )
 
@@ -71,7 +72,9 @@ def compare(
 
     settings = lab.Settings(
         data=data,
-        methods=expanded(tuple(name.lower() for name in words(methods))),
+        methods=expanded(
+            tuple(name.lower() for name in words(methods)), texts=data.startswith("text:")
+        ),
         seeds=seeds,
         epochs=epochs,
         noise=noise,
