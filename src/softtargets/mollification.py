@@ -25,7 +25,7 @@ class Mollified(NamedTuple):
         inputs: of the shape, dtype and device that came in.
         target: the target of the inputs as they are now, a `Target` of the same batch shape.
         rate: `(N,)`, the share of each label that was spread over all classes.
-        time: `(N,)`, how far each input is on its way to noise or to an even grey, in [0, 1).
+        time: `(N,)`, how far each input is on its way to noise or to an even grey, in [0, 1].
         kind: `(N,)` int64, what was done to each sample, as its place in `kinds`.
     """
 

@@ -309,6 +309,9 @@ def test_what_is_no_column_of_groups_is_refused(tmp_path):
     refused("half must hold whole numbers or strings to group by, got float64", path, group="half")
     refused(r"few must have shape \(40,\), one group for each row of .*logits", path, group="few")
     refused("blank names no group in row 0; give", path, group="blank")
+    coded = np.array(["b"] * 39 + [""], dtype=bytes)
+    np.savez(tmp_path / "coded.npz", logits=logits, labels=labels, coded=coded)
+    refused("coded names no group in row 39; give", tmp_path / "coded.npz", group="coded")
     refused("cannot read .*nope.npy", path, group=str(tmp_path / "nope.npy"))
     with pytest.raises(AuditError, match="--group y cannot be the predictions or labels too"):
         Keys(group="y", labels="y")

@@ -292,13 +292,6 @@ def test_clustered_models_are_compared_row_by_row(tmp_path):
         compare(whole, shorter)
 
 
-def test_a_cluster_of_no_bytes_is_none(tmp_path):
-    logits, labels = sequences(30, 1, 4)
-    names = np.array([b"x", b"y", b""] * 10)
-    with pytest.raises(AuditError, match="g names no group in row 2"):
-        audited(saved(tmp_path / "a.npz", logits[:, 0], labels[:, 0].clip(0), g=names), cluster="g")
-
-
 def test_means_of_units_have_the_scatter_of_drawn_units():
     generator = np.random.default_rng(0)
     units = np.sort(generator.integers(80, size=900))

@@ -87,6 +87,18 @@ def test_stored_bytes_are_scaled_by_channel():
     torch.testing.assert_close(found, middle + 0.4 * (raw - middle), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_channels_may_come_last(name, tmp_path):
+    pictures = PICTURES[:24, :, :10, :12].numpy()
+    labels = np.arange(24) % 2
+    found = []
+    for path, given in (("first", pictures), ("last", pictures.transpose(0, 2, 3, 1))):
+        arrays = {"x_train": given, "y_train": labels, "x_test": given, "y_test": labels}
+        np.savez(tmp_path / f"{path}.npz", **arrays)
+        found.append(corrupted(load(str(tmp_path / f"{path}.npz")), name, 4))
+    torch.testing.assert_close(found[1].movedim(-1, 1), found[0], atol=1e-5, rtol=0)
+
+
 def test_errors():
     with pytest.raises(LabError, match="unknown corruption 'fog': choose from noise"):
         corrupt("fog", PICTURES, 1, NUMBERS)

@@ -203,6 +203,10 @@ def load():
     return data.load("digits")
 
 
+def test_no_runs_need_no_data(tmp_path):
+    assert compute([], ["digits"], tmp_path) == {}
+
+
 def test_what_a_study_lacks_is_named(tmp_path):
     hard, ils = compare.plan(compare.Settings(methods=("hard", "ils"), seeds=1, epochs=1), load())
     with pytest.raises(LabError, match=rf"the teacher of {ils.run_id}, {hard.run_id}, is neither"):

@@ -92,6 +92,10 @@ def test_all_is_every_method_that_suits_any_data():
     only = {"mollify", "mollify-blur"}
     assert expanded(("all",)) == tuple(name for name in METHODS if name not in only)
     assert expanded(("hard", "all")) == ("hard", "all")
+    changing = only | {"mixup", "mixup-ls", "mollify-noise"}
+    of_texts = tuple(name for name in METHODS if name not in changing)
+    assert expanded(("all",), texts=True) == of_texts
+    assert expanded(("mixup",), texts=True) == ("mixup",)
     assert set(DEFAULT) <= set(METHODS)
 
 

@@ -1,5 +1,6 @@
 """Tables of texts: four formats, and what each error names."""
 
+import csv
 import gzip
 
 import pytest
@@ -39,6 +40,25 @@ def test_quotes_mean_something_in_csv_alone(tmp_path):
     assert read_table(tabs).columns["text"] == ['say "no', '"yes"']
 
 
+def test_no_text_is_too_long_for_csv(tmp_path):
+    long = "far " * 40_000
+    path = tmp_path / "a.csv"
+    path.write_text(f"label,text\nx,{long}\n")
+    usual = csv.field_size_limit()
+    assert read_table(path).columns["text"] == [long]
+    path.write_text('label,text\nx,"far\n')
+    with pytest.raises(LabError, match="unexpected end of data"):
+        read_table(path)
+    assert csv.field_size_limit() == usual
+
+
+def test_classes_of_endless_digits_are_names(tmp_path):
+    given = [(label, f"text {number}") for number in range(9) for label in ("9", "10", "9" * 5000)]
+    assert load(f"text:{text_tables.written(tmp_path / 'a.tsv', given)}").class_names == (
+        "10", "9", "9" * 5000
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -69,6 +89,12 @@ def test_quotes_mean_something_in_csv_alone(tmp_path):
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl, line 2 is no JSON object .*; write"),
         ("a.jsonl", b'["x", "y"]\n', "a.jsonl, line 1 is no JSON object"),
         ("a.jsonl", b'{"text": "x"}\n\n{"text": "y"}\n', "a.jsonl, line 2 is no JSON object"),
+        ("a.jsonl", b"{}\n{}\n", "a.jsonl holds objects without a field; give each a text"),
+        (
+            "a.jsonl",
+            b'{"text": "x", "label": "y", "split": ["train"]}\n',
+            r"a.jsonl, line 1: split must say train, test or validation, got \['train'\]",
+        ),
         ("a.parquet", b"PAR1", "a.parquet is no whole Parquet file"),
     ],
 )

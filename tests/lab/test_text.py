@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from softtargets import calibration
+from softtargets.cli.app import run
 from softtargets.lab import compare
 from softtargets.lab.data import load
 from softtargets.lab.data.words import PAD, UNKNOWN, Words
@@ -103,6 +104,9 @@ def test_a_table_for_validation_is_used(tmp_path):
     data = load(f"text:{root}")
     assert (len(data.train), len(data.validation), len(data.test)) == (72, 15, 24)
     assert data.positions.tolist() == list(range(72))
+    rare = [*text_tables.rows(24), ("gem", "Is the ruby old ?")]
+    text_tables.written(root / "rings_train.tsv", rare)
+    assert load(f"text:{root}").class_names == ("animal", "gem", "tool", "tree")
 
 
 def test_what_was_read_is_told(tmp_path, rings):
@@ -245,6 +249,13 @@ def test_what_does_not_go_with_texts_is_refused(tmp_path):
     refused("augmentation 'shift' is for pictures", training=shifted)
     with pytest.raises(LabError, match="text-cnn is for texts, and these data are none"):
         compare.compare(compare.Settings(training=Training(model="text-cnn")), tmp_path / "other")
+
+
+def test_all_methods_on_texts_are_those_that_suit_them(tmp_path, capsys):
+    root = text_tables.folder(tmp_path / "rings")
+    command = ["compare", "--data", f"text:{root}", "--methods", "all", "--out", str(tmp_path)]
+    assert run(command) == 2
+    assert "the model mlp is for numbers, and these data are texts" in capsys.readouterr().err
 
 
 def test_trec(shared_data):

@@ -15,6 +15,7 @@ from softtargets.report.notation import ACCURACY, LIKELIHOOD, introduced
 from softtargets.report.page import render_page
 from softtargets.report.palette import look
 from softtargets.report.tables import comparison_tables
+from softtargets.report.verdict import Board
 
 MANY = ("hard", "ls", "tsla", "ols", "cls", "ils", "focal", "gce", "mixup")
 KEEPING = ("tsla", "focal", "mixup")
@@ -116,11 +117,11 @@ def test_a_difference_far_outside_is_a_number_at_the_edge(make_row):
         for name in ("ls", "ols", "ils1", "ils2", "ils")
     ]
     far = make_row("distill", plain_difference={LIKELIHOOD.key: (1.2, 1.4)})
-    [axes] = difference_plot([*rows, far], LIKELIHOOD).axes
+    [axes] = difference_plot(Board([*rows, far], 5), LIKELIHOOD).axes
     assert axes.get_xlim()[1] < 1
     assert "+1.300 →" in [text.get_text() for text in axes.texts]
     for metric in METRICS:
-        [axes] = difference_plot(rows, metric).axes
+        [axes] = difference_plot(Board(rows, 5), metric).axes
         assert not axes.texts
 
 

@@ -66,11 +66,11 @@ def group_rows(
     numbers = []
     rows = 0
     for block in names:
-        blank = [block.index(name) for name in ("", b"") if name in block]
-        if blank:
+        blank = next((row for row, name in enumerate(block) if name in ("", b"")), None)
+        if blank is not None:
             raise AuditError(
-                f"{where} names no group in row {rows + blank[0]}; give a row that belongs to none "
-                "a name of its own"
+                f"{where} names no group in row {rows + blank}; give a row that belongs to none a "
+                "name of its own"
             )
         numbers.append(
             torch.tensor([known.setdefault(name, len(known)) for name in block], dtype=torch.int64)

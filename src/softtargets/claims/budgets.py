@@ -50,7 +50,8 @@ class Budget:
         name: its name.
         scenes: easy (a network that is calibrated as it is), confident (one that is not), noisy
             (what is trained with negative rates), part (some of the classes alone),
-            people (labels by people), sentences (to translate), streets (to segment).
+            objects (colour pictures), people (labels by people), sentences (to translate), streets
+            (to segment).
         seeds: of the runs that are judged.
         tuning_seeds: of the runs that settings are chosen by; none of the above.
         tries: how many settings each method may choose from, at most.

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 from cyclopts import App, CycloptsError
 
@@ -12,20 +13,53 @@ from softtargets.cli.compare import compare
 from softtargets.cli.methods import methods
 from softtargets.cli.report import report
 
-app = App(
-    name="softtargets",
-    help="Label smoothing: compare methods on real data, test the papers' claims, audit "
-    "predictions, measure costs.",
-    version_flags=("--version",),
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-)
+
+def _application() -> App:
+    return App(
+        name="softtargets",
+        help="Label smoothing: compare methods on real data, test the papers' claims, audit "
+        "predictions, measure costs.",
+        version_flags=("--version",),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+
+
+app = _application()
 app.command(compare)
 app.command(report)
 app.command(claims)
 app.command(audit)
 app.command(bench)
 app.command(methods)
+
+
+def application(arguments: list[str]) -> App:
+    """Return the application that has the options of the task whose data are named.
+
+    Args:
+        arguments: the command line without the program's name.
+    """
+    from softtargets.lab.kinds import kind_of_data
+
+    source = _value_of("--data", arguments) if arguments[:1] == ["compare"] else None
+    kind = kind_of_data(source or "")
+    if kind == "classification":
+        return app
+    of_task = _application()
+    of_task.command(import_module(f"softtargets.cli.tasks.{kind}").compare)
+    return of_task
+
+
+def _value_of(option: str, arguments: list[str]) -> str | None:
+    """Return what follows an option, the last time that it is given."""
+    found = None
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if argument == option:
+            found = following
+        elif argument.startswith(f"{option}="):
+            found = argument.partition("=")[2]
+    return found
 
 
 def run(arguments: list[str]) -> int:
@@ -41,7 +75,7 @@ def run(arguments: list[str]) -> int:
     from softtargets.lab.errors import LabError
 
     try:
-        status = app(arguments, exit_on_error=False, print_error=False)
+        status = application(arguments)(arguments, exit_on_error=False, print_error=False)
     except (CycloptsError, AuditError, LabError) as error:
         print(f"softtargets: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from softtargets.cli.parameters import Count, Names
+from softtargets.cli.parameters import Count, Names, words
 from softtargets.cli.training import Options, launch
 from softtargets.lab.label_noise import Kind, parse_mapping
 from softtargets.lab.methods import DEFAULT, METHODS, expanded
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from softtargets.lab.compare import Settings
 
 _METHODS = (
-    "names separated by commas or spaces, or all, every one that is not for pictures alone: "
+    "names separated by commas or spaces, or all, every one that is not for pictures alone and, of "
+    "texts, leaves inputs as they are: "
     f"{', '.join(METHODS)}."
 )
 
@@ -49,7 +50,8 @@ def compare(
             x_train, y_train, x_test and y_test or of a .parquet file, or mnist:PATH,
             fashion-mnist:PATH, cifar10:PATH, cifar100:PATH, folder:PATH,
             text:PATH (with --model text-cnn); options follow as "cifar10:PATH?samples=1000", see
-            docs/data.md and docs/text.md.
+            docs/data.md and docs/text.md. Give translation:FOLDER, camvid:PATH or
+            segmentation:PATH with --help for the options of those tasks, which are others.
         methods: names in `softtargets.lab.methods.METHODS`, or all.
         seeds: seeds per method, counted from 0.
         epochs: passes over the training data.
@@ -70,12 +72,14 @@ def compare(
 
     settings = lab.Settings(
         data=data,
-        methods=expanded(tuple(name.lower() for name in _words(methods))),
+        methods=expanded(
+            tuple(name.lower() for name in words(methods)), texts=data.startswith("text:")
+        ),
         seeds=seeds,
         epochs=epochs,
         noise=noise,
         noise_kind=noise_kind,
-        noise_map=parse_mapping(_words(noise_map)),
+        noise_map=parse_mapping(words(noise_map)),
         noisy_labels=noisy_labels,
         training=training or Options(),
     )
@@ -100,8 +104,3 @@ def _compare(settings: "Settings", out: Path, on: str) -> None:
     with shown_progress(console) as progress:
         comparison = lab.compare(settings, out, progress, on=on)
     show(comparison, out, console)
-
-
-def _words(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Split at commas and spaces."""
-    return tuple(",".join(texts).replace(",", " ").split())

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from softtargets.claims.record import ClaimsRecord
     from softtargets.lab.compare import Comparison
+    from softtargets.lab.task_compare import TaskComparison
 
 
 def console_of_width() -> "Console":
@@ -46,6 +47,33 @@ def show(comparison: "Comparison", out: Path, console: "Console") -> None:
         console.print(table)
     told = [terminal_conclusion(comparison, rows), *estimation_lines(comparison, rows)]
     for text in filter(None, [*told, text_note(comparison), unfinished(comparison)]):
+        console.print(text, highlight=False, markup=False)
+    page = out / PAGE
+    write_page(comparison, page)
+    console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
+
+
+def show_task(comparison: "TaskComparison", out: Path, console: "Console") -> None:
+    """Print tables and conclusion of a task, and write summary and page.
+
+    Args:
+        comparison: finished runs.
+        out: folder for the files.
+        console: to print on.
+
+    Raises:
+        LabError: a file cannot be written.
+    """
+    from softtargets.lab.output import PAGE, SUMMARY
+    from softtargets.lab.task_summary import summarise, write_summary
+    from softtargets.report.tasks.page import write_page
+    from softtargets.report.tasks.terminal import conclusion, task_tables
+
+    rows = summarise(comparison)
+    write_summary(comparison, rows, out / SUMMARY)
+    for table in task_tables(comparison, rows, width=max(console.width, 80)):
+        console.print(table)
+    for text in conclusion(comparison, rows):
         console.print(text, highlight=False, markup=False)
     page = out / PAGE
     write_page(comparison, page)

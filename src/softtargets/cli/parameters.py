@@ -18,3 +18,13 @@ def whole(kind: type[int], tokens: Sequence[Token]) -> int:
 Count = Annotated[int, Parameter(converter=whole)]
 
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
+
+
+def words(texts: Sequence[str]) -> tuple[str, ...]:
+    """Split at commas and spaces.
+
+    Example:
+        >>> words(("hard,ls", "ols"))
+        ('hard', 'ls', 'ols')
+    """
+    return tuple(",".join(texts).replace(",", " ").split())

@@ -14,13 +14,20 @@ def report(folder: Path, /) -> None:
             and summary.json in it, or claims.html and pictures, are written anew.
     """
     from softtargets.claims.record import FILE, read
-    from softtargets.cli.outcome import console_of_width, show, show_claims
-    from softtargets.lab.compare import recall
+    from softtargets.cli.outcome import console_of_width, show, show_claims, show_task
+    from softtargets.lab import compare, task_compare
     from softtargets.lab.output import prepare
+    from softtargets.lab.study import studied_kind
 
     if (folder / FILE).exists():
         show_claims(read(folder / FILE), folder, console_of_width())
         return
-    comparison = recall(folder)
-    prepare(folder, "copy the folder to where files can be written")
-    show(comparison, folder, console_of_width())
+    otherwise = "copy the folder to where files can be written"
+    if studied_kind(folder) == "classification":
+        comparison = compare.recall(folder)
+        prepare(folder, otherwise)
+        show(comparison, folder, console_of_width())
+        return
+    of_task = task_compare.recall(folder)
+    prepare(folder, otherwise)
+    show_task(of_task, folder, console_of_width())

@@ -74,8 +74,8 @@ class Settings:
                            f"{', '.join(METHODS)}")  # fmt: skip
         if len(set(self.methods)) < len(self.methods):
             raise LabError(f"a method is named twice in {','.join(self.methods)}: name each once")
-        _check_count("seeds", self.seeds, MOST_SEEDS)
-        _check_count("epochs", self.epochs, MOST_EPOCHS)
+        check_count("seeds", self.seeds, MOST_SEEDS)
+        check_count("epochs", self.epochs, MOST_EPOCHS)
         if not 0 <= self.noise < 1:
             raise LabError(f"--noise must be in [0, 1), got {self.noise}; it is a share of labels")
         _check_noise(self)
@@ -298,10 +298,11 @@ def _plain(settings: Settings) -> dict[str, Any]:
 
 def use_threads(threads: int) -> None:
     """Set the number of threads torch computes with; part of what makes numbers repeatable."""
-    _check_count("threads", threads, MOST_THREADS)
+    check_count("threads", threads, MOST_THREADS)
     torch.set_num_threads(threads)
 
 
-def _check_count(name: str, value: int, most: int) -> None:
+def check_count(name: str, value: int, most: int) -> None:
+    """Raise `LabError` unless an option is a whole number from 1 to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise LabError(f"--{name} must be a whole number from 1 to {most}, got {value}")

@@ -17,6 +17,8 @@ MODULES = {
     "translation": "softtargets.lab.translation.kind",
     "segmentation": "softtargets.lab.segmentation.kind",
 }
+# What a data set's name begins with, of all kinds but the first.
+_PREFIXES = {"translation": "translation", "segmentation": "segmentation", "camvid": "segmentation"}
 
 
 class AnySpec(Protocol):
@@ -126,6 +128,19 @@ def kind_named(name: str) -> AbstractKind:
     """Return a kind by its name in `MODULES`; its module is imported then."""
     found: AbstractKind = import_module(MODULES[name]).KIND
     return found
+
+
+def kind_of_data(source: str) -> str:
+    """Return the name of the kind that a data set is for.
+
+    Args:
+        source: as on a command line.
+
+    Example:
+        >>> kind_of_data("translation:multi30k?target=fr"), kind_of_data("digits")
+        ('translation', 'classification')
+    """
+    return _PREFIXES.get(source.partition(":")[0], "classification")
 
 
 def kind_of(spec: AnySpec) -> AbstractKind:

@@ -370,8 +370,18 @@ METHODS: dict[str, Method] = {
 }
 
 
-def expanded(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names as given; `"all"` alone stands for every method that suits any data."""
+def expanded(names: tuple[str, ...], *, texts: bool = False) -> tuple[str, ...]:
+    """Return the names as given; `"all"` alone stands for every method that suits such data.
+
+    Args:
+        names: as on a command line.
+        texts: whether the data are texts, whose numbers of words cannot be changed; all others
+            may be no pictures.
+    """
     if names != ("all",):
         return names
-    return tuple(name for name, method in METHODS.items() if not method.pictures)
+    return tuple(
+        name
+        for name, method in METHODS.items()
+        if not method.pictures and not (texts and method.change is not None)
+    )

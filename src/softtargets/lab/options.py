@@ -78,8 +78,21 @@ class Training:
                 **fields,
             )  # fmt: skip
         except ValueError as error:
-            raise LabError(re.sub(r"`(\w+)`", _flag, str(error))) from error
+            raise as_options(error) from error
         return fields
+
+
+def as_options(error: ValueError) -> LabError:
+    """Return an error of a spec with its fields named as the command line does.
+
+    Args:
+        error: whose text names fields in backticks.
+
+    Example:
+        >>> as_options(ValueError("`learning_rate` must be positive"))
+        LabError('--learning-rate must be positive')
+    """
+    return LabError(re.sub(r"`(\w+)`", _flag, str(error)))
 
 
 def _flag(name: re.Match[str]) -> str:

@@ -5,7 +5,7 @@ again where neither the data nor this version's plan is at hand.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -169,7 +169,29 @@ def picture(data: DataSet, index: int) -> Picture | None:
     return Picture(shape=pixels.shape, pixels=pixels.tobytes())
 
 
-def write_study(output: Path, study: Study) -> None:
+class AnyStudy(Protocol):
+    """What is common to the studies of all kinds; each is a frozen `msgspec.Struct`."""
+
+    @property
+    def format(self) -> int:
+        """Version of the structure."""
+
+    @property
+    def content_sha256(self) -> str:
+        """Hash of all the rest."""
+
+
+Kept = TypeVar("Kept", bound=AnyStudy)
+Value = TypeVar("Value")
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    """What kind of runs a study is of; one of classifiers does not say."""
+
+    kind: str = "classification"
+
+
+def write_study(output: Path, study: AnyStudy) -> None:
     """Write the study, sealed by a hash, all of it or nothing.
 
     Args:
@@ -184,7 +206,7 @@ def write_study(output: Path, study: Study) -> None:
 
 
 def read_study(output: Path) -> Study:
-    """Return the study that was last started in a folder.
+    """Return the study of classifiers that was last started in a folder.
 
     Args:
         output: the folder of the comparison.
@@ -192,6 +214,40 @@ def read_study(output: Path) -> Study:
     Raises:
         LabError: there is none, or it is not as it was written.
     """
+    return read_study_as(output, Study)
+
+
+def read_study_as(output: Path, kind: type[Kept]) -> Kept:
+    """Return the study that was last started in a folder, as what it was written as.
+
+    Args:
+        output: the folder of the comparison.
+        kind: its type.
+
+    Raises:
+        LabError: there is none, or it is not as it was written.
+    """
+    study = _decoded(output, kind)
+    if study.format != FORMAT:
+        raise unusable(output, "it belongs to another version")
+    if _sealed(study) != study:
+        raise unusable(output, "it is not the file that was written")
+    return study
+
+
+def studied_kind(output: Path) -> str:
+    """Return of which kind of runs the study is that was last started in a folder.
+
+    Args:
+        output: the folder of the comparison.
+
+    Raises:
+        LabError: there is none, or it cannot be read.
+    """
+    return _decoded(output, _Kind).kind
+
+
+def _decoded(output: Path, kind: type[Value]) -> Value:
     try:
         content = (output / STUDY).read_bytes()
     except FileNotFoundError as error:
@@ -205,14 +261,9 @@ def read_study(output: Path) -> Study:
             "--out of softtargets compare, or mend its permissions"
         ) from error
     try:
-        study = msgspec.json.decode(content, type=Study)
+        return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise unusable(output, str(error)) from error
-    if study.format != FORMAT:
-        raise unusable(output, "it belongs to another version")
-    if _sealed(study) != study:
-        raise unusable(output, "it is not the file that was written")
-    return study
 
 
 def unusable(output: Path, why: str) -> LabError:
@@ -228,6 +279,7 @@ def unusable(output: Path, why: str) -> LabError:
     )
 
 
-def _sealed(study: Study) -> Study:
-    bare = msgspec.structs.replace(study, content_sha256="")
-    return msgspec.structs.replace(bare, content_sha256=sha256(msgspec.json.encode(bare)))
+def _sealed(study: Kept) -> Kept:
+    bare = msgspec.structs.replace(cast(msgspec.Struct, study), content_sha256="")
+    sealed = msgspec.structs.replace(bare, content_sha256=sha256(msgspec.json.encode(bare)))
+    return cast(Kept, sealed)

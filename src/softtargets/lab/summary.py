@@ -119,11 +119,11 @@ def summarise(comparison: Comparison) -> list[Row]:
             method=method,
             plain={key: mean_over_seeds(values) for key, values in plain[method].items()},
             scaled={key: mean_over_seeds(values) for key, values in scaled[method].items()},
-            plain_difference=_differences(plain, method),
-            scaled_difference=_differences(scaled, method),
+            plain_difference=paired_differences(plain, method),
+            scaled_difference=paired_differences(scaled, method),
             temperature=mean_over_seeds([r.temperature for r in comparison.records(method)]),
             denoising={key: mean_over_seeds(values) for key, values in denoised[method].items()},
-            denoising_difference=_differences(denoised, method),
+            denoising_difference=paired_differences(denoised, method),
             transition_error=mean_over_seeds(errors) if errors else None,
         )
         for method in comparison.runs
@@ -158,12 +158,21 @@ def _denoised(comparison: Comparison, method: str) -> dict[str, list[float]]:
     return shares
 
 
-def _differences(values: dict[str, dict[str, list[float]]], method: str) -> dict[str, Mean]:
-    if method == BASELINE or not values.get(BASELINE):
+def paired_differences(
+    values: dict[str, dict[str, list[float]]], method: str, baseline: str = BASELINE
+) -> dict[str, Mean]:
+    """Return the mean difference of a method to the baseline, seed by seed; empty for itself.
+
+    Args:
+        values: by method and metric, of each seed.
+        method: to compare.
+        baseline: with which; without it there are no differences.
+    """
+    if method == baseline or not values.get(baseline):
         return {}
     return {
         key: mean_over_seeds(
-            [ours - base for ours, base in zip(own, values[BASELINE][key], strict=True)]
+            [ours - base for ours, base in zip(own, values[baseline][key], strict=True)]
         )
         for key, own in values[method].items()
     }

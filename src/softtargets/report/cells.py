@@ -1,6 +1,7 @@
 """The tables of the page, as rows of cells with what a cell says beside its number."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softtargets.lab.summary import DENOISING, Mean, Metric, Row
@@ -17,7 +18,6 @@ from softtargets.report.verdict import (
     Board,
     Verdict,
     attained,
-    compared_metrics,
     differences,
     values,
 )
@@ -65,8 +65,13 @@ class Sheet:
     lines: list[tuple[str, list[Cell]]]
 
 
-def glance_sheet(board: Board) -> Sheet:
-    """Return accuracy, likelihood and calibration with the verdict on each, without intervals."""
+def glance_sheet(board: Board, asked: Sequence[tuple[Metric, bool]] = GLANCE) -> Sheet:
+    """Return what matters most with the verdict on each, without intervals.
+
+    Args:
+        board: the rows.
+        asked: metrics, and whether after temperature scaling.
+    """
     lines = [
         (
             row.method,
@@ -76,18 +81,18 @@ def glance_sheet(board: Board) -> Sheet:
                     best=row.method in board.leaders(metric, scaled=scaled),
                     verdict=_verdict(board, row, metric, scaled=scaled),
                 )
-                for metric, scaled in GLANCE
+                for metric, scaled in asked
             ],
         )
         for row in board.rows
     ]
-    columns = [noun(metric) + (" after scaling" if scaled else "") for metric, scaled in GLANCE]
+    columns = [noun(metric) + (" after scaling" if scaled else "") for metric, scaled in asked]
     return Sheet(columns=columns, lines=lines)
 
 
 def value_sheet(board: Board, *, scaled: bool) -> Sheet:
     """Return the means of all methods, the best of each column marked."""
-    metrics = compared_metrics(scaled=scaled)
+    metrics = board.compared(scaled=scaled)
     leaders = {metric.key: board.leaders(metric, scaled=scaled) for metric in metrics}
     lines = []
     for row in board.rows:
@@ -117,7 +122,7 @@ def value_sheet(board: Board, *, scaled: bool) -> Sheet:
 
 def difference_sheet(board: Board, *, scaled: bool) -> Sheet:
     """Return the paired differences to hard labels, with the verdict on each in words."""
-    metrics = compared_metrics(scaled=scaled)
+    metrics = board.compared(scaled=scaled)
     lines = [
         (
             row.method,

@@ -1,6 +1,7 @@
 """What was run, for the page's last section."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import UNSET
@@ -9,6 +10,8 @@ from softtargets.lab.compare import Comparison
 from softtargets.lab.methods import BASELINE, METHODS
 from softtargets.lab.records import RunRecord
 from softtargets.lab.summary import Row
+from softtargets.lab.task_compare import TaskComparison
+from softtargets.lab.task_record import TaskRecord
 from softtargets.report.notation import ACCURACY, counted, listed, percentage, points, title
 from softtargets.report.training import model, optimiser, peak_memory, training
 
@@ -36,9 +39,9 @@ def facts(comparison: Comparison, rows: list[Row]) -> list[tuple[str, str]]:
         ("Optimiser", optimiser(records[0].spec)),
         *training(records),
         ("Settings of the methods", _settings(comparison)),
-        ("Temperature", _temperature(records)),
+        ("Temperature", temperatures(records)),
         ("Size of the test set", _test_set(comparison, rows)),
-        ("Environment", _environment(records)),
+        ("Environment", environments(records)),
     ]
 
 
@@ -96,8 +99,7 @@ def _noise(comparison: Comparison) -> str:
 
 
 def _runs(comparison: Comparison, records: list[RunRecord]) -> str:
-    seconds = sum(record.seconds for record in records)
-    time = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    time = duration(sum(record.seconds for record in records))
     return (
         f"{counted(len(comparison.runs), 'method')}, {counted(comparison.settings.seeds, 'seed')} "
         f"each, {counted(comparison.settings.epochs, 'epoch')}. A seed decides initial weights, "
@@ -105,7 +107,12 @@ def _runs(comparison: Comparison, records: list[RunRecord]) -> str:
     )
 
 
-def unfinished(comparison: Comparison) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in words."""
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def unfinished(comparison: Comparison | TaskComparison) -> str:
     """Return what is left out of a comparison that is not finished; "" of one that is."""
     if not comparison.missing:
         return ""
@@ -132,7 +139,8 @@ def _settings(comparison: Comparison) -> str:
     return text
 
 
-def _temperature(records: list[RunRecord]) -> str:
+def temperatures(records: Sequence[RunRecord | TaskRecord]) -> str:
+    """Return how temperatures were fitted."""
     text = (
         "One number per run, by which its logits are divided; fitted on the validation data, "
         "applied to the test data."
@@ -150,7 +158,8 @@ def _test_set(comparison: Comparison, rows: list[Row]) -> str:
     )
 
 
-def _environment(records: list[RunRecord]) -> str:
+def environments(records: Sequence[RunRecord | TaskRecord]) -> str:
+    """Return where runs were computed, in a sentence or two."""
     described = {
         f"softtargets {each.softtargets}, torch {each.torch}, Python {each.python}, "
         f"{each.machine}, {counted(each.threads, 'thread')}"

@@ -1,6 +1,6 @@
 """Figures that are the same for every method or metric: one small panel each, for a grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,25 +9,25 @@ from matplotlib.ticker import MaxNLocator
 
 from softtargets.calibration import ReliabilityCurve
 from softtargets.lab.compare import Comparison
-from softtargets.lab.summary import Metric, Row
+from softtargets.lab.summary import Metric
 from softtargets.report import plots
 from softtargets.report.notation import number, percentage, title
 from softtargets.report.palette import INK, MUTED, PAPER, look
 from softtargets.report.plots import log_counts, percent_ticks
 from softtargets.report.predictions import Predictions
 from softtargets.report.svg import styled
-from softtargets.report.verdict import compared_metrics, differences
+from softtargets.report.verdict import Board, differences
 
 WIDTH = 3.5  # inches; all panels are equally wide, so that text is equally large in all
 
 
 @styled()
-def reliability_diagram(predictions: Predictions, method: str) -> Figure:
+def reliability_diagram(predictions: Predictions, method: str, heading: str = "") -> Figure:
     """Accuracy against confidence by bin with 95 % intervals, and the number of predictions."""
     look_of = look(method)
     figure = Figure(figsize=(WIDTH, 3.9))
     axes = figure.add_axes((0.18, 0.105, 0.765, 0.825))
-    axes.set_title(title(method))
+    axes.set_title(heading or title(method))
     curve = ReliabilityCurve.from_statistics(predictions.pooled)
     plots.reliability_diagram(curve, axes=axes, color=look_of.light, marker=look_of.marker)
     return figure
@@ -86,11 +86,8 @@ CURVES = {
 }
 
 
-@styled()
 def training_curve(comparison: Comparison, measure: str, methods: Sequence[str]) -> Figure:
-    """A measure by epoch: mean over seeds, and the range of the seeds as a band.
-
-    Where runs stop early, those that are still going on at an epoch.
+    """A measure of classifiers by epoch, see `curves`.
 
     Args:
         comparison: finished runs.
@@ -98,12 +95,25 @@ def training_curve(comparison: Comparison, measure: str, methods: Sequence[str])
         methods: whose lines to draw.
     """
     heading, scale, unit = CURVES[measure]
+    found = {method: scale * _by_epoch(comparison, measure, method) for method in methods}
+    return curves(heading + (f", {unit}" if unit else ""), found)
+
+
+@styled()
+def curves(heading: str, found: Mapping[str, np.ndarray]) -> Figure:
+    """A measure by epoch: mean over seeds, and the range of the seeds as a band.
+
+    Where runs stop early, those that are still going on at an epoch.
+
+    Args:
+        heading: of the panel.
+        found: by method, runs by epochs; NaN after the end of a run that stopped early.
+    """
     figure = Figure(figsize=(WIDTH, 2.7))
     axes = figure.add_axes((0.14, 0.16, 0.82, 0.73))
-    axes.set_title(heading + (f", {unit}" if unit else ""))
+    axes.set_title(heading)
     settled = []
-    for method in methods:
-        history = scale * _by_epoch(comparison, measure, method)
+    for method, history in found.items():
         epochs = np.arange(1, history.shape[1] + 1)
         colour = look(method).light
         axes.fill_between(
@@ -148,23 +158,24 @@ def _limit_to(axes: Axes, shown: np.ndarray) -> None:
 
 
 @styled()
-def difference_plot(rows: Sequence[Row], metric: Metric) -> Figure:
-    """Paired differences to hard labels with their intervals: filled as trained, hollow scaled.
+def difference_plot(board: Board, metric: Metric) -> Figure:
+    """Paired differences to the baseline with their intervals: filled as trained, hollow scaled.
 
     One that is far beyond all the others is an arrow at the edge with its value.
 
     Args:
-        rows: the methods that have differences.
+        board: the rows.
         metric: which measure.
     """
-    names = [title(row.method) for row in rows]
+    rows = board.others
+    names = [board.title(row.method) for row in rows]
     figure = Figure(figsize=(WIDTH, 0.95 + 0.36 * len(rows)))
     height = figure.get_figheight()
     left = 0.045 + 0.0165 * max(6, *map(len, names))
     axes = figure.add_axes((left, 0.5 / height, 0.96 - left, 1 - 0.8 / height))
     axes.set_title(metric.title)
     axes.axvline(0, color=INK, linewidth=1)
-    _difference_marks(axes, rows, metric)
+    _difference_marks(axes, board, metric)
     axes.set_yticks(range(len(rows)), names)
     axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -177,8 +188,9 @@ def difference_plot(rows: Sequence[Row], metric: Metric) -> Figure:
     return figure
 
 
-def _difference_marks(axes: Axes, rows: Sequence[Row], metric: Metric) -> None:
-    states = (False, True) if metric in compared_metrics(scaled=True) else (False,)
+def _difference_marks(axes: Axes, board: Board, metric: Metric) -> None:
+    rows = board.others
+    states = (False, True) if metric in board.compared(scaled=True) else (False,)
     sizes = [
         abs(differences(row, scaled=scaled)[metric.key].value) for row in rows for scaled in states
     ]

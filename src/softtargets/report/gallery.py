@@ -171,7 +171,7 @@ def _differences(board: Board) -> list[Markup]:
             for row in rows
         )
         label = f"Differences to hard labels in {metric.title} as trained: {told}"
-        drawn.append(_svg(difference_plot(rows, metric), f"difference-{metric.key}", label))
+        drawn.append(_svg(difference_plot(board, metric), f"difference-{metric.key}", label))
     return drawn
 
 

@@ -91,7 +91,7 @@ _PLURALS = {"has": "have", "is": "are", "says": "say", "makes": "make"}
 
 def noun(metric: Metric) -> str:
     """Return what a sentence calls a metric."""
-    return _NOUNS.get(metric.key, metric.title)
+    return _NOUNS.get(metric.key, metric.title.replace(" %", ""))
 
 
 def superlative(metric: Metric) -> str:

@@ -48,7 +48,12 @@ _DOTTED = (0, (1.2, 1.2))
 _DASH_DOT = (0, (3, 1, 1, 1))
 _LONG_DOT = (0, (6, 1.5, 1.5, 1.5))
 _TWO_DOTS = (0, (4, 1, 1, 1, 1, 1))
-# Two methods share a hue only if they are of different families.
+_DASHES: dict[str, str | tuple[float, tuple[float, ...]]] = {
+    "ce": "-",
+    "dice": _DASHED,
+    "ce+dice": _DOTTED,
+}
+# Two methods share a hue only if they are of different families, or of losses in segmentation.
 _LOOKS = {
     "hard": Look(hue="grey", dash="-", marker="o"),
     "ls": Look(hue="blue", dash="-", marker="s"),
@@ -76,6 +81,17 @@ _LOOKS = {
     "forward": Look(hue="green", dash="-", marker="^"),
     "backward": Look(hue="red", dash=_LONG_DOT, marker="<"),
     "forward-est": Look(hue="gold", dash=_DASHED, marker="P"),
+    "unigram": Look(hue="green", dash=_DASH_DOT, marker="D"),
+    **{
+        loss if not targets else f"{loss}-{targets}": Look(hue=hue, dash=dash, marker=marker)
+        for loss, dash in _DASHES.items()
+        for targets, hue, marker in (
+            ("", "grey", "o"),
+            ("ls", "blue", "s"),
+            ("ols", "vermilion", "^"),
+            ("spatial", "green", "D"),
+        )
+    },
     "mixup": Look(hue="green", dash="-", marker="p"),
     "mixup-ls": Look(hue="vermilion", dash=_DOTTED, marker="h"),
     "mollify": Look(hue="brown", dash="-", marker="D"),

@@ -1,5 +1,6 @@
 """Test predictions of all seeds, binned, and what they say about over- or under-confidence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal
@@ -59,7 +60,13 @@ class Predictions:
 def predictions(comparison: Comparison, method: str, *, scaled: bool) -> Predictions:
     """Return the binned test predictions of a method."""
     runs = zip(comparison.arrays(method), comparison.records(method), strict=True)
-    by_seed = [_binned(arrays, record.temperature if scaled else 1.0) for arrays, record in runs]
+    return pooled(
+        [_binned(arrays, record.temperature if scaled else 1.0) for arrays, record in runs]
+    )
+
+
+def pooled(by_seed: Sequence[BinStatistics]) -> Predictions:
+    """Return the predictions of a method from the bins of each seed."""
     says = [float(each.confidence_sums.sum() / each.counts.sum()) for each in by_seed]
     right = [float(each.outcome_sums.sum() / each.counts.sum()) for each in by_seed]
     gaps = [said - was for said, was in zip(says, right, strict=True)]

@@ -11,11 +11,18 @@ from rich.text import Text
 from softtargets.lab.summary import DENOISING, METRICS, Mean, Metric, Row
 from softtargets.report.cells import GLANCE
 from softtargets.report.grouping import crowded
-from softtargets.report.notation import CALIBRATION, decimal, mean_and_half_width, number, title
+from softtargets.report.notation import (
+    CALIBRATION,
+    decimal,
+    listed,
+    mean_and_half_width,
+    noun,
+    number,
+    title,
+)
 from softtargets.report.verdict import (
     Board,
     Verdict,
-    compared_metrics,
     differences,
     values,
 )
@@ -40,9 +47,18 @@ def comparison_tables(rows: Sequence[Row], *, seeds: int, width: int = 100) -> l
         methods, the paired differences to them. Of many methods one table, of what matters most.
         Under label noise, last, what the models predict for their own training samples.
     """
-    board = Board(list(rows), seeds)
+    return board_tables(Board(list(rows), seeds), width=width)
+
+
+def board_tables(board: Board, *, width: int = 100) -> list[Table]:
+    """Return the same of a board with metrics of its own.
+
+    Args:
+        board: the rows.
+        width: of the terminal.
+    """
     told = [_denoising_table(board)] if board.denoised else []
-    if crowded(row.method for row in rows):
+    if board.metrics is METRICS and crowded(row.method for row in board.rows):
         return [_glance_table(board), *told]
     wide = _tables(board, joint=" ±")
     ruler = Console(width=_WIDEST)
@@ -136,7 +152,7 @@ def _glance_table(board: Board) -> Table:
             marks = _MARKS.get(verdict, "") + "*" * leads
             style = f"{'bold ' if leads else ''}{_STYLES.get(verdict, '')}"
             cells.append(Text(f"{text}{marks:2}", style=style.strip()))
-        table.add_row(title(row.method), *cells)
+        table.add_row(board.title(row.method), *cells)
     return table
 
 
@@ -153,7 +169,8 @@ def _glance_caption(board: Board) -> list[str]:
 
 def _marks_caption(board: Board) -> list[str]:
     better, worse = board.worded(Verdict.BETTER), board.worded(Verdict.WORSE)
-    lines = [f"✓ {better}, ✗ {worse} than hard labels", "(95 % interval excludes 0)"]
+    other = board.title(board.reference)
+    lines = [f"✓ {better}, ✗ {worse} than {other}", "(95 % interval excludes 0)"]
     if board.hedged:
         lines.append("perhaps: too few seeds or clear differences, so it may be chance")
     return lines
@@ -177,12 +194,12 @@ def _denoising_table(board: Board) -> Table:
             verdict = board.denoising_verdict(row, metric)
             text = mean_and_half_width(metric, row.denoising[metric.key], joint=" ±")
             cells.append(_cell(text, _MARKS.get(verdict, " "), _STYLES.get(verdict, "")))
-        table.add_row(title(row.method), *cells)
+        table.add_row(board.title(row.method), *cells)
     return table
 
 
 def _values_table(board: Board, joint: str, *, scaled: bool) -> Table:
-    metrics = compared_metrics(scaled=scaled)
+    metrics = board.compared(scaled=scaled)
     heading = "After temperature scaling" if scaled else "As trained"
     table = _table(f"{heading}, {_basis(board.seeds)}", _values_caption(board, scaled), metrics)
     if scaled:
@@ -196,7 +213,7 @@ def _values_table(board: Board, joint: str, *, scaled: bool) -> Table:
             cells.append(_cell(text, "*" if leads else " ", "bold" if leads else ""))
         if scaled:
             cells.append(_cell(_temperature(row.temperature, joint), " "))
-        table.add_row(title(row.method), *cells)
+        table.add_row(board.title(row.method), *cells)
     return table
 
 
@@ -217,17 +234,26 @@ def _temperature(temperature: Mean, joint: str) -> str:
 def _values_caption(board: Board, scaled: bool) -> str:
     lines = [
         "* best of its column, which need not be clearly the best",
-        "lower is better" if scaled else "accuracy: higher is better, all others: lower is better",
+        _directions(board.compared(scaled=scaled)),
     ]
     calibration = [values(row, scaled=scaled)[CALIBRATION.key].value for row in board.rows]
     if min(calibration) < 0:
         lines.append("debiased ECE at or below 0: none to be seen, equally good")
     if scaled:
         lines.append("T: temperature, fitted on validation data")
-        lines.append("accuracy is the same as before scaling")
+        same = [noun(metric) for metric in board.metrics if metric not in board.rescaled]
+        are = "is" if len(same) == 1 else "are"
+        lines.append(f"{listed(same)} {are} the same as before scaling")
     if board.seeds > 1:
         lines.append("±: half the 95 % interval over seeds (Student's t)")
     return "\n".join(lines)
+
+
+def _directions(metrics: Sequence[Metric]) -> str:
+    higher = [noun(metric) for metric in metrics if metric.higher_is_better]
+    if not higher:
+        return "lower is better"
+    return f"{', '.join(higher)}: higher is better, all others: lower is better"
 
 
 def _difference_table(board: Board, joint: str) -> Table:
@@ -235,20 +261,23 @@ def _difference_table(board: Board, joint: str) -> Table:
     if not board.testable:
         caption = "one seed: no intervals, so no difference can be told from luck"
     table = _table(
-        f"Difference to hard labels, paired by seed, {_basis(board.seeds)}", caption, METRICS
+        f"Difference to {board.title(board.reference)}, paired by seed, {_basis(board.seeds)}",
+        caption,
+        board.metrics,
     )
     for scaled in (False, True):
         table.add_row(Text("after scaling" if scaled else "as trained", style="italic"))
         for row in board.others:
             cells = [
-                _difference_cell(board, row, metric, joint, scaled=scaled) for metric in METRICS
+                _difference_cell(board, row, metric, joint, scaled=scaled)
+                for metric in board.metrics
             ]
-            table.add_row(f" {title(row.method)}", *cells)
+            table.add_row(f" {board.title(row.method)}", *cells)
     return table
 
 
 def _difference_cell(board: Board, row: Row, metric: Metric, joint: str, *, scaled: bool) -> Text:
-    if metric not in compared_metrics(scaled=scaled):
+    if metric not in board.compared(scaled=scaled):
         return Text("same ", style="dim")
     difference = differences(row, scaled=scaled)[metric.key]
     verdict = board.verdict(row, metric, scaled=scaled)

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from softtargets.lab.compare import Comparison
 from softtargets.lab.records import RunRecord
 from softtargets.lab.spec import RunSpec, given
+from softtargets.lab.task_record import TaskRecord
 from softtargets.report.notation import counted
 
 _FALLS = {
@@ -87,14 +88,14 @@ def _stopping(records: Sequence[RunRecord]) -> str:
     )
 
 
-def peak_memory(records: Sequence[RunRecord]) -> str:
+def peak_memory(records: Sequence[RunRecord | TaskRecord]) -> str:
     """Return a sentence with the most memory that a process had; "" where it is not known.
 
     Args:
         records: of all runs.
     """
     own = _most([record.peak_memory for record in records])
-    device = _most([record.peak_device_memory for record in records])
+    device = _most([getattr(record, "peak_device_memory", UNSET) for record in records])
     if not own:
         return ""
     on_device = f", and {device} of the GPU" if device else ""

@@ -1,12 +1,12 @@
 """Who is best, whose paired interval against hard labels excludes 0, and what may be chance."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from softtargets.lab.methods import BASELINE, METHODS
 from softtargets.lab.summary import METRICS, Mean, Metric, Row
-from softtargets.report.notation import ACCURACY, number
+from softtargets.report.notation import ACCURACY, number, title
 
 FEW_SEEDS = 5
 _LEAST_SEEDS = 3
@@ -57,11 +57,6 @@ def differences(row: Row, *, scaled: bool) -> dict[str, Mean]:
     return row.scaled_difference if scaled else row.plain_difference
 
 
-def compared_metrics(*, scaled: bool) -> tuple[Metric, ...]:
-    """Return the metrics that can differ; scaling keeps the order of the classes, so accuracy."""
-    return tuple(metric for metric in METRICS if not (scaled and metric == ACCURACY))
-
-
 def attainable(rows: Sequence[Row]) -> list[Row]:
     """Return the methods that somebody can use who does not know which labels are wrong."""
     told = {name for name, method in METHODS.items() if method.told_noise}
@@ -75,20 +70,37 @@ class Board:
     Attributes:
         rows: one per method.
         seeds: how many runs a mean is over.
+        metrics: the columns.
+        rescaled: those of them that temperature scaling can change; it keeps the order of the
+            classes, and so accuracy.
+        reference: name of the method that others are compared with.
+        titles: of methods that are not in `softtargets.lab.methods.METHODS`.
     """
 
     rows: list[Row]
     seeds: int
+    metrics: tuple[Metric, ...] = METRICS
+    rescaled: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric != ACCURACY)
+    reference: str = BASELINE
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def title(self, method: str) -> str:
+        """Return the name a reader sees."""
+        return self.titles.get(method) or title(method)
+
+    def compared(self, *, scaled: bool) -> tuple[Metric, ...]:
+        """Return the metrics that can differ, as trained or after temperature scaling."""
+        return self.rescaled if scaled else self.metrics
 
     @property
     def baseline(self) -> Row | None:
-        """The hard labels, if they were run."""
-        return next((row for row in self.rows if row.method == BASELINE), None)
+        """The hard labels, or what else others are compared with, if they were run."""
+        return next((row for row in self.rows if row.method == self.reference), None)
 
     @property
     def others(self) -> list[Row]:
-        """The methods that are compared with hard labels."""
-        return [row for row in self.rows if row.method != BASELINE]
+        """The methods that are compared with the baseline."""
+        return [row for row in self.rows if row.method != self.reference]
 
     @property
     def testable(self) -> bool:
@@ -183,5 +195,5 @@ class Board:
             self.verdict(row, metric, scaled=scaled)
             for row in self.others
             for scaled in (False, True)
-            for metric in compared_metrics(scaled=scaled)
+            for metric in self.compared(scaled=scaled)
         ]

@@ -147,6 +147,32 @@ def test_divergence_is_an_error_and_keeps_nothing(data, tmp_path):
     assert not list(tmp_path.glob("*/*.pt"))
 
 
+@pytest.mark.parametrize(
+    ("part", "language", "most"),
+    [
+        ("train", "en", "200; allow more by --batch-tokens, or"),
+        ("val", "de", "2,000;"),
+        ("test", "en", "2,000;"),
+    ],
+)
+def test_sentences_longer_than_a_batch_are_named_before_training(tmp_path, part, language, most):
+    folder = write_corpus(tmp_path / "made")
+    path = folder / f"{part}.{language}"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[2] = "za1" * 1500
+    path.write_text("\n".join(lines), encoding="utf-8")
+    data = load(f"translation:{folder}")
+    names = {"val": "validation"}
+    message = (
+        rf"made: line 3 of its {names.get(part, part)} part in {language} has [\d,]+ tokens, its "
+        rf"end counted, and a batch holds {most} split the line"
+    )
+    epochs = []
+    with pytest.raises(LabError, match=message):
+        KIND.perform(spec_of(data), data, tmp_path, epochs.append)
+    assert not epochs
+
+
 def test_processes_compute_the_same(data, runs, tmp_path):
     specs = [spec_of(data, method) for method in ("hard", "ls")]
     compute(specs, [data], tmp_path, on="processes:2")

@@ -13,6 +13,7 @@ from torch.nn import functional
 from softtargets.lab import seeds
 from softtargets.lab.data.dataset import DataSet
 from softtargets.lab.errors import LabError
+from softtargets.lab.models.pictures import channels_last
 
 SEVERITIES = (1, 2, 3, 4, 5)
 CORRUPTIONS = {
@@ -70,7 +71,7 @@ def corrupted(data: DataSet, name: str, severity: int, most: int | None = None) 
     Black and white are the least and the largest number of the training pictures.
 
     Args:
-        data: of pictures, `(H, W)` or `(C, H, W)`.
+        data: of pictures, `(H, W)`, `(C, H, W)` or `(H, W, C)`.
         name: one of `CORRUPTIONS`.
         severity: 1 to 5.
         most: the first so many pictures; None for all.
@@ -83,17 +84,20 @@ def corrupted(data: DataSet, name: str, severity: int, most: int | None = None) 
     """
     if len(data.shape) not in (2, 3):
         raise LabError(
-            f"only pictures, of shape (H, W) or (C, H, W), are corrupted, got samples of shape "
-            f"{data.shape}"
+            f"only pictures, of shape (H, W), (C, H, W) or (H, W, C), are corrupted, got samples "
+            f"of shape {data.shape}"
         )
     given = data.test.take(slice(most))
     low, high = (_raw(data, end) for end in torch.aminmax(data.train.inputs))
     mean, deviation = data.mean, data.deviation
     # `x = scale y + shift` takes standardised numbers y to [0, 1].
     scale, shift = (deviation / (high - low)).float(), ((mean - low) / (high - low)).float()
-    pictures = (given * scale + shift).reshape(len(given), -1, *data.shape[-2:])
-    damaged = corrupt(name, pictures, severity, torch.arange(len(given)))
-    return (damaged.reshape(given.shape) - shift) / scale
+    pictures, last = given * scale + shift, channels_last(data.shape)
+    if last:
+        pictures = pictures.movedim(-1, 1)
+    planes = pictures.reshape(len(given), -1, *pictures.shape[-2:])
+    damaged = corrupt(name, planes, severity, torch.arange(len(given))).reshape(pictures.shape)
+    return ((damaged.movedim(1, -1) if last else damaged) - shift) / scale
 
 
 def _raw(data: DataSet, value: Tensor) -> Tensor:

@@ -134,6 +134,16 @@ def _comma_separated(path: Path, content: str) -> tuple[list[list[str]], list[in
     rows: list[list[str]] = []
     places: list[int] = []
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    usual = csv.field_size_limit(max(len(content), 1))  # of the whole process; no text is too long
+    try:
+        _read_rows(path, reader, rows, places)
+    finally:
+        csv.field_size_limit(usual)
+    return rows, places
+
+
+def _read_rows(path: Path, reader: Any, rows: list[list[str]], places: list[int]) -> None:
+    """Append the rows and the line in which each begins."""
     while True:
         place = reader.line_num + 1
         try:
@@ -144,7 +154,7 @@ def _comma_separated(path: Path, content: str) -> tuple[list[list[str]], list[in
                 "ends, and double the quotes in them"
             ) from error
         if row is None:
-            return rows, places
+            return
         rows.append(row)
         places.append(place)
 
@@ -180,6 +190,11 @@ def _objects(path: Path, lines: list[str]) -> Table:
                 'line, as {"text": "How far is it ?", "label": "NUM"}'
             ) from error
     names = dict.fromkeys(name for row in rows for name in row)
+    if not names:
+        raise LabError(
+            f"{path} holds objects without a field; give each a text and a label, as "
+            '{"text": "How far is it ?", "label": "NUM"}'
+        )
     columns = {name: [row.get(name) for row in rows] for name in names}
     return Table(path=path, columns=columns, places=list(range(1, len(rows) + 1)))
 

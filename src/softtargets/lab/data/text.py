@@ -48,7 +48,7 @@ def text_contents(source: Source) -> Contents:
         raise LabError(f"{train.path}: `text` and `label` must be two columns, got {text!r} twice")
     texts = {part: _texts(table, text) for part, table in tables.items()}
     labels = {part: _labels(table, label) for part, table in tables.items()}
-    least = 4 if len(tables) == 1 else 2
+    least = {1: 4, 2: 2, 3: 1}[len(tables)]  # parts that are still to be drawn from it
     names = _class_names(train, label, labels["train"], least)
     parts = {
         part: Part(inputs=texts[part], labels=_numbered(table, labels[part], label, names))
@@ -72,7 +72,7 @@ def _tables(place: Path) -> dict[str, Table]:
         return {"train": table}
     rows: dict[str, list[int]] = {"train": [], "test": []}
     for row, value in enumerate(table.columns[PART]):
-        if value not in _PARTS:
+        if not isinstance(value, str) or value not in _PARTS:
             raise LabError(
                 f"{table.where(row)}: {PART} must say train, test or validation, got {value!r}; "
                 "mend it, or give the column another name"
@@ -203,7 +203,7 @@ def _class_names(table: Table, column: str, labels: list[str | int], least: int)
             "texts or more that each needs to train, to validate and, in a table that is divided, "
             "to test on; add some, or remove it"
         )
-    if all(re.fullmatch(r"-?\d+", name) for name in counts):
+    if all(re.fullmatch(r"-?\d{1,300}", name) for name in counts):  # longer ones are no numbers
         return tuple(sorted(counts, key=lambda name: (int(name), name)))
     return tuple(sorted(counts))
 

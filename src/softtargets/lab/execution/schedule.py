@@ -66,7 +66,7 @@ def compute(
     """
     progress = progress or Progress()
     place = Place.parse(on)
-    data = _by_key(_loaded(source, specs) for source in sources)
+    data = _by_key(_loaded(source, specs) for source in sources) if specs else {}
     folders = {spec.run_id: folder_of(spec, root) for spec in specs}
     _check_complete(specs, data, folders, root)
     finished = {name: folder.record() for name, folder in folders.items() if folder.done}

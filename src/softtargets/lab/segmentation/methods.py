@@ -17,6 +17,7 @@ from softtargets.smoothing import (
 from softtargets.target import Target
 
 BASELINE = "ce"
+DEFAULT = (BASELINE, "ce-ls", "ce-ols", "ce-spatial")
 LOSSES = ("ce", "dice", "ce+dice")
 
 
@@ -144,7 +145,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     loss if targets == "hard" else f"{loss}-{targets}": Method(
-        title=_TITLES[loss] if targets == "hard" else f"{_TITLES[loss]}, {kind.title}",
+        title=_TITLES[loss] if targets == "hard" else f"{_TITLES[loss]} with {kind.title}",
         summary=f"{_WORDS[loss]} {kind.summary}",
         loss=loss,
         targets=targets,

@@ -12,6 +12,8 @@ from softtargets.lab.translation.vocabulary import END, PAD, START, Vocabulary
 
 Tokens = Sequence[Sequence[int]]
 
+MEASURED_TOKENS = 2000  # positions of a batch where nothing is trained
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from softtargets.lab.spec import Parameters
 from softtargets.lab.translation.batches import EncodedPairs
@@ -95,8 +94,3 @@ def criterion(
     """
     policy = METHODS[method].policy(parameters, train, size)
     return LinearCrossEntropyLoss(policy, ignore_index=PAD)
-
-
-def learns(module: nn.Module) -> bool:
-    """Return whether a criterion has a policy that learns from the model's predictions."""
-    return any(isinstance(each, OnlineLabelSmoothing) for each in module.modules())

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from softtargets import calibration
 from softtargets.lab import seeds
 from softtargets.lab.records import Estimate
-from softtargets.lab.translation.batches import EncodedPairs, batches
+from softtargets.lab.translation.batches import MEASURED_TOKENS, EncodedPairs, batches
 from softtargets.lab.translation.model import Transformer
 from softtargets.lab.translation.vocabulary import PAD
 
@@ -95,7 +95,11 @@ def _estimate(value: float, low: float, high: float) -> Estimate:
 
 @torch.no_grad()
 def predict_tokens(
-    model: Transformer, pairs: EncodedPairs, *, batch_tokens: int = 2000, temperature: float = 1.0
+    model: Transformer,
+    pairs: EncodedPairs,
+    *,
+    batch_tokens: int = MEASURED_TOKENS,
+    temperature: float = 1.0,
 ) -> TokenPredictions:
     """Return what the model says of each token of the references.
 

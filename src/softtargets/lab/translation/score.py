@@ -10,7 +10,7 @@ from torch import Tensor
 
 from softtargets.calibration import StreamingCalibration, TemperatureScaling
 from softtargets.lab.errors import LabError
-from softtargets.lab.translation.batches import EncodedPairs, batches
+from softtargets.lab.translation.batches import MEASURED_TOKENS, EncodedPairs, batches
 from softtargets.lab.translation.model import Transformer
 from softtargets.lab.translation.vocabulary import PAD
 
@@ -119,7 +119,11 @@ def bleu_of(statistics: Tensor) -> float:
 
 
 def score_tokens(
-    model: Transformer, pairs: EncodedPairs, *, batch_tokens: int = 2000, temperature: float = 1.0
+    model: Transformer,
+    pairs: EncodedPairs,
+    *,
+    batch_tokens: int = MEASURED_TOKENS,
+    temperature: float = 1.0,
 ) -> TokenScores:
     """Return NLL and calibration of the model's next-token predictions, in constant memory.
 
@@ -150,7 +154,7 @@ def score_tokens(
 
 
 def fit_temperature(
-    model: Transformer, pairs: EncodedPairs, *, batch_tokens: int = 2000
+    model: Transformer, pairs: EncodedPairs, *, batch_tokens: int = MEASURED_TOKENS
 ) -> TemperatureScaling:
     """Return the temperature of least NLL on validation pairs.
 

@@ -7,6 +7,7 @@ import msgspec
 
 from softtargets.lab.spec import Parameters
 from softtargets.lab.task_record import run_name
+from softtargets.lab.translation.vocabulary import SMALLEST
 
 _COUNTS = ("epochs", "vocabulary", "batch_tokens", "width", "heads", "layers", "feed_forward")
 _WIDEST = 200
@@ -80,6 +81,16 @@ class TranslationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         for name in ("warm_up", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}")
+        if self.vocabulary < SMALLEST:
+            raise ValueError(
+                f"`vocabulary` must be at least {SMALLEST}, the bytes and special tokens, got "
+                f"{self.vocabulary}"
+            )
+        if self.width % (2 * self.heads):
+            raise ValueError(
+                f"`width` must be a multiple of {2 * self.heads}, twice the number of heads, got "
+                f"{self.width}"
+            )
         if not self.beams or any(not 1 <= beam <= _WIDEST for beam in self.beams):
             raise ValueError(f"`beams` must be widths from 1 to {_WIDEST}, got {self.beams}")
         if len(set(self.beams)) < len(self.beams):

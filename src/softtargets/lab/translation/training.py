@@ -8,12 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from softtargets.lab import records, seeds
+from softtargets.lab.errors import LabError
 from softtargets.lab.finish import peak_memory
 from softtargets.lab.models.seeding import seeded
 from softtargets.lab.training_loop import AbstractTraining, Row
-from softtargets.lab.translation.batches import EncodedPairs, batches, encoded, padded
+from softtargets.lab.translation.batches import (
+    MEASURED_TOKENS,
+    EncodedPairs,
+    batches,
+    encoded,
+    padded,
+)
 from softtargets.lab.translation.beam import LengthPenalty
-from softtargets.lab.translation.corpus import Corpus
+from softtargets.lab.translation.corpus import Corpus, Pairs
 from softtargets.lab.translation.methods import criterion
 from softtargets.lab.translation.model import Size, Transformer
 from softtargets.lab.translation.predictions import predict_tokens
@@ -54,8 +61,9 @@ class Translation(AbstractTraining):
         self.vocabulary = Vocabulary.learn(
             [*data.train.source, *data.train.target], spec.vocabulary
         )
-        self.train = encoded(data.train, self.vocabulary)
-        self.validation = encoded(data.validation, self.vocabulary)
+        self.train = self._encoded("train", data.train, spec.batch_tokens)
+        self.validation = self._encoded("validation", data.validation, MEASURED_TOKENS)
+        self.test = self._encoded("test", data.test, MEASURED_TOKENS)
         size = Size(
             vocabulary=spec.vocabulary,
             width=spec.width,
@@ -100,7 +108,7 @@ class Translation(AbstractTraining):
     def finish(
         self, history: list[Row], seconds: float, model_hash: str
     ) -> tuple[TranslationRecord, bytes]:
-        spec, test = self.spec, encoded(self.data.test, self.vocabulary)
+        spec, test = self.spec, self.test
         scaling = fit_temperature(self.model, self.validation)
         plain = predict_tokens(self.model, test)
         scaled = predict_tokens(self.model, test, temperature=scaling.temperature)
@@ -135,6 +143,22 @@ class Translation(AbstractTraining):
             arrays_sha256=records.sha256(arrays),
             model_sha256=model_hash,
         ), arrays
+
+    def _encoded(self, part: str, pairs: Pairs, most: int) -> EncodedPairs:
+        """The tokens of a part, all of whose sentences fit into a batch."""
+        found = encoded(pairs, self.vocabulary)
+        more = "allow more by --batch-tokens, or " if part == "train" else ""
+        for language, sentences in zip(
+            self.data.languages, (found.source, found.target), strict=True
+        ):
+            for number, tokens in enumerate(sentences, start=1):
+                if len(tokens) >= most:
+                    raise LabError(
+                        f"{self.data.name}: line {number} of its {part} part in {language} has "
+                        f"{len(tokens) + 1:,} tokens, its end counted, and a batch holds {most:,}; "
+                        f"{more}split the line, and its translation, or remove both"
+                    )
+        return found
 
     def _searched(self, width: int) -> _Searched:
         penalty = LengthPenalty(self.spec.penalty)

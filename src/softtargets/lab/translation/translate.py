@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from softtargets.lab.translation.batches import grouped, padded
+from softtargets.lab.translation.batches import MEASURED_TOKENS, grouped, padded
 from softtargets.lab.translation.beam import LengthPenalty, beam_search
 from softtargets.lab.translation.model import Transformer
 from softtargets.lab.translation.vocabulary import END, PAD, Vocabulary
@@ -33,7 +33,7 @@ def translate(
     *,
     width: int = 4,
     penalty: LengthPenalty | None = None,
-    batch_tokens: int = 2000,
+    batch_tokens: int = MEASURED_TOKENS,
 ) -> Translations:
     """Return the best translation that beam search finds of each sentence.
 

@@ -1,0 +1,1 @@
+"""`softtargets compare` on data of other kinds than classification, a module named as the kind."""
