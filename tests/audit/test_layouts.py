@@ -271,19 +271,16 @@ def test_clustered_models_are_compared_row_by_row(tmp_path):
     logits, labels = logits[:, 0], labels[:, 0]
     there = np.flatnonzero(labels >= 0)
     names = np.arange(30) // 3
-    other = names.copy()
-    other[there[5]] = 29
+    other = np.where(np.arange(30) == there[5], 29, names)
     said = Keys(cluster="g"), Layout(ignore_index=-100)
-    one = read(
-        open_predictions(saved(tmp_path / "a.npz", logits, labels, g=names), said[0], said[1])
-    )
+    one = read(open_predictions(saved(tmp_path / "a.npz", logits, labels, g=names), *said))
     for count, column, message in [
         (20, names, r"labels of shape \(20,\)"),
         (30, other, rf"a\.npz: g put row {there[5]} into different clusters"),
     ]:
         path = saved(tmp_path / "b.npz", 2 * logits[:count], labels[:count], g=column[:count])
         with pytest.raises(AuditError, match=message):
-            compare(one, read(open_predictions(path, said[0], said[1])))
+            compare(one, read(open_predictions(path, *said)))
     whole, shorter = (
         read(open_predictions(saved(path, logits[:n], labels[:n].clip(0), g=names[:n]), said[0]))
         for path, n in ((tmp_path / "c.npz", 30), (tmp_path / "d.npz", 20))
