@@ -1,8 +1,8 @@
-"""Takes a finished comparison on Multi30k into the project: its record and its table.
+"""Takes finished comparisons on Multi30k into the project: their records and their tables.
 
-The command is in the record; without a folder only the table is written again:
+The commands are in the records; without folders only the tables are written again:
 
-python -m benchmarks.multi30k [runs/multi30k]
+python -m benchmarks.multi30k [runs/multi30k runs/multi30k-unigram]
 """
 
 import json
@@ -13,7 +13,10 @@ from typing import Any
 from benchmarks.readme import filled
 
 ROOT = Path(__file__).parent.parent
-RECORD = ROOT / "records" / "translation" / "multi30k.json"
+RECORDS = {
+    name: ROOT / "records" / "translation" / f"{name}.json"
+    for name in ("multi30k", "multi30k_unigram")
+}
 PAGE = ROOT / "docs" / "translation.md"
 TITLES = {"hard": "hard labels", "ls": "LS", "unigram": "unigram LS", "ols": "OLS"}
 LIKELIHOOD, CALIBRATION = "negative_log_likelihood", "expected_calibration_error_debiased"
@@ -33,9 +36,10 @@ def table(record: dict[str, Any]) -> str:
     settings = record["settings"]
     beams, seeds = settings["options"]["beams"], settings["seeds"]
     runs = seeds * len(settings["methods"])
+    over = "one seed" if seeds == 1 else f"{seeds} seeds, mean ± half the 95 % interval over seeds"
+    minutes = record["training_seconds"] / 60 / runs
     lines = [
-        f"`{record['command']}`, {seeds} seeds, mean ± half the 95 % interval over seeds; "
-        f"{record['training_seconds'] / 60 / runs:.1f} minutes of training a run, on one thread:",
+        f"`{record['command']}`, {over}; {minutes:.1f} minutes of training a run, on one thread:",
         "",
         "| | " + " | ".join(f"BLEU, beam {beam}" for beam in beams) + " | chrF |",
         "|---|" + "---:|" * (len(beams) + 1),
@@ -61,19 +65,24 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(mean: dict[str, float], scale: float, digits: int) -> str:
-    half = scale * (mean["high"] - mean["low"]) / 2
-    return f"{scale * mean['value']:.{digits}f} ± {half:.{digits}f}"
+def _cell(mean: dict[str, Any], scale: float, digits: int) -> str:
+    value = f"{scale * mean['value']:.{digits}f}"
+    if mean["high"] is None:
+        return value
+    return f"{value} ± {scale * (mean['high'] - mean['low']) / 2:.{digits}f}"
 
 
 def main() -> None:
-    """Copy the summary and rewrite the table."""
-    for folder in sys.argv[1:2]:
+    """Copy the summaries and rewrite the tables."""
+    for folder, path in zip(sys.argv[1:], RECORDS.values(), strict=False):
         summary = json.loads((Path(folder) / "summary.json").read_text())
-        RECORD.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         content = {"command": command(summary["settings"]), **summary}
-        RECORD.write_text(json.dumps(content, indent=1) + "\n")
-    PAGE.write_text(filled(PAGE.read_text(), "multi30k", table(json.loads(RECORD.read_text()))))
+        path.write_text(json.dumps(content, indent=1) + "\n")
+    page = PAGE.read_text()
+    for name, path in RECORDS.items():
+        page = filled(page, name.replace("_", "-"), table(json.loads(path.read_text())))
+    PAGE.write_text(page)
 
 
 if __name__ == "__main__":

@@ -78,3 +78,13 @@ def test_arms_of_each_scene_have_four_tries_of_their_own_and_the_same_seeds():
         assert scenes == set(heinonen.SCENES.values()) <= set(SMOKE.scenes)
         assert {len(arm.tries) for arm in claim.arms} == {4}
     assert {arm.by for arm in heinonen.UNCERTAINTY.arms} == {"nll"}
+
+
+def test_an_error_below_its_noise_stays_negative():
+    """60 % confidence, right in exactly 60 of 100: less than chance leaves, on average."""
+    labels = torch.tensor([0] * 60 + [1] * 40)
+    said = torch.tensor([0.6, 0.4], dtype=torch.float64).log().expand(100, 2, 2)
+    damage = heinonen.Damage(labels)
+    damage.logits["noise", 1] = said
+    noise = np.sqrt(2 / np.pi * 0.6 * 0.4 / 100)  # mean size of the gap of a calibrated model
+    assert damage.calibration_error.values.tolist() == pytest.approx([-noise, -noise], rel=0.05)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from softtargets import calibration
+from softtargets.calibration import BinStatistics
 from softtargets.claims.arms import Arm
 from softtargets.claims.budgets import SceneName
 from softtargets.claims.claim import Claim, Measured, Quoted, Results, Test, levels, lines
@@ -61,7 +61,7 @@ class Damage:
 
     @property
     def calibration_error(self) -> Paired:
-        """ECE, debiased, of each kind and severity, on average."""
+        """ECE, debiased and signed, of each kind and severity, on average."""
         each = [
             Paired(
                 torch.tensor([self._debiased(run) for run in said.unbind(1)], dtype=torch.float64),
@@ -72,11 +72,10 @@ class Damage:
         return mean(each)
 
     def _debiased(self, logits: Tensor) -> float:
-        return float(
-            calibration.expected_calibration_error(
-                logits.softmax(-1), self.labels, bins=BINS, debiased=True
-            )
-        )
+        """Signed: a floor at 0 would bias the mean over damages and seeds upwards."""
+        confidence, predicted = logits.softmax(-1).max(-1)
+        statistics = BinStatistics.from_scores(confidence, predicted == self.labels, bins=BINS)
+        return float(statistics.calibration_error(debiased=True, floor=False))
 
 
 def damaged(runs: Mapping[str, list[Run]]) -> dict[str, Damage]:
