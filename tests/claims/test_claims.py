@@ -166,6 +166,7 @@ def test_the_plan_counts_each_run_once(smoke):
 def test_a_claim_without_its_data_is_skipped_with_the_reason(tmp_path):
     record = Bench(named(("xia", "mueller.accuracy")), CPU, tmp_path, None).run()
     assert [claim.verdict for claim in record.claims] == [None, None]
+    assert Bench(named(("xia",)), CPU, tmp_path, None).estimate().minutes is None
     assert "fashion_mnist_29k.npz.xz; name its folder with --data-root" in record.claims[0].skipped
     (there := tmp_path / "data").mkdir()
     record = Bench(named(("xia",)), CPU, tmp_path, there).run()

@@ -148,6 +148,7 @@ def test_the_last_comparison_of_a_folder_is_reported(translated, tmp_path, capsy
     ("options", "message"),
     [
         (["--noise", "0.2"], "Unknown option: --noise"),
+        (["--noise", "0.2"], "a comparison in translation: its options are those of --data transl"),
         (["--model", "mlp"], "Unknown option: --model"),
         (["--augment=flip"], "Unknown option: --augment"),
         (["--ranks", "2"], "Unknown option: --ranks"),

@@ -189,3 +189,9 @@ def test_taking_samples_leaves_them_as_they_are():
         )
         for _ in range(2):
             assert torch.equal(split.take(slice(None)), torch.full((3, 2), 2.0))
+
+
+def test_a_table_of_texts_is_told_how_it_is_named(tmp_path):
+    (table := tmp_path / "mails.csv").write_text("text,label\nhello,a\n")
+    with pytest.raises(LabError, match=rf"or name a table of texts text:{table}"):
+        data.load(str(table))

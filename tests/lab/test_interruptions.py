@@ -29,7 +29,7 @@ OPTIONS = {
 }
 
 
-def build(name, shape, num_classes, seed, hidden):
+def build(name, shape, num_classes, seed, hidden, words):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return torch.nn.Sequential(

@@ -357,3 +357,7 @@ def test_a_policy_on_masked_entries_of_yes_or_no(block, monkeypatch):
     torch.testing.assert_close(criterion(logits, labels), expected)
     with pytest.raises(ValueError, match=r"values in \[0, 1\], got .*MaxSup, a negative"):
         st.dice_loss(logits, labels, smoothing=st.MaxSup(0.5), activation="sigmoid")
+
+
+def test_repr_says_what_is_left_out():
+    assert "ignore_index=255, class_dim=1" in repr(st.DiceLoss(ignore_index=255))

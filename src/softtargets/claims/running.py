@@ -118,6 +118,8 @@ class Bench:
 
     def _minutes(self, done: list[AnySpec], missing: list[AnySpec]) -> float | None:
         """What the missing runs would take at the speed of those of their kind that are there."""
+        if not done and not missing:
+            return None
         minutes = 0.0
         for kind in {spec.kind for spec in missing}:
             there = [spec for spec in done if spec.kind == kind]

@@ -51,6 +51,17 @@ def application(arguments: list[str]) -> App:
     return of_task
 
 
+def _further(arguments: list[str]) -> str:
+    """Say where the options of a task are listed, to who may have given those of another."""
+    from softtargets.lab.kinds import kind_of_data
+
+    source = _value_of("--data", arguments) if arguments[:1] == ["compare"] else None
+    kind = kind_of_data(source or "")
+    if kind == "classification":
+        return ""
+    return f" This is a comparison in {kind}: its options are those of --data {source} --help"
+
+
 def _value_of(option: str, arguments: list[str]) -> str | None:
     """Return what follows an option, the last time that it is given."""
     found = None
@@ -77,7 +88,8 @@ def run(arguments: list[str]) -> int:
     try:
         status = application(arguments)(arguments, exit_on_error=False, print_error=False)
     except (CycloptsError, AuditError, LabError) as error:
-        print(f"softtargets: {' '.join(str(error).split())}", file=sys.stderr)
+        further = _further(arguments) if isinstance(error, CycloptsError) else ""
+        print(f"softtargets: {' '.join(str(error).split())}{further}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all

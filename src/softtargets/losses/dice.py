@@ -327,4 +327,7 @@ class DiceLoss(nn.Module):
         rate = ""
         if isinstance(self.smoothing, Schedule) or checks.is_number(self.smoothing):
             rate = f"smoothing={shown(self.smoothing)}, "
-        return f"{rate}form={form!r}, activation={activation!r}, per={per!r}, epsilon={epsilon:g}"
+        return (
+            f"{rate}form={form!r}, activation={activation!r}, per={per!r}, epsilon={epsilon:g}, "
+            f"ignore_index={self.ignore_index}, class_dim={self.class_dim}"
+        )

@@ -179,6 +179,18 @@ def test_masks_of_one_class_tell_no_number_of_classes(tmp_path):
     assert load(f"segmentation:{folder}?classes=2").num_classes == 2
 
 
+def test_a_stray_value_makes_no_hundred_classes(tmp_path):
+    held = files()
+    stray = scene(3)[1].copy()
+    stray[8, 8] = 99
+    held["trainannot/003.png"] = encoded(stray)
+    folder = written(tmp_path, held)
+    message = r"003\.png holds the value 99, and no training mask holds 3, 4, 5, 6, 7 and others"
+    with pytest.raises(LabError, match=message):
+        load(word(folder))
+    assert load(word(folder, "classes=100")).num_classes == 100
+
+
 def damaged(change):
     held = files()
     change(held)

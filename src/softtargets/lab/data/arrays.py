@@ -46,9 +46,11 @@ def read_npz(path: Path) -> dict[str, Any]:
             arrays = {name: archive[name] for name in ARRAYS if name in archive}
             found = ", ".join(archive.files)
     except (OSError, ValueError, TypeError, AttributeError, EOFError, *ARCHIVE_ERRORS) as error:
+        table = path.name.endswith((".csv", ".tsv", ".jsonl", ".gz"))
         raise LabError(
             f"{path} cannot be read as an npz file of plain arrays; save it with "
             f"numpy.savez(path, {', '.join(f'{name}=...' for name in ARRAYS)})"
+            + (f", or name a table of texts text:{path}" if table else "")
         ) from error
     for name in ARRAYS:
         if name not in arrays:

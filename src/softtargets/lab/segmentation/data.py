@@ -217,6 +217,16 @@ def _numbered_names(files: Tree, listed: list[Pair], masks: Any, ignore: int) ->
             f"or are void ({ignore}); number the classes from 0, or set `ignore` or `classes` of "
             "the data"
         )
+    seen = np.unique(masks[masks != ignore])
+    if len(seen) < count:
+        last = int(np.flatnonzero((masks == count - 1).reshape(len(masks), -1).any(1))[0])
+        absent = ", ".join(str(k) for k in np.setdiff1d(np.arange(count), seen)[:5])
+        raise LabError(
+            f"{files.path(listed[last].mask)} holds the value {count - 1}, and no training mask "
+            f"holds {absent}{' and others' if count - len(seen) > 5 else ''}: mend that mask, set "
+            "`ignore` of the data if the value is void, or say how many classes there are by "
+            "`classes`, or their names in classes.txt"
+        )
     return tuple(f"class {k}" for k in range(count))
 
 
