@@ -8,7 +8,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -67,6 +67,37 @@ class AbstractTraining(ABC):
         Raises:
             DivergedError: the model says nothing finite of the test data.
         """
+
+
+class WarmedUp(Protocol):
+    """What the learning rate of a run depends on."""
+
+    @property
+    def epochs(self) -> int: ...
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def warm_up(self) -> float: ...
+
+
+def learning_rate(spec: WarmedUp, passed: float) -> float:
+    r"""Return the learning rate after some epochs, a fraction counted.
+
+        r = peak * (s + e) / (w + e)                      while s < w, with e = 0.001
+        r = peak * (1 + cos(pi (s - w) / (1 - w))) / 2    then
+
+    with s the share of the run that has passed and w the share in which the rate rises.
+
+    Args:
+        spec: of the run.
+        passed: epochs so far.
+    """
+    share, rising = passed / spec.epochs, spec.warm_up
+    if share < rising:
+        return spec.learning_rate * (share + 1e-3) / (rising + 1e-3)
+    return spec.learning_rate * (1 + math.cos(math.pi * (share - rising) / (1 - rising))) / 2
 
 
 def train(

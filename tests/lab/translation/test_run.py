@@ -14,6 +14,7 @@ from softtargets.lab.errors import LabError
 from softtargets.lab.execution import compute
 from softtargets.lab.kinds import folder_of
 from softtargets.lab.records import StoredRun
+from softtargets.lab.training_loop import learning_rate
 from softtargets.lab.translation.batches import encoded
 from softtargets.lab.translation.kind import KIND
 from softtargets.lab.translation.methods import METHODS
@@ -23,7 +24,6 @@ from softtargets.lab.translation.record import TranslationRecord
 from softtargets.lab.translation.score import bleu_of, score_text, sentence_statistics
 from softtargets.lab.translation.source import load
 from softtargets.lab.translation.spec import TranslationSpec
-from softtargets.lab.translation.training import learning_rate
 from softtargets.lab.translation.translate import translate
 from softtargets.lab.translation.vocabulary import END, Vocabulary
 from tests.lab.translation.made_corpus import write_corpus

@@ -26,7 +26,7 @@ from softtargets.lab.segmentation.predictions import (
 )
 from softtargets.lab.segmentation.record import ClassOverlap, SegmentationRecord
 from softtargets.lab.segmentation.spec import SegmentationSpec
-from softtargets.lab.training_loop import AbstractTraining, Row
+from softtargets.lab.training_loop import AbstractTraining, Row, learning_rate
 
 EXAMPLES = 3
 
@@ -211,22 +211,3 @@ def _flipped(images: Tensor, masks: Tensor, which: Tensor) -> tuple[Tensor, Tens
     images = torch.where(which.reshape(-1, 1, 1, 1), images.flip(-1), images)
     masks = torch.where(which.reshape(-1, 1, 1), masks.flip(-1), masks)
     return images.contiguous(memory_format=torch.channels_last), masks
-
-
-def learning_rate(spec: SegmentationSpec, passed: float) -> float:
-    r"""Return the learning rate after some epochs, a fraction counted.
-
-        r = peak * s / w                                  while s < w
-        r = peak * (1 + cos(pi (s - w) / (1 - w))) / 2    then
-
-    with s the share of the run that has passed and w the share in which the rate rises.
-
-    Args:
-        spec: of the run.
-        passed: epochs so far.
-    """
-    share = passed / spec.epochs
-    if share < spec.warm_up:
-        return spec.learning_rate * (share + 1e-3) / (spec.warm_up + 1e-3)
-    left = (share - spec.warm_up) / (1 - spec.warm_up)
-    return spec.learning_rate * (1 + math.cos(math.pi * left)) / 2

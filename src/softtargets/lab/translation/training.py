@@ -1,6 +1,5 @@
 """A translation run: training, validation, and what is measured at its end."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from softtargets.lab import records, seeds
 from softtargets.lab.errors import LabError
 from softtargets.lab.finish import peak_memory
 from softtargets.lab.models.seeding import seeded
-from softtargets.lab.training_loop import AbstractTraining, Row
+from softtargets.lab.training_loop import AbstractTraining, Row, learning_rate
 from softtargets.lab.translation.batches import (
     MEASURED_TOKENS,
     EncodedPairs,
@@ -209,25 +208,3 @@ def said(model: Transformer, pairs: EncodedPairs) -> list[list[float]]:
         labels = torch.tensor([*target, END])
         found.append(logits.softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1).tolist())
     return found
-
-
-def learning_rate(spec: TranslationSpec, passed: float) -> float:
-    r"""Return the learning rate after some epochs, a fraction counted.
-
-        r = peak * s / w                                  while s < w
-        r = peak * (1 + cos(pi (s - w) / (1 - w))) / 2    then
-
-    with s the share of the run that has passed and w the share in which the rate rises.
-
-    Args:
-        spec: of the run.
-        passed: epochs so far.
-    """
-    share = passed / spec.epochs
-    if share < spec.warm_up:
-        return spec.learning_rate * (share + 1e-3) / (spec.warm_up + 1e-3)
-    return (
-        spec.learning_rate
-        * (1 + math.cos(math.pi * (share - spec.warm_up) / (1 - spec.warm_up)))
-        / 2
-    )
