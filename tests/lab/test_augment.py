@@ -75,3 +75,9 @@ def test_what_cannot_be_augmented(name, shape, message):
         check_augmentation(name, shape)
     with pytest.raises(LabError, match=message):
         augment(name, torch.zeros(2, *shape), drawn())
+
+
+@pytest.mark.parametrize("name", ["flip", "shift", "crop-flip"])
+def test_channels_last_are_not_taken_for_rows(name):
+    with pytest.raises(LabError, match=r"needs channels first, .* got samples of shape \(32, 32, "):
+        check_augmentation(name, (32, 32, 3 if name != "crop-flip" else 1))

@@ -56,6 +56,11 @@ def check_augmentation(name: str, shape: tuple[int, ...]) -> None:
         raise LabError(f"unknown augmentation {name!r}: choose from {', '.join(AUGMENTATIONS)}")
     if name == "none":
         return
+    if len(shape) == 3 and shape[-1] in (1, 3) and shape[0] not in (1, 3):
+        raise LabError(
+            f"augmentation {name!r} needs channels first, (C, H, W), got samples of shape {shape}; "
+            "save the arrays so, as numpy.moveaxis(x, -1, 1), or choose none"
+        )
     least = _SHIFTS[name][0] + 1 if name in _SHIFTS else 1
     if len(shape) not in (2, 3) or min(shape[-2:]) < least:
         raise LabError(
