@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import msgspec
 import pytest
@@ -50,6 +51,8 @@ def started(*command):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What was started in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
