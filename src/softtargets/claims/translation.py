@@ -60,16 +60,15 @@ def calibration_error(runs: Sequence[Stored], *, scaled: bool = False) -> Paired
 
 def _losses(run: Stored, *, scaled: bool) -> Tensor:
     """`(N, 2)`: the sum of losses of each sentence, and its tokens."""
-    _, nll, count = _tokens(run, "nll", scaled=scaled)
-    return torch.stack([nll, count], 1)
+    sentence, nll = _tokens(run, "nll", scaled=scaled)
+    count = torch.bincount(sentence).double()
+    return torch.stack([torch.zeros_like(count).index_add_(0, sentence, nll), count], 1)
 
 
 def _gaps(run: Stored, *, scaled: bool) -> Tensor:
     """`(N, BINS + 1)`: confidence less correctness, summed by bin, and the number of tokens."""
-    prefix = "scaled_token_" if scaled else "token_"
-    confidence = torch.from_numpy(run.arrays[f"{prefix}confidence"]).double()
-    right = torch.from_numpy(run.arrays[f"{prefix}right"]).double()
-    sentence = torch.from_numpy(run.arrays[f"{prefix}sentence"])
+    sentence, confidence = _tokens(run, "confidence", scaled=scaled)
+    _, right = _tokens(run, "right", scaled=scaled)
     count = torch.bincount(sentence).double()
     bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
     table = torch.zeros(len(count), BINS, dtype=torch.float64)
@@ -77,13 +76,11 @@ def _gaps(run: Stored, *, scaled: bool) -> Tensor:
     return torch.cat([table, count.unsqueeze(1)], 1)
 
 
-def _tokens(run: Stored, name: str, *, scaled: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """The sentence of each token, the sums of an array by sentence, and the tokens of each."""
+def _tokens(run: Stored, name: str, *, scaled: bool) -> tuple[Tensor, Tensor]:
+    """`(M,)` each: which sentence a token is of, and a number of it."""
     prefix = "scaled_token_" if scaled else "token_"
-    sentence = torch.from_numpy(run.arrays[f"{prefix}sentence"])
     values = torch.from_numpy(run.arrays[f"{prefix}{name}"]).double()
-    count = torch.bincount(sentence).double()
-    return sentence, torch.zeros_like(count).index_add_(0, sentence, values), count
+    return torch.from_numpy(run.arrays[f"{prefix}sentence"]), values
 
 
 def _ratio(sums: Tensor, parts: int) -> float:

@@ -40,10 +40,7 @@ def application(arguments: list[str]) -> App:
     Args:
         arguments: the command line without the program's name.
     """
-    from softtargets.lab.kinds import kind_of_data
-
-    source = _value_of("--data", arguments) if arguments[:1] == ["compare"] else None
-    kind = kind_of_data(source or "")
+    kind, _ = _task(arguments)
     if kind == "classification":
         return app
     of_task = _application()
@@ -51,12 +48,17 @@ def application(arguments: list[str]) -> App:
     return of_task
 
 
-def _further(arguments: list[str]) -> str:
-    """Say where the options of a task are listed, to who may have given those of another."""
+def _task(arguments: list[str]) -> tuple[str, str]:
+    """Return the kind of runs that a command line is about, and the word for their data."""
     from softtargets.lab.kinds import kind_of_data
 
     source = _value_of("--data", arguments) if arguments[:1] == ["compare"] else None
-    kind = kind_of_data(source or "")
+    return kind_of_data(source or ""), source or ""
+
+
+def _further(arguments: list[str]) -> str:
+    """Say where the options of a task are listed, to who may have given those of another."""
+    kind, source = _task(arguments)
     if kind == "classification":
         return ""
     return f" This is a comparison in {kind}: its options are those of --data {source} --help"

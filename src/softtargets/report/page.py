@@ -3,21 +3,19 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from softtargets.lab.compare import Comparison
 from softtargets.lab.methods import METHODS
 from softtargets.lab.records import write_atomically
 from softtargets.lab.summary import summarise
-from softtargets.report import notation, palette
+from softtargets.report import notation
 from softtargets.report.advice import advice, cautions
 from softtargets.report.cells import denoising_sheet, difference_sheet, glance_sheet, value_sheet
 from softtargets.report.conclusion import findings, headline
 from softtargets.report.facts import facts, standard_error, unfinished, wrong_labels
 from softtargets.report.gallery import STATES, draw_gallery
 from softtargets.report.grouping import grouped
-from softtargets.report.plots import FEW_PREDICTIONS
 from softtargets.report.predictions import Predictions, predictions
+from softtargets.report.templates import environment
 from softtargets.report.texts import text_examples
 from softtargets.report.transitions import estimations
 from softtargets.report.untrained import untrained
@@ -46,7 +44,7 @@ def render_page(comparison: Comparison) -> str:
         if board.baseline is not None and board.others
     ]
     return (
-        _environment()
+        environment(notation.title)
         .get_template("page.html.jinja")
         .render(
             name=comparison.data.name,
@@ -84,28 +82,6 @@ def write_page(comparison: Comparison, path: Path) -> None:
         LabError: the file cannot be written.
     """
     write_atomically(path, render_page(comparison).encode())
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(
-        title=notation.title,
-        listed=notation.listed,
-        percentage=notation.percentage,
-        counted=notation.counted,
-        colour=palette.colour_name,
-        dashes=palette.dashes,
-        few_predictions=FEW_PREDICTIONS,
-        light=palette.variables(dark=False),
-        dark=palette.variables(dark=True),
-    )
-    return environment
 
 
 def _reading(predicted: Mapping[str, Predictions]) -> dict[str, str]:

@@ -3,24 +3,23 @@
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from softtargets.lab.records import write_atomically
 from softtargets.lab.task_compare import TaskComparison
 from softtargets.lab.task_summary import summarise
-from softtargets.report import notation, palette
+from softtargets.report import notation
 from softtargets.report.cells import difference_sheet, glance_sheet, value_sheet
 from softtargets.report.facts import unfinished
 from softtargets.report.figures import curves, difference_plot, reliability_diagram
 from softtargets.report.gallery import STATES
-from softtargets.report.plots import FEW_PREDICTIONS
 from softtargets.report.predictions import pooled
 from softtargets.report.svg import inline
 from softtargets.report.tasks import words
 from softtargets.report.tasks.sheets import reference_sheet
 from softtargets.report.tasks.view import AbstractTaskView, board_of, view_of
+from softtargets.report.templates import environment
 from softtargets.report.verdict import Board
 
 
@@ -35,7 +34,7 @@ def render_page(comparison: TaskComparison) -> str:
     comparable = board.baseline is not None and bool(board.others)
     glance = view.glance(board)
     return (
-        _environment(board)
+        environment(board.title)
         .get_template(view.template)
         .render(
             name=comparison.data.name,
@@ -81,29 +80,6 @@ def write_page(comparison: TaskComparison, path: Path) -> None:
         LabError: the file cannot be written.
     """
     write_atomically(path, render_page(comparison).encode())
-
-
-def _environment(board: Board) -> Environment:
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader([folder, folder.parent]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(
-        title=board.title,
-        listed=notation.listed,
-        counted=notation.counted,
-        percentage=notation.percentage,
-        colour=palette.colour_name,
-        dashes=palette.dashes,
-        few_predictions=FEW_PREDICTIONS,
-        light=palette.variables(dark=False),
-        dark=palette.variables(dark=True),
-    )
-    return environment
 
 
 def _differences(board: Board) -> list[Markup]:
