@@ -85,7 +85,7 @@ def test_classes_of_endless_digits_are_names(tmp_path):
             "a.tsv, line 3: byte 8 of the line, 0xe9, is not UTF-8; convert the file",
         ),
         ("a.tsv.gz", HEADER + GOOD, "a.tsv.gz is damaged or cannot be read .*; get it anew"),
-        ("a.tsv.gz", gzip.compress(HEADER + GOOD)[:-9], "a.tsv.gz is damaged"),
+        ("a.tsv.gz", gzip.compress(HEADER + GOOD, mtime=0)[:-9], "a.tsv.gz is damaged"),
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl, line 2 is no JSON object .*; write"),
         ("a.jsonl", b'["x", "y"]\n', "a.jsonl, line 1 is no JSON object"),
         ("a.jsonl", b'{"text": "x"}\n\n{"text": "y"}\n', "a.jsonl, line 2 is no JSON object"),
