@@ -100,9 +100,9 @@ def table(content: dict[str, object]) -> str:
         f"`{content['command']}`, {threads} of {machine['processor']}, torch {machine['torch']}, "
         f"load {machine['load'][0]} before the run: an epoch of {images} images at "
         f"{settings['size']} in batches of {batch} takes {spent['training']:.0f} processor "
-        f"seconds with {METHODS[WHOLE].title}, validation {spent['validation']:.0f} more "
-        f"({found['training']['seconds']:.0f} and {found['validation']['seconds']:.0f} on the "
-        "clock, beside other work). A step costs, as a multiple of that of CE with hard labels:\n\n"
+        f"seconds with {METHODS[WHOLE].title}, validation {spent['validation']:.0f} more; "
+        f"on the clock {found['training']['seconds']:.0f} and "
+        f"{found['validation']['seconds']:.0f}. A step costs, as a multiple of that of CE with hard labels:\n\n"
         f"{shown}\n"
     )
 
