@@ -13,6 +13,7 @@ from softtargets.lab.translation.baselines import copied, unigram_nll, unigrams
 from softtargets.lab.translation.batches import EncodedPairs
 from softtargets.lab.translation.corpus import Pairs
 from softtargets.lab.translation.model import Size, Transformer
+from softtargets.lab.translation.predictions import predict_tokens
 from softtargets.lab.translation.score import fit_temperature, score_text, score_tokens
 from softtargets.lab.translation.vocabulary import END, START
 from tests.reference import log_softmax
@@ -110,6 +111,20 @@ class TestTokens:
         assert found.expected_calibration_error == pytest.approx(sum(gaps), abs=1e-10)
         assert found.expected_calibration_error_debiased < found.expected_calibration_error
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_the_numbers_of_a_record(self, model, pairs, dtype):
+        same = Transformer(model.size).eval()
+        same.load_state_dict(model.state_dict())
+        same = same.to(dtype)
+        predicted = predict_tokens(same, pairs, batch_tokens=30, temperature=1.7)
+        assert predicted.nll.dtype == predicted.confidence.dtype == dtype
+        found = score_tokens(same, pairs, batch_tokens=30, temperature=1.7)
+        metrics = predicted.metrics(resamples=10, seed=3)
+        assert {key: getattr(found, key) for key in metrics} == {
+            key: estimate.value for key, estimate in metrics.items()
+        }
+        assert metrics["negative_log_likelihood"].low < found.negative_log_likelihood
+
     def test_the_temperature_of_least_nll(self, model, pairs):
         temperature = fit_temperature(model, pairs, batch_tokens=30).temperature
         best = score_tokens(model, pairs, temperature=temperature).negative_log_likelihood
@@ -123,6 +138,8 @@ class TestTokens:
         training = Transformer(model.size)
         with pytest.raises(ValueError, match=r"`model` must be in eval mode to be scored"):
             score_tokens(training, pairs)
+        with pytest.raises(ValueError, match=r"`model` must be in eval mode to be scored"):
+            fit_temperature(training, pairs)
 
 
 class TestBaselines:

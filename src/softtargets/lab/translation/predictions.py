@@ -1,5 +1,7 @@
 """What a model says of each next token of a reference, sentence by sentence."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +25,9 @@ class TokenPredictions:
 
     Attributes:
         sentence: `(M,)` int64, which sentence a token is of; they come in order.
-        nll: `(M,)` float32, minus the natural logarithm of its probability.
-        confidence: `(M,)` float32, the largest probability.
+        nll: `(M,)` float32, or float64 of a model in it: minus the natural logarithm of its
+            probability.
+        confidence: `(M,)` of the same type, the largest probability.
         right: `(M,)` bool, whether that is its.
     """
 
@@ -93,7 +96,6 @@ def _estimate(value: float, low: float, high: float) -> Estimate:
     return Estimate(value, low if known else None, high if known else None)
 
 
-@torch.no_grad()
 def predict_tokens(
     model: Transformer,
     pairs: EncodedPairs,
@@ -108,18 +110,18 @@ def predict_tokens(
         pairs: with references as targets.
         batch_tokens: see `batches`.
         temperature: divides the logits.
+
+    Raises:
+        ValueError: the model is in training mode, or the temperature is not positive.
     """
-    device = model.embedding.weight.device
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"`temperature` must be finite and > 0, got {temperature}")
     parts = []
-    for batch in batches(pairs, batch_tokens):
-        labels = batch.labels.to(device)
-        counted = labels != PAD
-        hidden = model.hidden(batch.source.to(device), batch.inputs.to(device))
-        logs = (model.logits(hidden[counted]) / temperature).float().log_softmax(-1)
+    for sentence, logits, own in token_logits(model, pairs, batch_tokens=batch_tokens):
+        scaled = logits / temperature
+        logs = scaled.to(torch.promote_types(scaled.dtype, torch.float32)).log_softmax(-1)
         best, predicted = logs.max(-1)
-        own = labels[counted]
         nll = -logs.gather(-1, own.unsqueeze(-1)).squeeze(-1)
-        sentence = batch.index.unsqueeze(-1).expand(labels.shape)[counted.cpu()]
         parts.append((sentence, nll.cpu(), best.exp().cpu(), (predicted == own).cpu()))
     sentence, nll, confidence, right = (torch.cat(each) for each in zip(*parts, strict=True))
     order = sentence.argsort(stable=True)
@@ -129,3 +131,28 @@ def predict_tokens(
         confidence=confidence[order],
         right=right[order],
     )
+
+
+@torch.no_grad()
+def token_logits(
+    model: Transformer, pairs: EncodedPairs, *, batch_tokens: int = MEASURED_TOKENS
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield, by batch, sentences `(N,)`, logits `(N, V)` and labels `(N,)` of tokens.
+
+    Args:
+        model: in eval mode.
+        pairs: with references as targets.
+        batch_tokens: see `batches`.
+
+    Raises:
+        ValueError: the model is in training mode.
+    """
+    if model.training:
+        raise ValueError("`model` must be in eval mode to be scored; call `.eval()` first")
+    device = model.embedding.weight.device
+    for batch in batches(pairs, batch_tokens):
+        labels = batch.labels.to(device)
+        counted = labels != PAD
+        hidden = model.hidden(batch.source.to(device), batch.inputs.to(device))
+        sentence = batch.index.unsqueeze(-1).expand(labels.shape)[counted.cpu()]
+        yield sentence, model.logits(hidden[counted]), labels[counted]
