@@ -7,8 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as some
+from torch.nn import functional
 
 from softtargets.lab.segmentation import measures
+from tests.engine.test_eager import Sizes
 
 VOID = 9
 
@@ -56,6 +58,41 @@ def test_boundary_overlaps(seed, width):
             ]
             expected = [(rims[0] & rims[1]).sum(), (rims[0] | rims[1]).sum()]
             assert found[n, k].tolist() == expected
+
+
+def one_hot_overlaps(predicted, masks, num_classes, ignore_index, width):
+    """The same with a map for each class: few lines, much memory."""
+    void = (masks == ignore_index).unsqueeze(1)
+    classes = torch.arange(num_classes).reshape(1, -1, 1, 1)
+    regions = [(each.unsqueeze(1) == classes) & ~void for each in (masks, predicted)]
+    rims = []
+    for region in regions:
+        outside = functional.pad((~(region | void)).float(), (width,) * 4, value=1.0)
+        rims.append(region & (functional.max_pool2d(outside, 2 * width + 1, stride=1) > 0))
+    counts = [(rims[0] & rims[1]).sum((-2, -1)), (rims[0] | rims[1]).sum((-2, -1))]
+    return torch.stack(counts, -1)
+
+
+@given(
+    seed=some.integers(0, 10_000),
+    shape=some.tuples(some.integers(1, 3), some.integers(1, 14), some.integers(1, 14)),
+    classes=some.sampled_from([2, 3, 9, 40, 255]),
+    width=some.integers(0, 16),
+    void=some.sampled_from([0.0, 0.1, 0.9, 1.0]),
+)
+def test_boundary_overlaps_are_those_of_one_map_per_class(seed, shape, classes, width, void):
+    predicted, masks = maps(seed, shape, classes, void)
+    # Void may have the number of a class in its place, and models may still predict that class.
+    found = measures.boundary_overlaps(predicted, masks, classes, VOID, width)
+    assert found.dtype == torch.int64
+    assert torch.equal(found, one_hot_overlaps(predicted, masks, classes, VOID, width))
+
+
+def test_boundary_overlaps_hold_no_map_per_class():
+    predicted, masks = maps(0, (2, 60, 80), 255, 0.1)
+    with Sizes() as sizes:
+        measures.boundary_overlaps(predicted, masks, 255, VOID, 2)
+    assert max(sizes.storages.values()) <= 8 * 2 * (60 + 4) * (80 + 4)
 
 
 @given(seed=some.integers(0, 10_000), width=some.integers(1, 3))

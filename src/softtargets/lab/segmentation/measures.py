@@ -90,20 +90,29 @@ def boundary_overlaps(
         Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR
         2021.
     """
-    classes = torch.arange(num_classes, device=masks.device).reshape(1, -1, 1, 1)
-    void = (masks == ignore_index).unsqueeze(1)
-    regions = [
-        _rim((given.unsqueeze(1) == classes) & ~void, void, width) for given in (masks, predicted)
-    ]
-    pixels = (-2, -1)
-    both = (regions[0] & regions[1]).sum(pixels)
-    return torch.stack([both, (regions[0] | regions[1]).sum(pixels)], -1)
+    void = masks == ignore_index
+    found = [_rim(given, void, width) for given in (masks, predicted)]
+    chosen = [*found, found[0] & found[1] & (masks == predicted)]
+    given, said, both = (
+        _by_class(labels, where, num_classes)
+        for labels, where in zip((masks, predicted, masks), chosen, strict=True)
+    )
+    return torch.stack([both, given + said - both], -1)
 
 
-def _rim(region: Tensor, void: Tensor, width: int) -> Tensor:
-    """Return the pixels of regions `(N, K, H, W)` that are at most `width` from the outside."""
-    outside = functional.pad((~(region | void)).float(), (width,) * 4, value=1.0)
-    return region & (_highest(outside, width) > 0)
+def _rim(labels: Tensor, void: Tensor, width: int) -> Tensor:
+    """Return the pixels of `(N, H, W)` at most `width` from another label or from the outside."""
+    height, length = labels.shape[-2:]
+    rows, columns = (torch.arange(side, device=labels.device) for side in (height, length))
+    edge = [(at < width) | (at >= len(at) - width) for at in (rows, columns)]
+    return (_near_other(labels, void, width) | edge[0].unsqueeze(-1) | edge[1]) & ~void
+
+
+def _by_class(labels: Tensor, chosen: Tensor, num_classes: int) -> Tensor:
+    """Return `(N, K)` int64: chosen pixels by image and label."""
+    images = torch.arange(len(labels), device=labels.device).view(-1, 1, 1) * num_classes
+    cells = (images + labels.long())[chosen]
+    return torch.bincount(cells, minlength=len(labels) * num_classes).view(-1, num_classes)
 
 
 def near_boundary(masks: Tensor, ignore_index: int, width: int) -> Tensor:
@@ -116,15 +125,18 @@ def near_boundary(masks: Tensor, ignore_index: int, width: int) -> Tensor:
         ignore_index: value of void pixels.
         width: in pixels.
     """
-    void = masks == ignore_index
-    values = masks.float().unsqueeze(1)
-    apart = void.unsqueeze(1)
-    padding = (width,) * 4
-    low = functional.pad(values.masked_fill(apart, -torch.inf), padding, value=-torch.inf)
-    high = functional.pad((-values).masked_fill(apart, -torch.inf), padding, value=-torch.inf)
-    # Lowest and highest class of the neighbourhood, in which there is one at least: the own.
-    different = _highest(low, width) != -_highest(high, width)
-    return different.squeeze(1) & ~void
+    return _near_other(masks, masks == ignore_index, width)
+
+
+def _near_other(labels: Tensor, void: Tensor, width: int) -> Tensor:
+    """Return the pixels with a label that have another one at most `width` away; void has none."""
+    values = labels.float()
+    # Lowest and highest label of the neighbourhood, in which there is one at least: the own.
+    low, high = (
+        functional.pad(each.masked_fill(void, -torch.inf), (width,) * 4, value=-torch.inf)
+        for each in (-values, values)
+    )
+    return (_highest(high, width) != -_highest(low, width)) & ~void
 
 
 def _highest(padded: Tensor, width: int) -> Tensor:
