@@ -41,6 +41,7 @@ _HUES = {
     "olive": ("#6a7b00", "#b4c43c"),
     "brown": ("#85552e", "#cc9d70"),
     "red": ("#b8283a", "#ff7f86"),
+    "navy": ("#2b3a8f", "#8ea2ff"),
 }
 _DASHED = (0, (5, 1.5))
 _LONG = (0, (9, 2))
@@ -48,12 +49,15 @@ _DOTTED = (0, (1.2, 1.2))
 _DASH_DOT = (0, (3, 1, 1, 1))
 _LONG_DOT = (0, (6, 1.5, 1.5, 1.5))
 _TWO_DOTS = (0, (4, 1, 1, 1, 1, 1))
-_DASHES: dict[str, str | tuple[float, tuple[float, ...]]] = {
-    "ce": "-",
-    "dice": _DASHED,
-    "ce+dice": _DOTTED,
+# In segmentation the dash tells the loss and the marker the target; the colours are so dealt that
+# those of one loss, and those of one target, stay apart without red or green too.
+_LOSSES: dict[str, tuple[str | tuple[float, tuple[float, ...]], tuple[str, ...]]] = {
+    "ce": ("-", ("grey", "blue", "vermilion", "green")),
+    "dice": (_DASHED, ("navy", "teal", "red", "gold")),
+    "ce+dice": (_DOTTED, ("purple", "olive", "pink", "brown")),
 }
-# Two methods share a hue only if they are of different families, or of losses in segmentation.
+_TARGETS = {"": "o", "-ls": "s", "-ols": "^", "-spatial": "D"}
+# Two methods share a hue only if they are of different families or tasks.
 _LOOKS = {
     "hard": Look(hue="grey", dash="-", marker="o"),
     "ls": Look(hue="blue", dash="-", marker="s"),
@@ -83,14 +87,9 @@ _LOOKS = {
     "forward-est": Look(hue="gold", dash=_DASHED, marker="P"),
     "unigram": Look(hue="green", dash=_DASH_DOT, marker="D"),
     **{
-        loss if not targets else f"{loss}-{targets}": Look(hue=hue, dash=dash, marker=marker)
-        for loss, dash in _DASHES.items()
-        for targets, hue, marker in (
-            ("", "grey", "o"),
-            ("ls", "blue", "s"),
-            ("ols", "vermilion", "^"),
-            ("spatial", "green", "D"),
-        )
+        loss + targets: Look(hue=hue, dash=dash, marker=marker)
+        for loss, (dash, hues_of) in _LOSSES.items()
+        for hue, (targets, marker) in zip(hues_of, _TARGETS.items(), strict=True)
     },
     "mixup": Look(hue="green", dash="-", marker="p"),
     "mixup-ls": Look(hue="vermilion", dash=_DOTTED, marker="h"),

@@ -14,6 +14,7 @@ from softtargets.report.cells import difference_sheet, glance_sheet, value_sheet
 from softtargets.report.facts import unfinished
 from softtargets.report.figures import curves, difference_plot, reliability_diagram
 from softtargets.report.gallery import STATES
+from softtargets.report.grouping import Group
 from softtargets.report.predictions import pooled
 from softtargets.report.svg import inline
 from softtargets.report.tasks import words
@@ -113,19 +114,31 @@ def _reliability(
     return list(found.items())
 
 
-def _curves(comparison: TaskComparison, board: Board, view: AbstractTaskView) -> list[Markup]:
-    names = notation.listed([board.title(method) for method in comparison.runs])
-    drawn = []
-    for key, (heading, scale) in view.curves.items():
-        found = {
-            method: scale
-            * np.array(
-                [[row[key] for row in record.history] for record in comparison.records(method)]
-            )
-            for method in comparison.runs
-        }
-        drawn.append(_svg(curves(heading, found), key, f"{heading} by epoch of {names}"))
-    return drawn
+def _curves(
+    comparison: TaskComparison, board: Board, view: AbstractTaskView
+) -> list[tuple[Group, list[Markup]]]:
+    return [
+        (group, [_curve(comparison, board, view, key, group, place) for key in view.curves])
+        for place, group in enumerate(view.groups(comparison.runs))
+    ]
+
+
+def _curve(
+    comparison: TaskComparison,
+    board: Board,
+    view: AbstractTaskView,
+    key: str,
+    group: Group,
+    place: int,
+) -> Markup:
+    heading, scale = view.curves[key]
+    names = notation.listed([board.title(method) for method in group.methods])
+    found = {
+        method: scale
+        * np.array([[row[key] for row in record.history] for record in comparison.records(method)])
+        for method in group.methods
+    }
+    return _svg(curves(heading, found), f"{key}-{place}", f"{heading} by epoch of {names}")
 
 
 def _svg(figure: Figure, name: str, label: str) -> Markup:

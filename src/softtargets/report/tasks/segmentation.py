@@ -2,7 +2,7 @@
 
 import io
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,10 +12,12 @@ from matplotlib.colors import hsv_to_rgb, to_rgb
 
 from softtargets.calibration import BinStatistics
 from softtargets.lab.segmentation.comparing import COLUMNS, class_metric
+from softtargets.lab.segmentation.methods import BASELINE, LOSSES, METHODS
 from softtargets.lab.segmentation.record import SegmentationRecord
 from softtargets.lab.summary import Metric
 from softtargets.lab.task_compare import TaskComparison
 from softtargets.report.cells import Sheet
+from softtargets.report.grouping import Group, crowded
 from softtargets.report.notation import CALIBRATION, LIKELIHOOD, counted, percentage
 from softtargets.report.palette import hues
 from softtargets.report.tasks.sheets import mean_cell
@@ -103,6 +105,19 @@ class SegmentationView(AbstractTaskView):
             confidence_sums=confidence,
             outcome_sums=right,
         )
+
+    def groups(self, methods: Iterable[str]) -> list[Group]:
+        names = list(methods)
+        if not crowded(names):
+            return [Group(heading="", methods=names)]
+        first = [name for name in names if name == BASELINE]
+        members = {
+            METHODS[loss].title: [n for n in names if METHODS[n].loss == loss and n not in first]
+            for loss in LOSSES
+        }
+        return [
+            Group(heading=title, methods=first + found) for title, found in members.items() if found
+        ]
 
     def extras(self, comparison: TaskComparison, board: Board) -> list[Extra]:
         first = _records(comparison, next(iter(comparison.runs)))[0]

@@ -1,6 +1,6 @@
 """Translation as tables and page show it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from softtargets.lab.translation.kind import bleu
 from softtargets.lab.translation.record import SentenceExample, TranslationRecord
 from softtargets.report.cells import Sheet
 from softtargets.report.figures import WIDTH
+from softtargets.report.grouping import Group
 from softtargets.report.notation import CALIBRATION, LIKELIHOOD, counted, listed, percentage
 from softtargets.report.palette import look
 from softtargets.report.svg import inline, styled
@@ -90,6 +91,9 @@ class TranslationView(AbstractTaskView):
             torch.from_numpy(arrays[f"{prefix}_confidence"]).double(),
             torch.from_numpy(arrays[f"{prefix}_right"]),
         )
+
+    def groups(self, methods: Iterable[str]) -> list[Group]:
+        return [Group(heading="", methods=list(methods))]
 
     def extras(self, comparison: TaskComparison, board: Board) -> list[Extra]:
         widths = sorted(comparison.spec.beams)

@@ -1,7 +1,7 @@
 """What tables and page ask of a kind of runs: what matters most, its own figures and examples."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from softtargets.calibration import BinStatistics
 from softtargets.lab.summary import Metric, Row
 from softtargets.lab.task_compare import TaskComparison
 from softtargets.report.cells import Sheet
+from softtargets.report.grouping import Group
 from softtargets.report.verdict import Board
 
 
@@ -64,6 +65,14 @@ class AbstractTaskView(ABC):
         Args:
             arrays: of the run.
             scaled: after temperature scaling.
+        """
+
+    @abstractmethod
+    def groups(self, methods: Iterable[str]) -> list[Group]:
+        """Return which methods are drawn together, by epoch; all, unless they are too many.
+
+        Args:
+            methods: names, in the order of the comparison.
         """
 
     @abstractmethod
