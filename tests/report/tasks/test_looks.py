@@ -97,7 +97,7 @@ def test_the_page_has_a_panel_for_each_loss(comparisons, monkeypatch):
     for other in ("_reliability", "_differences"):  # which take their time
         monkeypatch.setattr(tasks_page, other, lambda *given: [])
     given = comparisons["segmentation"]
-    page = tasks_page.render_page(replace(given, runs={name: given.runs["ce"] for name in METHODS}))
+    page = tasks_page.render_page(replace(given, runs=dict.fromkeys(METHODS, given.runs["ce"])))
     headings = re.findall(r"Validation mean IoU, % by epoch of ([^\"]*)\"", page)
     assert headings[0] == "CE, CE with LS, CE with OLS and CE with SVLS"
     assert headings[1] == "CE, Dice, Dice with LS, Dice with OLS and Dice with SVLS"

@@ -1,5 +1,7 @@
 """What a comparison of segmentation runs shows: its columns, its data, what needs no model."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,9 @@ from softtargets.lab.segmentation.measures import (
 from softtargets.lab.segmentation.record import SegmentationRecord
 from softtargets.lab.summary import METRICS, Metric
 from softtargets.lab.task_kind import Reference, TaskData
+
+LEFT_OUT = "Left out"
+_NAMED = 5  # of the files that are left out
 
 _ERROR = "expected_calibration_error_debiased"
 _SCALED = ("negative_log_likelihood", _ERROR, f"inside_{_ERROR}", f"boundary_{_ERROR}")
@@ -63,23 +68,30 @@ def describe(data: SegmentationData) -> TaskData:
     counts = ", ".join(f"{len(part):,} {words}" for words, part in parts.items())
     pixels = sum(part.masks.numel() for part in parts.values())
     void = sum(part.void for part in parts.values())
-    kept = "No file was left out."
-    if data.left_out:
-        kept = f"Files that are in none of the parts: {len(data.left_out):,}."
     return TaskData(
         name=data.name,
         digest=data.digest,
         test=len(data.test),
         facts=[
-            ("Images", f"{counts}, {width} × {height} pixels. {kept}"),
+            ("Images", f"{counts}, {width} × {height} pixels."),
             ("Classes", f"{', '.join(data.class_names)}."),
             (
                 "Void",
                 f"{void:,} of {pixels:,} pixels have no class (value {data.ignore_index}); they "
                 "take no part in training or measuring.",
             ),
+            *([(LEFT_OUT, _left_out(data.left_out))] if data.left_out else []),
         ],
     )
+
+
+def _left_out(names: Sequence[str]) -> str:
+    """Say how many files belong to no pair, and the first of them."""
+    # A name is any bytes, and what is told goes to a terminal and into JSON.
+    told = [name if name.isprintable() else ascii(name) for name in names[:_NAMED]]
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    belong = "one file belongs" if len(names) == 1 else f"{len(names):,} files belong"
+    return f"{belong} to no pair of image and mask: {', '.join(told)}{more}."
 
 
 def references(data: SegmentationData) -> list[Reference]:

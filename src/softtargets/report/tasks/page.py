@@ -46,7 +46,6 @@ def render_page(comparison: TaskComparison) -> str:
             headline=words.headline(board, glance),
             unfinished=unfinished(comparison),
             cautions=words.cautions(comparison, board, view),
-            notes=view.notes(comparison),
             glance=glance_sheet(board, glance),
             references=comparison.references,
             reference_sheet=reference_sheet(comparison, board),

@@ -11,7 +11,7 @@ import torch
 from matplotlib.colors import hsv_to_rgb, to_rgb
 
 from softtargets.calibration import BinStatistics
-from softtargets.lab.segmentation.comparing import COLUMNS, class_metric
+from softtargets.lab.segmentation.comparing import COLUMNS, LEFT_OUT, class_metric
 from softtargets.lab.segmentation.methods import BASELINE, LOSSES, METHODS
 from softtargets.lab.segmentation.record import SegmentationRecord
 from softtargets.lab.summary import Metric
@@ -142,11 +142,8 @@ class SegmentationView(AbstractTaskView):
         ]
 
     def notes(self, comparison: TaskComparison) -> list[str]:
-        first = _records(comparison, next(iter(comparison.runs)))[0]
-        return [
-            f"Boundaries: pixels at most {first.boundary_width} from one of another class. "
-            f"{first.void:,} void pixels of the test part are left out everywhere."
-        ]
+        left_out = [text for term, text in comparison.data.facts if term == LEFT_OUT]
+        return [_boundaries(comparison), *(f"{LEFT_OUT}: {text}" for text in left_out)]
 
     def facts(self, comparison: TaskComparison) -> list[tuple[str, str]]:
         spec = comparison.spec
@@ -168,7 +165,7 @@ class SegmentationView(AbstractTaskView):
             ),
             (
                 "Measures",
-                f"IoU and accuracy of all test pixels. {' '.join(self.notes(comparison))} "
+                f"IoU and accuracy of all test pixels. {_boundaries(comparison)} "
                 f"NLL and calibration are of at most {counted(spec.pixels, 'pixel')} of each image "
                 f"and zone, drawn the same for all methods ({sampled}).",
             ),
@@ -271,6 +268,14 @@ def _png(pixels: np.ndarray, mode: str, palette: list[int] | None = None) -> str
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
+
+
+def _boundaries(comparison: TaskComparison) -> str:
+    first = _records(comparison, next(iter(comparison.runs)))[0]
+    return (
+        f"Boundaries: pixels at most {first.boundary_width} from one of another class. "
+        f"{first.void:,} void pixels of the test part are left out everywhere."
+    )
 
 
 def _records(comparison: TaskComparison, method: str) -> list[SegmentationRecord]:
