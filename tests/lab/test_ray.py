@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import msgspec
@@ -12,7 +13,8 @@ import pytest
 
 from softtargets.lab import compare
 from softtargets.lab.errors import LabError
-from softtargets.lab.execution import Progress
+from softtargets.lab.execution import Progress, on_ray
+from softtargets.lab.execution.pool import Work
 from softtargets.lab.records import RunFolder, environment
 from softtargets.lab.sealing import seal
 
@@ -58,8 +60,6 @@ def own_workers():
 
 @needs_ray
 def test_records_are_the_same_and_a_worker_that_dies_is_replaced(tmp_path, monkeypatch):
-    from softtargets.lab.execution import on_ray
-
     monkeypatch.setattr(on_ray, "_KEPT_EVERY", 0.0)
     compare.compare(SETTINGS, tmp_path / "inline")
     notes, killed, begun = [], [], []
@@ -108,3 +108,58 @@ def test_without_ray_it_is_said_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(LabError, match=r"needs Ray; pip install 'softtargets\[ray\]'"):
         compare.compare(SETTINGS, tmp_path, on="ray")
+
+
+class Cluster:
+    """A Ray of some nodes, (processors, GPUs, alive), that notes what actors ask for."""
+
+    def __init__(self, *nodes):
+        self.listed = [
+            {"Alive": alive, "Resources": {"memory": 1e9, "CPU": processors, "GPU": gpus}}
+            for processors, gpus, alive in nodes
+        ]
+        for node in self.listed:  # Ray leaves out what a node has none of
+            node["Resources"] = {name: each for name, each in node["Resources"].items() if each}
+        self.asked, self.closed = {}, 0
+        self.ray, self.name, self.folder = self, "the cluster", None
+
+    def nodes(self):
+        return self.listed
+
+    def remote(self, **asked):
+        self.asked = asked
+        return lambda worker: worker
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.mark.parametrize(
+    ("nodes", "threads", "gpus", "size", "asked"),
+    [
+        # Four GPUs, and processors beside them for two workers; those of another node do not help.
+        ([(16, 0, True), (8, 4, True), (32, 8, False)], 3, True, 2, (3, 1)),
+        ([(16, 1, True), (16, 1, True)], 1, True, 2, (1, 1)),
+        ([(1, 1, True)], 4, True, 1, (1, 1)),
+        ([(16, 1, True), (32, 8, False)], 1, False, 5, (1, 0)),
+        # A worker is on one node, so two places and not three.
+        ([(3, 0, True), (3, 2, True)], 2, False, 2, (2, 0)),
+        ([(0, 0, True), (2, 0, True)], 4, False, 1, (2, 0)),
+    ],
+)
+def test_actors_ask_for_what_their_runs_need(monkeypatch, nodes, threads, gpus, size, asked):
+    cluster = Cluster(*nodes)
+    monkeypatch.setattr(on_ray, "RaySession", lambda address: cluster)
+    pool = on_ray.RayPool(Work(root=None, data={}, threads=threads, gpus=gpus), None, 5)
+    assert pool.size == size
+    assert (cluster.asked["num_cpus"], cluster.asked["num_gpus"]) == asked
+
+
+def test_runs_for_a_gpu_need_a_cluster_that_has_one(tmp_path, monkeypatch):
+    cluster = Cluster((16, 0, True), (16, 4, False))
+    monkeypatch.setattr(on_ray, "RaySession", lambda address: cluster)
+    settings = replace(SETTINGS, training=compare.Training(device="cuda"))
+    with pytest.raises(LabError, match="needs a GPU for each worker, and the cluster has none"):
+        compare.compare(settings, tmp_path, on="ray")
+    assert cluster.closed == 1
+    assert not list(tmp_path.glob("runs/*/*"))

@@ -35,7 +35,9 @@ Files = dict[str, bytes]
 
 
 class RayPool(AbstractPool):
-    """Actors on a Ray cluster, as many as it has processors for.
+    """Actors on a Ray cluster, as many as its machines have processors for.
+
+    Where runs are for a CUDA device, each has a GPU of its own.
 
     Args:
         work: what to compute on; a data set is put into Ray's store once.
@@ -44,22 +46,39 @@ class RayPool(AbstractPool):
         most: how many workers can be of use.
 
     Raises:
-        LabError: Ray is not installed, or does not answer at the address.
+        LabError: Ray is not installed, does not answer at the address, or has no GPU for the runs.
     """
 
     def __init__(self, work: Work, address: str | None, most: int) -> None:
         self._work = work
         self._session = RaySession(address)
         self._ray = self._session.ray
-        processors = int(self._ray.cluster_resources().get("CPU", 0))
-        self._size = max(1, min(processors // work.threads, most))
+        nodes = self._nodes()
+        if work.gpus and not nodes:
+            self._session.close()
+            raise LabError(
+                f"--device cuda needs a GPU for each worker, and {self._session.name} has none; "
+                "start Ray with --num-gpus, or leave --device out to compute on the CPU"
+            )
+        processors = max(1, min(work.threads, max(count for count, _ in nodes)))
+        places = sum(min(count // processors, room) for count, room in nodes)
+        self._size = max(1, min(places, most))
         self._actor = self._ray.remote(
-            num_cpus=min(work.threads, max(processors, 1)), max_restarts=0
+            num_cpus=processors, num_gpus=int(work.gpus), max_restarts=0
         )(Worker)
         self._actors: list[Any] = [None] * self._size
         self._told: dict[Any, int] = {}
         self._specs: dict[int, AnySpec] = {}
         self._data: dict[Key, Any] = {}
+
+    def _nodes(self) -> list[tuple[int, int]]:
+        """Return processors of each node, and workers it has a GPU for; those that can compute."""
+        found = []
+        for node in self._ray.nodes():
+            processors, gpus = (int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
+            if node["Alive"] and (gpus or not self._work.gpus):
+                found.append((processors, gpus if self._work.gpus else processors))
+        return found
 
     @property
     def size(self) -> int:

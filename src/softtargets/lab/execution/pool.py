@@ -31,11 +31,13 @@ class Work:
         root: the folder that holds the runs.
         data: the data sets.
         threads: with which torch computes a run.
+        gpus: whether runs are for a CUDA device.
     """
 
     root: Path
     data: Mapping[Key, Any]
     threads: int
+    gpus: bool = False
 
 
 class AbstractPool(ABC):

@@ -26,11 +26,9 @@ class RaySession:
     """
 
     def __init__(self, address: str | None) -> None:
-        # Read when Ray is imported; what a user has set stays. By the last, workers see the
-        # machine's GPUs although they ask for none.
+        # Read when Ray is imported; what a user has set stays.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # not to another Ray than asked for
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         self.ray = _imported()
         self._files: tempfile.TemporaryDirectory[str] | None = None
         self._ours = not self.ray.is_initialized()

@@ -81,7 +81,8 @@ def compute(
     if others:
         progress.note(others)
     if missing:
-        work = Work(root=root, data=data, threads=torch.get_num_threads())
+        gpus = any(getattr(spec, "device", None) == "cuda" for spec in missing)
+        work = Work(root=root, data=data, threads=torch.get_num_threads(), gpus=gpus)
         pool = place.pool(work, len(missing))
         finished |= _Schedule(missing, folders, progress).carry_out(pool)
     return {name: finished[name] for name in folders}
