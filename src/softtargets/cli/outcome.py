@@ -1,10 +1,12 @@
 """What a comparison or claims have shown: in the terminal, as files and as page."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from softtargets.claims.record import ClaimsRecord
     from softtargets.lab.compare import Comparison
@@ -43,14 +45,11 @@ def show(comparison: "Comparison", out: Path, console: "Console") -> None:
     rows = summarise(comparison)
     write_summary(comparison, rows, out / SUMMARY)
     width = max(console.width, 80)
-    for table in comparison_tables(rows, seeds=comparison.settings.seeds, width=width):
-        console.print(table)
+    tables = comparison_tables(rows, seeds=comparison.settings.seeds, width=width)
     told = [terminal_conclusion(comparison, rows), *estimation_lines(comparison, rows)]
-    for text in filter(None, [*told, text_note(comparison), unfinished(comparison)]):
-        console.print(text, highlight=False, markup=False)
-    page = out / PAGE
-    write_page(comparison, page)
-    console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
+    _print(console, tables, [*told, text_note(comparison), unfinished(comparison)])
+    write_page(comparison, out / PAGE)
+    _name_page(console, out / PAGE)
 
 
 def show_task(comparison: "TaskComparison", out: Path, console: "Console") -> None:
@@ -71,13 +70,10 @@ def show_task(comparison: "TaskComparison", out: Path, console: "Console") -> No
 
     rows = summarise(comparison)
     write_summary(comparison, rows, out / SUMMARY)
-    for table in task_tables(comparison, rows, width=max(console.width, 80)):
-        console.print(table)
-    for text in conclusion(comparison, rows):
-        console.print(text, highlight=False, markup=False)
-    page = out / PAGE
-    write_page(comparison, page)
-    console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)
+    tables = task_tables(comparison, rows, width=max(console.width, 80))
+    _print(console, tables, conclusion(comparison, rows))
+    write_page(comparison, out / PAGE)
+    _name_page(console, out / PAGE)
 
 
 def show_claims(record: "ClaimsRecord", out: Path, console: "Console") -> None:
@@ -101,4 +97,16 @@ def show_claims(record: "ClaimsRecord", out: Path, console: "Console") -> None:
     write_page(record, page)
     console.print(verdict_table(record))
     console.print(f"{words.tally(record)}. {words.basis(record)}", highlight=False)
+    _name_page(console, page)
+
+
+def _print(console: "Console", tables: Iterable["Table"], texts: Iterable[str]) -> None:
+    """Print tables, and the texts that say something."""
+    for table in tables:
+        console.print(table)
+    for text in filter(None, texts):
+        console.print(text, highlight=False, markup=False)
+
+
+def _name_page(console: "Console", page: Path) -> None:
     console.print(f"Report: {page.resolve()}", soft_wrap=True, highlight=False)

@@ -12,6 +12,7 @@ from softtargets.lab import records
 from softtargets.lab.data import DataSet, Split
 from softtargets.lab.models import MLP
 from softtargets.lab.records import Epoch, Estimate, Example
+from softtargets.lab.resampling import estimate
 from softtargets.lab.session import DivergedError
 from softtargets.lab.task import Teacher
 from softtargets.losses import cross_entropy
@@ -101,21 +102,13 @@ def measure(
 def estimates(report: calibration.CalibrationReport) -> dict[str, Estimate]:
     """Return test metrics by name, as a record keeps them."""
     values = {name: getattr(report, name) for name in records.METRICS}
-    estimates = {
-        name: Estimate(each.value, _known(each.low), _known(each.high))
-        for name, each in values.items()
-    }
+    estimates = {name: estimate(each.value, each.low, each.high) for name, each in values.items()}
     # The signed forms are the ones whose mean over seeds is not biased by the floor at 0.
     for name in ("expected_calibration_error", "classwise_calibration_error"):
         interval = estimates[name]
         signed: float = getattr(report, f"{name}_signed")
         estimates[f"{name}_debiased"] = Estimate(signed, interval.low, interval.high)
     return estimates
-
-
-def _known(end: float) -> float | None:
-    """The end of an interval, or None where none was asked for."""
-    return None if math.isnan(end) else end
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Means over seeds with intervals, and paired differences to the baseline."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import msgspec
 
 from softtargets.lab.compare import Comparison
 from softtargets.lab.methods import BASELINE
-from softtargets.lab.records import write_atomically
+from softtargets.lab.records import RunRecord, write_atomically
+from softtargets.lab.task_record import TaskRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,11 +202,7 @@ def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
             "validation": data.num_validation,
             "test": data.num_test,
         },
-        "environments": sorted(
-            {msgspec.json.encode(record.environment).decode() for record in records}
-        ),
-        "missing": comparison.missing,
-        "training_seconds": round(sum(record.seconds for record in records), 1),
+        **computing(records, comparison.missing),
         "rows": rows,
         "values": {
             method: {
@@ -217,6 +215,31 @@ def write_summary(comparison: Comparison, rows: list[Row], path: Path) -> None:
             for method in comparison.runs
         },
     }
+    write_json(content, path)
+
+
+def computing(records: Sequence[RunRecord | TaskRecord], missing: int) -> dict[str, Any]:
+    """Return where runs were computed, and how long it took, as summaries have it.
+
+    Args:
+        records: of all runs.
+        missing: how many are not finished.
+    """
+    environments = {msgspec.json.encode(record.environment).decode() for record in records}
+    return {
+        "environments": sorted(environments),
+        "missing": missing,
+        "training_seconds": round(sum(record.seconds for record in records), 1),
+    }
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write JSON that a person can read, at once.
+
+    Args:
+        content: what to write.
+        path: the file.
+    """
     write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
 
 

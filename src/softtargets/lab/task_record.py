@@ -1,5 +1,7 @@
 """What the runs of tasks beside classification leave: a history, metrics, and the task's own."""
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +39,38 @@ class TaskRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     model_sha256: str
     peak_memory: int | msgspec.UnsetType = msgspec.UNSET
     content_sha256: str = ""
+
+
+def check_numbers(
+    spec: msgspec.Struct,
+    *,
+    counts: Sequence[str] = (),
+    positive: Sequence[str] = (),
+    not_negative: Sequence[str] = (),
+    shares: Sequence[str] = (),
+) -> None:
+    """Raise unless the fields of these names are in their ranges.
+
+    Args:
+        spec: of a run.
+        counts: at least 1.
+        positive: and finite.
+        not_negative: and finite.
+        shares: in [0, 1).
+
+    Raises:
+        ValueError: one is not.
+    """
+    rules: list[tuple[Sequence[str], str, Callable[[float], bool]]] = [
+        (counts, "at least 1", lambda value: value >= 1),
+        (positive, "positive and finite", lambda value: 0 < value < math.inf),
+        (not_negative, "at least 0", lambda value: 0 <= value < math.inf),
+        (shares, "in [0, 1)", lambda value: 0 <= value < 1),
+    ]
+    for names, rule, holds in rules:
+        for name in names:
+            if not holds(getattr(spec, name)):
+                raise ValueError(f"`{name}` must be {rule}, got {getattr(spec, name)}")
 
 
 def run_name(spec: msgspec.Struct, method: str, seed: int) -> str:

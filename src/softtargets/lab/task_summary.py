@@ -4,8 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from softtargets.lab.records import write_atomically
-from softtargets.lab.summary import Row, mean_over_seeds, paired_differences
+from softtargets.lab.summary import Row, computing, mean_over_seeds, paired_differences, write_json
 from softtargets.lab.task_compare import TaskComparison
 
 
@@ -48,11 +47,7 @@ def write_summary(comparison: TaskComparison, rows: list[Row], path: Path) -> No
         # Without the folder that the data were in.
         "settings": msgspec.structs.replace(comparison.settings, data=comparison.data.name),
         "data": comparison.data,
-        "environments": sorted(
-            {msgspec.json.encode(record.environment).decode() for record in records}
-        ),
-        "missing": comparison.missing,
-        "training_seconds": round(sum(record.seconds for record in records), 1),
+        **computing(records, comparison.missing),
         "references": comparison.references,
         "rows": [{name: getattr(row, name) for name in _SHOWN} for row in rows],
         "values": {
@@ -64,7 +59,7 @@ def write_summary(comparison: TaskComparison, rows: list[Row], path: Path) -> No
             for method in comparison.runs
         },
     }
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+    write_json(content, path)
 
 
 _SHOWN = (

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from softtargets import calibration
 from softtargets.calibration import TemperatureScaling
 from softtargets.lab import seeds
 from softtargets.lab.records import Estimate
+from softtargets.lab.resampling import calibration_errors, ratio
 from softtargets.lab.segmentation import measures
 from softtargets.lab.segmentation.data import Scenes, SegmentationData
 from softtargets.lab.session import DivergedError
@@ -214,20 +214,11 @@ def calibration_metrics(
     if not images:
         return {}, sums
     resamples = resamples if images > 1 else 0
-    events = calibration.evaluate_multilabel(
-        confidence.logit().unsqueeze(1),
-        torch.where(counted, right.long(), _NONE).unsqueeze(1),
-        bootstrap=resamples,
-        generator=seeds.generator("bootstrap", seed),
-    )
-    error = events.expected_calibration_error
-    signed = events.expected_calibration_error_signed
-    found = {
-        "negative_log_likelihood": ratio(nll, resamples=resamples, seed=seed),
-        "expected_calibration_error": estimate(error.value, error.low, error.high),
-        "expected_calibration_error_debiased": estimate(signed, error.low, error.high),
-    }
-    return found, sums
+    right = torch.where(counted, right.long(), _NONE)
+    return {
+        "negative_log_likelihood": ratio(nll, "images", resamples=resamples, seed=seed),
+        **calibration_errors(confidence, right, resamples=resamples, seed=seed),
+    }, sums
 
 
 def _bins(confidence: Tensor, right: Tensor, counted: Tensor) -> Tensor:
@@ -241,44 +232,3 @@ def _bins(confidence: Tensor, right: Tensor, counted: Tensor) -> Tensor:
         for each in parts
     ]
     return torch.stack(sums, -1).view(-1, BINS, len(parts))
-
-
-def ratio(sums: Tensor, *, resamples: int, seed: int) -> Estimate:
-    """Return a mean over pixels, with an interval over resampled images.
-
-    Args:
-        sums: `(N, 2)`, sum and number of pixels of each image.
-        resamples: draws of the images; 0 for no interval.
-        seed: of the draws.
-    """
-    return over_images(sums.double(), lambda x: x[..., 0] / x[..., 1], resamples, seed)
-
-
-def over_images(sums: Tensor, statistic: Any, resamples: int, seed: int) -> Estimate:
-    """Return a statistic of sums over images, with an interval over resampled images.
-
-    Args:
-        sums: `(N, ...)`, of each image.
-        statistic: from `(..., *)`, the sums of images, to `(...)`.
-        resamples: draws of the images; 0 for no interval, and one image has none.
-        seed: of the draws.
-    """
-    flat = sums.double().flatten(1)
-    value = float(statistic(flat.sum(0).view(sums.shape[1:])))
-    if not resamples or len(sums) < 2:
-        return Estimate(value, None, None)
-    generator = seeds.generator("images", seed)
-    chosen = torch.randint(len(sums), (resamples, len(sums)), generator=generator)
-    weights = torch.zeros(resamples, len(sums), dtype=torch.float64)
-    weights.scatter_add_(1, chosen, torch.ones_like(weights))
-    draws = statistic((weights @ flat).view(resamples, *sums.shape[1:]))
-    ends = torch.tensor([0.975, 0.025], dtype=torch.float64)
-    high, low = draws.quantile(ends).tolist()
-    # The basic bootstrap, as everywhere.
-    return estimate(value, 2 * value - high, 2 * value - low)
-
-
-def estimate(value: float, low: float, high: float) -> Estimate:
-    """Return a value with its interval, None for ends that are NaN."""
-    known = low == low and high == high
-    return Estimate(value, low if known else None, high if known else None)

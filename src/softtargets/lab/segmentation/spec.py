@@ -1,14 +1,12 @@
 """A segmentation run as a frozen value; its hash names its folder."""
 
-import math
 from typing import ClassVar
 
 import msgspec
 
 from softtargets.lab.spec import Parameters
-from softtargets.lab.task_record import run_name
+from softtargets.lab.task_record import check_numbers, run_name
 
-_COUNTS = ("epochs", "batch_size", "width", "depth", "pixels")
 DEEPEST = 6
 
 
@@ -57,20 +55,15 @@ class SegmentationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     resamples: int = 1000
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        check_numbers(
+            self,
+            counts=("epochs", "batch_size", "width", "depth", "pixels"),
+            positive=("learning_rate",),
+            not_negative=("weight_decay", "resamples"),
+            shares=("warm_up",),
+        )
         if self.depth > DEEPEST:
             raise ValueError(f"`depth` must be at most {DEEPEST}, got {self.depth}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(
-                f"`learning_rate` must be positive and finite, got {self.learning_rate}"
-            )
-        for name in ("weight_decay", "resamples"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}")
-        if not 0 <= self.warm_up < 1:
-            raise ValueError(f"`warm_up` must be in [0, 1), got {self.warm_up}")
 
     @property
     def run_id(self) -> str:

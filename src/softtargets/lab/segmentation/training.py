@@ -9,6 +9,7 @@ from torch import Tensor
 from softtargets.lab import records, seeds
 from softtargets.lab.errors import LabError
 from softtargets.lab.finish import peak_memory
+from softtargets.lab.resampling import over_units
 from softtargets.lab.segmentation import measures
 from softtargets.lab.segmentation.data import SegmentationData
 from softtargets.lab.segmentation.methods import METHODS
@@ -22,7 +23,6 @@ from softtargets.lab.segmentation.predictions import (
     count,
     count_and_keep,
     fit_temperature,
-    over_images,
 )
 from softtargets.lab.segmentation.record import ClassOverlap, SegmentationRecord
 from softtargets.lab.segmentation.spec import SegmentationSpec
@@ -136,12 +136,17 @@ class Segmentation(AbstractTraining):
         ), arrays
 
     def _overlaps(self, counted: Counted) -> dict[str, records.Estimate]:
-        resamples, seed = self.spec.resamples, self.spec.seed
         assert counted.boundary is not None
+        measured = {
+            "mean_iou": (counted.confusion, _mean_iou),
+            "boundary_iou": (counted.boundary, _mean_ratio),
+            "accuracy": (counted.confusion, _accuracy),
+        }
         return {
-            "mean_iou": over_images(counted.confusion, _mean_iou, resamples, seed),
-            "boundary_iou": over_images(counted.boundary, _mean_ratio, resamples, seed),
-            "accuracy": over_images(counted.confusion, _accuracy, resamples, seed),
+            name: over_units(
+                sums, statistic, "images", resamples=self.spec.resamples, seed=self.spec.seed
+            )
+            for name, (sums, statistic) in measured.items()
         }
 
     def _calibration(

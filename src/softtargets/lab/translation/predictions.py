@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from softtargets import calibration
-from softtargets.lab import seeds
 from softtargets.lab.records import Estimate
+from softtargets.lab.resampling import calibration_errors, ratio
 from softtargets.lab.translation.batches import MEASURED_TOKENS, EncodedPairs, batches
 from softtargets.lab.translation.model import Transformer
 from softtargets.lab.translation.vocabulary import PAD
@@ -49,19 +48,10 @@ class TokenPredictions:
             seed: of the draws.
         """
         confidence, right = self._by_sentence()
-        events = calibration.evaluate_multilabel(
-            confidence.double().logit().unsqueeze(1),
-            right.unsqueeze(1),
-            bootstrap=resamples,
-            generator=seeds.generator("bootstrap", seed),
-        )
-        error = events.expected_calibration_error
-        signed = events.expected_calibration_error_signed
         return {
             "negative_log_likelihood": self._mean(self.nll, resamples, seed),
-            "accuracy": self._mean(self.right.float(), resamples, seed),
-            "expected_calibration_error": _estimate(error.value, error.low, error.high),
-            "expected_calibration_error_debiased": _estimate(signed, error.low, error.high),
+            "accuracy": self._mean(self.right, resamples, seed),
+            **calibration_errors(confidence, right, resamples=resamples, seed=seed),
         }
 
     def _by_sentence(self) -> tuple[Tensor, Tensor]:
@@ -77,23 +67,10 @@ class TokenPredictions:
 
     def _mean(self, values: Tensor, resamples: int, seed: int) -> Estimate:
         """The mean over tokens; both sums of the ratio are of resampled sentences."""
-        value = float(values.double().mean())
-        if not resamples:
-            return _estimate(value, torch.nan, torch.nan)
         counts = torch.bincount(self.sentence).double()
         sums = torch.zeros_like(counts).index_add_(0, self.sentence, values.double())
-        generator = seeds.generator("sentences", seed)
-        chosen = torch.randint(len(counts), (resamples, len(counts)), generator=generator)
-        draws = sums[chosen].sum(1) / counts[chosen].sum(1)
-        ends = torch.tensor([0.975, 0.025], dtype=torch.float64)
-        high_draw, low_draw = draws.quantile(ends).tolist()
-        # The basic bootstrap, as everywhere.
-        return _estimate(value, 2 * value - high_draw, 2 * value - low_draw)
-
-
-def _estimate(value: float, low: float, high: float) -> Estimate:
-    known = low == low and high == high
-    return Estimate(value, low if known else None, high if known else None)
+        both = torch.stack([sums, counts], -1)
+        return ratio(both, "sentences", resamples=resamples, seed=seed)
 
 
 def predict_tokens(

@@ -1,16 +1,15 @@
 """A translation run as a frozen value; its hash names its folder."""
 
-import math
 from typing import ClassVar
 
 import msgspec
 
 from softtargets.lab.spec import Parameters
-from softtargets.lab.task_record import run_name
+from softtargets.lab.task_record import check_numbers, run_name
 from softtargets.lab.translation.vocabulary import SMALLEST
 
-_COUNTS = ("epochs", "vocabulary", "batch_tokens", "width", "heads", "layers", "feed_forward")
 _WIDEST = 200
+_COUNTS = ("epochs", "vocabulary", "batch_tokens", "width", "heads", "layers", "feed_forward")
 
 
 class TranslationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,18 +68,13 @@ class TranslationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     resamples: int = 1000
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` must be positive and finite, got {getattr(self, name)}")
-        for name in ("weight_decay", "penalty", "resamples"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}")
-        for name in ("warm_up", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}")
+        check_numbers(
+            self,
+            counts=_COUNTS,
+            positive=("learning_rate", "clip"),
+            not_negative=("weight_decay", "penalty", "resamples"),
+            shares=("warm_up", "dropout"),
+        )
         if self.vocabulary < SMALLEST:
             raise ValueError(
                 f"`vocabulary` must be at least {SMALLEST}, the bytes and special tokens, got "
