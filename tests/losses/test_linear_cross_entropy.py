@@ -229,14 +229,29 @@ class _Largest(TorchDispatchMode):
         return result
 
 
-def test_the_logits_never_exist_whole(monkeypatch):
+@pytest.mark.parametrize(
+    "correction",
+    [
+        None,
+        st.ForwardCorrection(st.noise.PairTransition(0.2, K)),
+        st.BackwardCorrection(st.noise.PairTransition(0.2, K), allow_negative=True),
+    ],
+    ids=["plain", "forward", "backward"],
+)
+def test_the_logits_never_exist_whole(correction, monkeypatch):
     monkeypatch.setattr(linear, "CHUNK_ELEMENTS", 10 * K)
     hidden, weight, bias = inputs(200)
     labels = torch.randint(K, (200,))
     with _Largest() as largest:
         for reduction in ("mean", "none"):
             loss = st.linear_cross_entropy(
-                hidden, weight, labels, bias=bias, smoothing=0.1, reduction=reduction
+                hidden,
+                weight,
+                labels,
+                bias=bias,
+                smoothing=0.1,
+                reduction=reduction,
+                correction=correction,
             )
             loss.sum().backward()
     assert largest.elements == max(hidden.numel(), weight.numel())
