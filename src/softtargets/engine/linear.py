@@ -91,7 +91,7 @@ def _losses_(
     living = torch.empty_like(losses, dtype=torch.bool)
     memory = blocks.scratch(logits)
     for key in blocks.keys(logits):
-        part = target[key] if key else target
+        part = blocks.at(target, key)
         block = logits[key]
         wide = block.to(losses.dtype)
         values, masked = blocks.values(key, wide, part, None, observer, memory)
