@@ -88,6 +88,9 @@ def test_files_that_cannot_be_read(tmp_path):
     (folder / "classes.txt").write_bytes(b"ground\nb\xe4r\n")
     with pytest.raises(LabError, match=r"classes\.txt is not UTF-8"):
         load(word(folder))
+    (folder / "classes.txt").write_text("ground\nbär\n", encoding="utf-16")
+    with pytest.raises(LabError, match=r"classes\.txt is UTF-16, .* `iconv -f UTF-16 -t UTF-8`"):
+        load(word(folder))
     with pytest.raises(LabError, match=r"train/gone\.png cannot be read \(.*\); copy it again"):
         tree(folder).read("train/gone.png")
 
