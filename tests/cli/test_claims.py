@@ -67,3 +67,17 @@ def test_what_users_can_mend_is_one_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_a_corrupt_file_of_the_synthetic_benchmark_is_named(tmp_path, capsys):
+    path = tmp_path / "synthetic" / "surface-2-draws.json"
+    path.parent.mkdir()
+    for content in (b'{"command": ', b"\xff{}", b'{"draws": 2}'):
+        path.write_bytes(content)
+        assert run(smoke(tmp_path, "ils.surface")) == 2
+        error = capsys.readouterr().err
+        assert f"the earlier result {path} cannot be used: " in error
+        assert error.endswith("; delete the file to compute it again\n")
+        assert path.read_bytes() == content
+    path.unlink()
+    assert run(smoke(tmp_path, "ils.surface")) == 0
