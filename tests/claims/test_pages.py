@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -98,6 +99,19 @@ def test_the_page(record, tmp_path):
     assert not re.search(r"(?:href|src)=\"(?:https?:)?//", page)
     write_page(record, tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == page
+
+
+def test_every_claim_has_its_own_number_of_seeds(record):
+    others = [
+        claim(effect(values=[-0.03] * 3), name="slow.one"),
+        claim(effect(values=[-0.03] * 10), effect(), name="synthetic.one"),
+    ]
+    record = msgspec.structs.replace(record, claims=[*record.claims, *others])
+    assert "Budget cpu: 5 seeds judged (but 3 of slow.one), settings" in words.basis(record)
+    cells = r"LS − hard labels \| −3\.00 [^|]* points \| ([^|]*) \| below −1 \|"
+    assert re.findall(cells, sections(record, "assets")) == ["5", "3", "10 draws of data", "5"]
+    cells = r"LS − hard labels</th><td>[^<]*</td><td>([^<]*)</td><td>below −1<"
+    assert re.findall(cells, render_page(record)) == ["5", "3", "10 draws of data", "5"]
 
 
 def test_pictures(record, tmp_path):
