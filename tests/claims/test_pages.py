@@ -168,8 +168,9 @@ def test_progress_in_plain_lines():
 
 def test_the_plan():
     estimate = Estimate(
-        runs=10, there=4, steps=6000, minutes=1.4, by_claim={"a.b": 12}, skipped={"c.d": "no data"}
-    )
+        runs=10, there=4, steps=6000, minutes=1.4, unmeasured=[], by_claim={"a.b": 12},
+        skipped={"c.d": "no data"},
+    )  # fmt: skip
     text = "\n".join(plan_lines(estimate))
     for part in (
         "12 runs  a.b",
@@ -178,7 +179,13 @@ def test_the_plan():
         "about 1 min",
     ):
         assert part in text
-    assert len(plan_lines(replace(estimate, there=0, minutes=None))) == 3
+    assert len(plan_lines(estimate)) == 4
+    kinds = ["segmentation", "translation"]
+    *_, line = plan_lines(replace(estimate, minutes=None, unmeasured=kinds))
+    assert line.startswith(
+        "no estimate of minutes: no run in segmentation and translation is there"
+    )
+    assert "interrupt with Ctrl-C after some runs, which are kept, and ask again" in line
 
 
 def test_the_list_of_claims():
