@@ -168,6 +168,20 @@ def test_an_archive_whose_compressed_middle_is_damaged(tmp_path):
         load(word(path))
 
 
+def test_an_archive_whose_middle_looks_like_its_end_is_damaged(tmp_path):
+    path = tmp_path / "x.tgz"
+    with tarfile.open(path, "w:gz", compresslevel=0) as archive:
+        archive.add(written(tmp_path / "x", files()), "x")
+    with tarfile.open(path) as archive:
+        header = archive.getmembers()[-1].tobuf()[:100].rstrip(b"\0")
+    content = bytearray(path.read_bytes())
+    place = content.index(header)
+    content[place : place + tarfile.BLOCKSIZE] = bytes(tarfile.BLOCKSIZE)
+    path.write_bytes(content)
+    with pytest.raises(LabError, match=r"x\.tgz cannot be read as a tar archive \(CRC"):
+        load(word(path))
+
+
 def test_masks_of_one_class_tell_no_number_of_classes(tmp_path):
     # Black and white, where white is what void has unless it is set.
     held = {
