@@ -102,7 +102,8 @@ def table(content: dict[str, object]) -> str:
         f"{settings['size']} in batches of {batch} takes {spent['training']:.0f} processor "
         f"seconds with {METHODS[WHOLE].title}, validation {spent['validation']:.0f} more; "
         f"on the clock {found['training']['seconds']:.0f} and "
-        f"{found['validation']['seconds']:.0f}. A step costs, as a multiple of that of CE with hard labels:\n\n"
+        f"{found['validation']['seconds']:.0f}. A step costs, as a multiple "
+        "of that of CE with hard labels:\n\n"
         f"{shown}\n"
     )
 

@@ -1,6 +1,6 @@
 """The main job: methods x seeds on one data set, each run computed once, in one output folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,19 @@ from softtargets.lab.execution import Progress, compute
 from softtargets.lab.execution.place import Place
 from softtargets.lab.label_noise import KINDS, Kind, check_mapping, wrong_share
 from softtargets.lab.label_noise import Mapping as NoiseMap
+from softtargets.lab.method_runs import (
+    MethodRuns,
+    check_count,
+    check_methods,
+    check_sizes,
+    gathered,
+    names_of,
+    recalled,
+)
 from softtargets.lab.methods import BASELINE, DEFAULT, METHODS
 from softtargets.lab.options import Training
 from softtargets.lab.output import prepare
-from softtargets.lab.records import RunFolder, RunRecord
+from softtargets.lab.records import RunRecord
 from softtargets.lab.session import without_leader
 from softtargets.lab.spec import RunSpec
 from softtargets.lab.study import (
@@ -31,8 +40,6 @@ from softtargets.lab.study import (
     write_study,
 )
 
-MOST_SEEDS = 1000
-MOST_EPOCHS = 100_000
 MOST_THREADS = 1024
 
 
@@ -68,14 +75,8 @@ class Settings:
     training: Training = field(default_factory=Training)
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.methods if name not in METHODS]
-        if unknown or not self.methods:
-            raise LabError(f"unknown method {', '.join(unknown) or '(none)'}: choose from "
-                           f"{', '.join(METHODS)}")  # fmt: skip
-        if len(set(self.methods)) < len(self.methods):
-            raise LabError(f"a method is named twice in {','.join(self.methods)}: name each once")
-        check_count("seeds", self.seeds, MOST_SEEDS)
-        check_count("epochs", self.epochs, MOST_EPOCHS)
+        check_methods(self.methods, METHODS, "choose from")
+        check_sizes(self.seeds, self.epochs)
         if not 0 <= self.noise < 1:
             raise LabError(f"--noise must be in [0, 1), got {self.noise}; it is a share of labels")
         _check_noise(self)
@@ -111,28 +112,16 @@ def _check_noise(settings: Settings) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(MethodRuns[RunRecord]):
     """Finished runs of the same seeds, by method.
 
     Attributes:
         settings: as asked for.
         data: what there is to know of the data set.
-        runs: for each method, its folders and records by seed.
-        missing: how many runs of it are not finished; the seeds that lack one are left out.
     """
 
     settings: Settings
     data: DataSummary
-    runs: dict[str, list[tuple[RunFolder, RunRecord]]]
-    missing: int = 0
-
-    def records(self, method: str) -> list[RunRecord]:
-        """Return the records of a method, by seed."""
-        return [record for _, record in self.runs[method]]
-
-    def arrays(self, method: str) -> list[dict[str, Any]]:
-        """Return the stored arrays of a method, by seed."""
-        return [folder.arrays() for folder, _ in self.runs[method]]
 
 
 def plan(settings: Settings, data: DataSet) -> list[RunSpec]:
@@ -207,16 +196,14 @@ def compare(
     check_mapping(settings.noise_map, data.num_classes)
     root = prepare(output)
     specs = plan(settings, data)
-    names = {
-        method: [spec.run_id for spec in specs if spec.method == method]
-        for method in settings.methods
-    }
+    names = names_of(specs, settings.methods)
     first = [spec for spec in specs if spec.method == settings.methods[0]]
     shares = tuple(wrong_share(spec, data) for spec in first if settings.noisy)
     about = describe(data, shares)
     write_study(output, Study(settings=_plain(settings), data=about, runs=names))
     records = compute(specs, [data], root, on=on, progress=progress)
-    return _gathered(settings, about, root, names, records)
+    runs = gathered(output, names, records, RunRecord)
+    return Comparison(settings=settings, data=about, runs=runs)
 
 
 def follow(settings: Settings) -> None:
@@ -242,41 +229,11 @@ def recall(output: Path) -> Comparison:
     """
     study = read_study(output)
     settings = _settings(study, output)
-    root = output / "runs"
-    folders = {name: RunFolder(root, name) for names in study.runs.values() for name in names}
-    records = {name: folder.record() for name, folder in folders.items() if folder.done}
-    seeds = [
-        seed
-        for seed in range(settings.seeds)
-        if all(names[seed] in records for names in study.runs.values())
-    ]
-    missing = len(folders) - len(records)
-    if not seeds:
-        raise LabError(
-            f"{output} has no seed that all methods have finished, {missing} of {len(folders)} "
-            "runs are missing; give the command that started them again, it goes on where it "
-            "stopped"
-        )
-    names = {method: [each[seed] for seed in seeds] for method, each in study.runs.items()}
+    kept, seeds = recalled(output, study.runs, RunRecord)
     shares = study.data.wrong_shares and tuple(study.data.wrong_shares[seed] for seed in seeds)
     data = structs.replace(study.data, wrong_shares=shares)
     settings = replace(settings, seeds=len(seeds))
-    return _gathered(settings, data, root, names, records, missing)
-
-
-def _gathered(
-    settings: Settings,
-    data: DataSummary,
-    root: Path,
-    names: Mapping[str, Sequence[str]],
-    records: Mapping[str, RunRecord],
-    missing: int = 0,
-) -> Comparison:
-    runs = {
-        method: [(RunFolder(root, name), records[name]) for name in each]
-        for method, each in names.items()
-    }
-    return Comparison(settings=settings, data=data, runs=runs, missing=missing)
+    return Comparison(settings=settings, data=data, runs=kept.runs, missing=kept.missing)
 
 
 def _settings(study: Study, output: Path) -> Settings:
@@ -300,9 +257,3 @@ def use_threads(threads: int) -> None:
     """Set the number of threads torch computes with; part of what makes numbers repeatable."""
     check_count("threads", threads, MOST_THREADS)
     torch.set_num_threads(threads)
-
-
-def check_count(name: str, value: int, most: int) -> None:
-    """Raise `LabError` unless an option is a whole number from 1 to `most`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise LabError(f"--{name} must be a whole number from 1 to {most}, got {value}")

@@ -8,6 +8,7 @@ from softtargets.lab.errors import LabError
 SUMMARY = "summary.json"
 PAGE = "report.html"
 STUDY = "study.json"
+RUNS = "runs"
 
 
 def prepare(output: Path, otherwise: str = "choose another folder with --out") -> Path:
@@ -20,7 +21,7 @@ def prepare(output: Path, otherwise: str = "choose another folder with --out") -
     Raises:
         LabError: it cannot be made or written, or a folder has the name of a file to write.
     """
-    root = output / "runs"
+    root = output / RUNS
     try:
         root.mkdir(parents=True, exist_ok=True)
         for folder in (output, root):

@@ -4,7 +4,6 @@ As `softtargets.lab.compare` does for classifiers; what is of one kind of runs a
 `AbstractTaskKind`.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,21 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from softtargets.lab.compare import MOST_EPOCHS, MOST_SEEDS, check_count
 from softtargets.lab.errors import LabError
 from softtargets.lab.execution import Progress, compute
 from softtargets.lab.kinds import AnySpec
+from softtargets.lab.method_runs import (
+    MethodRuns,
+    check_methods,
+    check_sizes,
+    gathered,
+    names_of,
+    recalled,
+)
 from softtargets.lab.options import as_options
 from softtargets.lab.output import prepare
-from softtargets.lab.records import StoredRun
 from softtargets.lab.study import FORMAT, read_study_as, unusable, write_study
 from softtargets.lab.task_kind import AbstractTaskKind, Reference, TaskData, task_kind
-from softtargets.lab.task_record import TaskRecord
 
 
 class TaskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,7 +71,7 @@ class TaskStudy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskComparison:
+class TaskComparison(MethodRuns[Any]):
     """Finished runs of the same seeds, by method.
 
     Attributes:
@@ -75,24 +79,12 @@ class TaskComparison:
         settings: as asked for; of an unfinished comparison with as many seeds as are finished.
         data: what there is to know of the data.
         references: what is reached without a model.
-        runs: for each method, its folders and records by seed.
-        missing: how many runs of it are not finished; the seeds that lack one are left out.
     """
 
     kind: AbstractTaskKind
     settings: TaskSettings
     data: TaskData
     references: list[Reference]
-    runs: dict[str, list[tuple[StoredRun[Any], Any]]]
-    missing: int = 0
-
-    def records(self, method: str) -> list[TaskRecord]:
-        """Return the records of a method, by seed."""
-        return [record for _, record in self.runs[method]]
-
-    def arrays(self, method: str) -> list[dict[str, Any]]:
-        """Return the stored arrays of a method, by seed."""
-        return [folder.arrays() for folder, _ in self.runs[method]]
 
     @property
     def spec(self) -> Any:
@@ -112,16 +104,8 @@ def plan(settings: TaskSettings, digest: str) -> list[Any]:
             the command line does.
     """
     kind = task_kind(settings.kind)
-    unknown = [name for name in settings.methods if name not in kind.methods]
-    if unknown or not settings.methods:
-        raise LabError(
-            f"unknown method {', '.join(unknown) or '(none)'}: for {settings.kind}, choose from "
-            f"{', '.join(kind.methods)}"
-        )
-    if len(set(settings.methods)) < len(settings.methods):
-        raise LabError(f"a method is named twice in {','.join(settings.methods)}: name each once")
-    check_count("seeds", settings.seeds, MOST_SEEDS)
-    check_count("epochs", settings.epochs, MOST_EPOCHS)
+    check_methods(settings.methods, kind.methods, f"for {settings.kind}, choose from")
+    check_sizes(settings.seeds, settings.epochs)
     names = sorted(settings.methods, key=lambda name: name != kind.baseline)
     try:
         return [
@@ -173,14 +157,12 @@ def compare(
         settings=settings,
         data=kind.describe(data),
         references=kind.references(data, specs[0]),
-        runs={
-            method: [spec.run_id for spec in specs if spec.method == method]
-            for method in settings.methods
-        },
+        runs=names_of(specs, settings.methods),
     )
     write_study(output, study)
     records = compute(specs, [data], root, on=on, progress=progress)
-    return _gathered(kind, study, settings, root, study.runs, records)
+    runs = gathered(output, study.runs, records, kind.record)
+    return _of(kind, study, MethodRuns(runs=runs), settings.seeds)
 
 
 def recall(output: Path) -> TaskComparison:
@@ -199,46 +181,18 @@ def recall(output: Path) -> TaskComparison:
         kind = task_kind(study.kind)
     except ValueError as error:
         raise unusable(output, str(error)) from error
-    root = output / "runs"
-    folders = {
-        name: StoredRun(root, name, kind.record) for names in study.runs.values() for name in names
-    }
-    records = {name: folder.record() for name, folder in folders.items() if folder.done}
-    seeds = [
-        seed
-        for seed in range(study.settings.seeds)
-        if all(names[seed] in records for names in study.runs.values())
-    ]
-    missing = len(folders) - len(records)
-    if not seeds:
-        raise LabError(
-            f"{output} has no seed that all methods have finished, {missing} of {len(folders)} "
-            "runs are missing; give the command that started them again, it goes on where it "
-            "stopped"
-        )
-    names = {method: [each[seed] for seed in seeds] for method, each in study.runs.items()}
-    settings = structs.replace(study.settings, seeds=len(seeds))
-    return _gathered(kind, study, settings, root, names, records, missing)
+    kept, seeds = recalled(output, study.runs, kind.record)
+    return _of(kind, study, kept, len(seeds))
 
 
-def _gathered(
-    kind: AbstractTaskKind,
-    study: TaskStudy,
-    settings: TaskSettings,
-    root: Path,
-    names: Mapping[str, Sequence[str]],
-    records: Mapping[str, Any],
-    missing: int = 0,
+def _of(
+    kind: AbstractTaskKind, study: TaskStudy, kept: MethodRuns[Any], seeds: int
 ) -> TaskComparison:
-    runs = {
-        method: [(StoredRun(root, name, kind.record), records[name]) for name in each]
-        for method, each in names.items()
-    }
     return TaskComparison(
         kind=kind,
-        settings=settings,
+        settings=structs.replace(study.settings, seeds=seeds),
         data=study.data,
         references=study.references,
-        runs=runs,
-        missing=missing,
+        runs=kept.runs,
+        missing=kept.missing,
     )
