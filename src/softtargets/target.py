@@ -89,7 +89,7 @@ class Target(AbstractCombination):
         # Widened first: -100 compared with uint8 labels would wrap around to 156.
         labels, ignore_index = labels.long(), checks.check_integer(ignore_index, "ignore_index")
         counted = labels != ignore_index
-        classes = torch.where(counted, labels, 0)
+        classes = labels * counted
         if checks.should_validate(validate, labels):
             checks.check_labels_in_range(classes, num_classes)
         entries = Entries(classes.unsqueeze(-1), counted.to(dtype).unsqueeze(-1))

@@ -89,7 +89,7 @@ class Entries(AbstractTerm):
         if alive is not None:
             factors = arithmetic.accumulated_where_dead(self.classes, factors, chosen)
             chosen = arithmetic.without_idle(chosen, factors)
-        return (factors * chosen).sum(-1)
+        return _summed(factors * chosen)
 
     def add_to(self, out: Tensor, scale: Tensor, alive: Tensor | None) -> None:
         out.scatter_add_(-1, self.classes, (scale.unsqueeze(-1) * self.weights).to(out.dtype))

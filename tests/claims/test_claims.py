@@ -159,7 +159,7 @@ def test_the_plan_counts_each_run_once(smoke):
     assert estimate.runs < sum(estimate.by_claim.values())
     assert estimate.there > 0.8 * estimate.runs  # all but those of other choices
     fresh = Bench(named(("wei",)), SMOKE, smoke.folder / "fresh", None).estimate()
-    assert (fresh.there, fresh.minutes) == (0, None)
+    assert (fresh.there, fresh.minutes, fresh.unmeasured) == (0, None, ["classification"])
     assert fresh.steps == fresh.runs * 4  # batches of 256 of 898 samples
 
 

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -100,6 +101,19 @@ def test_the_page(record, tmp_path):
     assert (tmp_path / "page.html").read_text() == page
 
 
+def test_every_claim_has_its_own_number_of_seeds(record):
+    others = [
+        claim(effect(values=[-0.03] * 3), name="slow.one"),
+        claim(effect(values=[-0.03] * 10), effect(), name="synthetic.one"),
+    ]
+    record = msgspec.structs.replace(record, claims=[*record.claims, *others])
+    assert "Budget cpu: 5 seeds judged (but 3 of slow.one), settings" in words.basis(record)
+    cells = r"LS − hard labels \| −3\.00 [^|]* points \| ([^|]*) \| below −1 \|"
+    assert re.findall(cells, sections(record, "assets")) == ["5", "3", "10 draws of data", "5"]
+    cells = r"LS − hard labels</th><td>[^<]*</td><td>([^<]*)</td><td>below −1<"
+    assert re.findall(cells, render_page(record)) == ["5", "3", "10 draws of data", "5"]
+
+
 def test_pictures(record, tmp_path):
     write_figures(record, tmp_path / "pictures")
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["paper.subject.svg"]
@@ -154,8 +168,9 @@ def test_progress_in_plain_lines():
 
 def test_the_plan():
     estimate = Estimate(
-        runs=10, there=4, steps=6000, minutes=1.4, by_claim={"a.b": 12}, skipped={"c.d": "no data"}
-    )
+        runs=10, there=4, steps=6000, minutes=1.4, unmeasured=[], by_claim={"a.b": 12},
+        skipped={"c.d": "no data"},
+    )  # fmt: skip
     text = "\n".join(plan_lines(estimate))
     for part in (
         "12 runs  a.b",
@@ -164,7 +179,13 @@ def test_the_plan():
         "about 1 min",
     ):
         assert part in text
-    assert len(plan_lines(replace(estimate, there=0, minutes=None))) == 3
+    assert len(plan_lines(estimate)) == 4
+    kinds = ["segmentation", "translation"]
+    *_, line = plan_lines(replace(estimate, minutes=None, unmeasured=kinds))
+    assert line.startswith(
+        "no estimate of minutes: no run in segmentation and translation is there"
+    )
+    assert "interrupt with Ctrl-C after some runs, which are kept, and ask again" in line
 
 
 def test_the_list_of_claims():

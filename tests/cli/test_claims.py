@@ -1,6 +1,8 @@
+import json
 import shutil
 
 from softtargets.claims.record import read
+from softtargets.claims.registry import CLAIMS
 from softtargets.cli.app import run
 
 
@@ -21,6 +23,7 @@ def test_claims_are_run_and_written(tmp_path, capsys):
     planned = capsys.readouterr().out
     assert "4 runs in all" in planned
     assert "4 to compute, 16 steps" in planned
+    assert "no estimate of minutes: no run in classification is there yet" in planned
     assert not list((tmp_path / "runs").iterdir())
     assert run(smoke(tmp_path, "XIA,mueller.underconfident")) == 0
     printed = capsys.readouterr().out
@@ -33,7 +36,25 @@ def test_claims_are_run_and_written(tmp_path, capsys):
     pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert pictures == {"mueller.underconfident.svg", "xia.selective.svg"}
     assert run(smoke(tmp_path, "xia.selective", "--plan")) == 0
-    assert "4 are there, 0 to compute" in capsys.readouterr().out
+    planned = capsys.readouterr().out
+    assert "4 are there, 0 to compute" in planned
+    assert "about 0 minutes at the speed of the runs that are there" in planned
+
+
+def test_what_is_printed_as_json(tmp_path, capsys):
+    assert run(["claims", "--json"]) == 0
+    claims = json.loads(capsys.readouterr().out)
+    assert [claim["name"] for claim in claims] == list(CLAIMS)
+    assert claims[0]["tests"][1]["rule"] == {"above": None, "below": -0.01, "seeds": 5}
+    assert run(smoke(tmp_path, "wei", "--plan", "--json")) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["minutes"] is None
+    assert plan["unmeasured"] == ["classification"]
+    assert run(smoke(tmp_path, "xia.selective", "--json")) == 0
+    printed = capsys.readouterr()
+    assert printed.out == (tmp_path / "claims.json").read_text()
+    assert "4 runs to compute" in printed.err
+    assert f"Report: {tmp_path / 'claims.html'}" in printed.err
 
 
 def test_a_report_is_made_again_from_the_record_alone(tmp_path, capsys):
@@ -67,3 +88,17 @@ def test_what_users_can_mend_is_one_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_a_corrupt_file_of_the_synthetic_benchmark_is_named(tmp_path, capsys):
+    path = tmp_path / "synthetic" / "surface-2-draws.json"
+    path.parent.mkdir()
+    for content in (b'{"command": ', b"\xff{}", b'{"draws": 2}'):
+        path.write_bytes(content)
+        assert run(smoke(tmp_path, "ils.surface")) == 2
+        error = capsys.readouterr().err
+        assert f"the earlier result {path} cannot be used: " in error
+        assert error.endswith("; delete the file to compute it again\n")
+        assert path.read_bytes() == content
+    path.unlink()
+    assert run(smoke(tmp_path, "ils.surface")) == 0

@@ -1,5 +1,6 @@
 """Tables of texts: four formats, and what each error names."""
 
+import codecs
 import csv
 import gzip
 
@@ -84,11 +85,25 @@ def test_classes_of_endless_digits_are_names(tmp_path):
             HEADER + GOOD + b"LOC\tCaf\xe9 ?\n",
             "a.tsv, line 3: byte 8 of the line, 0xe9, is not UTF-8; convert the file",
         ),
+        *(
+            (name, content, r"a\.\w+(\.gz)? is UTF-16, .*: convert .* `iconv -f UTF-16 -t UTF-8`$")
+            for text in [(HEADER + GOOD).decode()]
+            for name, content in (
+                ("a.tsv", text.encode("utf-16")),
+                ("a.csv", codecs.BOM_UTF16_BE + text.encode("utf-16-be")),
+                ("a.tsv.gz", gzip.compress(text.encode("utf-16"), mtime=0)),
+            )
+        ),
         ("a.tsv.gz", HEADER + GOOD, "a.tsv.gz is damaged or cannot be read .*; get it anew"),
         ("a.tsv.gz", gzip.compress(HEADER + GOOD, mtime=0)[:-9], "a.tsv.gz is damaged"),
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl, line 2 is no JSON object .*; write"),
         ("a.jsonl", b'["x", "y"]\n', "a.jsonl, line 1 is no JSON object"),
         ("a.jsonl", b'{"text": "x"}\n\n{"text": "y"}\n', "a.jsonl, line 2 is no JSON object"),
+        (
+            "a.jsonl",
+            b'{"text": "x", "label": "y"}\n{"text": "x", "label": "y", "text": "z"}\n',
+            "a.jsonl, line 2: the object has two fields 'text'; keep one of them",
+        ),
         ("a.jsonl", b"{}\n{}\n", "a.jsonl holds objects without a field; give each a text"),
         (
             "a.jsonl",

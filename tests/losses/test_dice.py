@@ -279,6 +279,43 @@ def test_errors(keywords, message):
             st.DiceLoss(**keywords)
 
 
+@pytest.mark.parametrize("as_tensor", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_steps_with_a_normalizer_add_up_to_one_batch_of_images(form, as_tensor):
+    logits, labels = (torch.cat(pair) for pair in zip(batch(), batch(), strict=True))
+    labels[1] = -100
+    leaf = logits.requires_grad_()
+    normalizer = torch.tensor(3.0) if as_tensor else 3
+    criterion = st.DiceLoss(0.2, form=form)
+    parts = [criterion(leaf[i : i + 2], labels[i : i + 2], normalizer=normalizer) for i in (0, 2)]
+    pairs = [(leaf.detach().numpy()[i : i + 2], labels[i : i + 2]) for i in (0, 2)]
+    # The first step has one image that counts, the second two.
+    first, second = (reference(*pair, form, 0.2) for pair in pairs)
+    assert parts[0].item() == pytest.approx(first / 3, abs=1e-10)
+    assert sum(parts).item() == pytest.approx((first + 2 * second) / 3, abs=1e-10)
+    whole = st.dice_loss(leaf, labels, form=form, smoothing=0.2)
+    (ours,) = torch.autograd.grad(sum(parts), leaf)
+    (theirs,) = torch.autograd.grad(whole, leaf)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "normalizer", "message"),
+    [
+        ({}, 0, "`normalizer` must be finite and > 0, got 0"),
+        ({"reduction": "sum"}, 2, "`normalizer` replaces the divisor"),
+        ({"per": "batch"}, 2, "`normalizer` replaces the number of images"),
+    ],
+    ids=str,
+)
+def test_a_normalizer_without_a_meaning(keywords, normalizer, message):
+    logits, labels = batch()
+    with pytest.raises(ValueError, match=message):
+        st.dice_loss(logits, labels, normalizer=normalizer, **keywords)
+    with pytest.raises(ValueError, match=message):
+        st.DiceLoss(**keywords)(logits, labels, normalizer=normalizer)
+
+
 def test_more_errors():
     logits, labels = batch()
     smooth = st.Target.from_labels(labels, K).smooth(0.1)

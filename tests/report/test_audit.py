@@ -217,6 +217,40 @@ def test_the_comparison_says_which_is_better(comparison):
     assert set(verdicts.values()) == {"not clear"}
 
 
+def printed(show, found, capsys):
+    show(Console(width=100, no_color=True, markup=False), found)
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_an_error_outside_of_its_interval_is_explained(over, capsys):
+    told = "rror may lie outside of its interval: that is for the true error"
+    inside = replace(over, scaling=None, not_scaled="too few")
+    for state in (printed(print_audit, inside, capsys), render_page(inside)):
+        assert told not in state
+    for value, low, high in ((0.0532, 0.0, 0.0528), (0.0, 0.001, 0.02)):
+        error = Estimate(value=value, low=low, high=high)
+        measures = replace(over.measures, expected_calibration_error_plain=error)
+        outside = replace(inside, measures=measures)
+        for state in (printed(print_audit, outside, capsys), render_page(outside)):
+            assert state.count(told) == 1
+        scaling = replace(over.scaling, after=measures)
+        assert told in printed(print_audit, replace(over, scaling=scaling), capsys)
+
+
+def test_a_difference_that_is_not_that_of_the_two_errors_is_explained(comparison, capsys):
+    told = "the difference of calibration errors is debiased as a whole"
+    alone = replace(comparison, scaled=None)
+    one, other = comparison.first.measures, comparison.second.measures
+    exact = other.expected_calibration_error.value - one.expected_calibration_error.value
+    for off, count in ((0.0, 0), (0.00004, 0), (0.0002, 1)):
+        error = Estimate(value=exact + off, low=exact - 0.1, high=exact + 0.1)
+        changed = replace(comparison.differences, expected_calibration_error=error)
+        assert (
+            printed(print_comparison, replace(alone, differences=changed), capsys).count(told)
+            == count
+        )
+
+
 def test_terminal_output_needs_80_columns_and_no_colour(over, comparison, capsys):
     console = Console(width=80, no_color=True, markup=False)
     print_audit(console, over)

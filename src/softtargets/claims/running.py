@@ -48,7 +48,9 @@ class Estimate:
         runs: of all claims, each counted once.
         there: how many of them are done.
         steps: of training, of those that are not.
-        minutes: these would take at the speed of those that are there; None where none is.
+        minutes: these would take at the speed of those that are there; None where a kind of them
+            is unmeasured.
+        unmeasured: kinds of runs to compute of which none is there, so nothing tells their speed.
         by_claim: runs of each claim, counting those it shares.
         skipped: why a claim cannot be run, by name.
     """
@@ -57,6 +59,7 @@ class Estimate:
     there: int
     steps: int
     minutes: float | None
+    unmeasured: list[str]
     by_claim: dict[str, int]
     skipped: dict[str, str]
 
@@ -107,24 +110,28 @@ class Bench:
                 every.update((spec.run_id, spec) for spec in specs)
         done = {name: spec for name, spec in every.items() if folder_of(spec, self._root).done}
         missing = {name: spec for name, spec in every.items() if name not in done}
+        unmeasured = {spec.kind for spec in missing.values()} - {
+            spec.kind for spec in done.values()
+        }
         return Estimate(
             runs=len(every),
             there=len(done),
             steps=sum(map(self._steps, missing.values())),
-            minutes=self._minutes(list(done.values()), list(missing.values())),
+            minutes=(
+                self._minutes(list(done.values()), list(missing.values()))
+                if every and not unmeasured
+                else None
+            ),
+            unmeasured=sorted(unmeasured),
             by_claim=counts,
             skipped=dict(self._skipped),
         )
 
-    def _minutes(self, done: list[AnySpec], missing: list[AnySpec]) -> float | None:
+    def _minutes(self, done: list[AnySpec], missing: list[AnySpec]) -> float:
         """What the missing runs would take at the speed of those of their kind that are there."""
-        if not done and not missing:
-            return None
         minutes = 0.0
         for kind in {spec.kind for spec in missing}:
             there = [spec for spec in done if spec.kind == kind]
-            if not there:
-                return None
             seconds = sum(folder_of(spec, self._root).record().seconds for spec in there)
             steps = sum(self._steps(spec) for spec in missing if spec.kind == kind)
             minutes += seconds / sum(map(self._steps, there)) * steps / 60

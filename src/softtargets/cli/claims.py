@@ -1,11 +1,14 @@
 """`softtargets claims`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from softtargets.cli.parameters import Count, Names
+
+if TYPE_CHECKING:
+    from softtargets.claims.claim import Claim
 
 
 def claims(
@@ -18,6 +21,7 @@ def claims(
     on: Annotated[str, Parameter(name="--on")] = "inline",
     plan: Annotated[bool, Parameter(negative=())] = False,
     threads: Count = 1,
+    json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Run the papers' claims as tests: an effect, its interval over paired seeds, a verdict.
 
@@ -36,6 +40,8 @@ def claims(
         on: where runs are computed: inline, processes:N, ray or ray://HOST:PORT.
         plan: say how many runs it would take, and stop.
         threads: threads torch computes with.
+        json: print the record, as it is in OUT/claims.json, instead of tables; with --plan the
+            plan, without names the list.
     """
     from softtargets.claims.budgets import BY_NAME
     from softtargets.claims.record import FILE, write
@@ -46,18 +52,36 @@ def claims(
     from softtargets.lab.compare import use_threads
     from softtargets.report.claims.terminal import list_table
 
-    console = console_of_width()
+    console = console_of_width(stderr=json)
     if not names:
-        console.print(list_table(named(("all",))))
+        every = named(("all",))
+        _print(_listed(every)) if json else console.print(list_table(every))
         return
     use_threads(threads)
     wanted = tuple(",".join(names).lower().replace(",", " ").split())
     bench = Bench(named(wanted), BY_NAME[budget], out, data_root, on=on)
     if plan:
-        for line in plan_lines(bench.estimate()):
+        estimate = bench.estimate()
+        if json:
+            _print(estimate)
+            return
+        for line in plan_lines(estimate):
             console.print(line, highlight=False)
         return
     with shown(console) as progress:
         record = bench.run(progress)
     write(record, out / FILE)
-    show_claims(record, out, console)
+    show_claims(record, out, console, tables=not json)
+    if json:
+        _print(record)
+
+
+def _listed(claims: "list[Claim]") -> list[dict[str, Any]]:
+    names = ("name", "paper", "statement", "figures", "tests", "budgets")
+    return [{name: getattr(claim, name) for name in names} for claim in claims]
+
+
+def _print(content: object) -> None:
+    from msgspec import json
+
+    print(json.format(json.encode(content), indent=1).decode())

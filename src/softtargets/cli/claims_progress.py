@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from softtargets.claims.running import Estimate
 from softtargets.claims.running import Progress as Told
 from softtargets.lab.kinds import AnySpec
+from softtargets.report.notation import listed
 
 _EVERY = 25  # runs from one plain line to the next
 
@@ -67,5 +68,11 @@ def plan_lines(estimate: Estimate) -> list[str]:
     if estimate.minutes is not None:
         lines.append(
             f"about {estimate.minutes:.0f} minutes at the speed of the runs that are there"
+        )
+    if estimate.unmeasured:
+        lines.append(
+            f"no estimate of minutes: no run in {listed(estimate.unmeasured)} is there yet, whose "
+            "speed would tell; start without --plan, interrupt with Ctrl-C after some runs, which "
+            "are kept, and ask again"
         )
     return lines

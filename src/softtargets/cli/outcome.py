@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from softtargets.lab.task_compare import TaskComparison
 
 
-def console_of_width() -> "Console":
-    """Return a console that is wide enough for the tables where it is no terminal."""
+def console_of_width(*, stderr: bool = False) -> "Console":
+    """Return a console that is wide enough for the tables where it is no terminal.
+
+    Args:
+        stderr: print to standard error.
+    """
     from rich.console import Console
 
-    console = Console()
+    console = Console(stderr=stderr)
     if not console.is_terminal:
         console.width = 100
     return console
@@ -76,13 +80,16 @@ def show_task(comparison: "TaskComparison", out: Path, console: "Console") -> No
     _name_page(console, out / PAGE)
 
 
-def show_claims(record: "ClaimsRecord", out: Path, console: "Console") -> None:
+def show_claims(
+    record: "ClaimsRecord", out: Path, console: "Console", *, tables: bool = True
+) -> None:
     """Print the verdicts, and write the page and the pictures.
 
     Args:
         record: of claims.
         out: folder for the files.
         console: to print on.
+        tables: print the verdicts, not only where the page is.
 
     Raises:
         LabError: a file cannot be written.
@@ -95,8 +102,9 @@ def show_claims(record: "ClaimsRecord", out: Path, console: "Console") -> None:
     write_figures(record, out / "pictures")
     page = out / "claims.html"
     write_page(record, page)
-    console.print(verdict_table(record))
-    console.print(f"{words.tally(record)}. {words.basis(record)}", highlight=False)
+    if tables:
+        console.print(verdict_table(record))
+        console.print(f"{words.tally(record)}. {words.basis(record)}", highlight=False)
     _name_page(console, page)
 
 

@@ -5,7 +5,7 @@ out until a sum that is not finite asks for them.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ LONG = 4096
 
 Key = tuple[slice, ...]
 
+_Part = TypeVar("_Part", Tensor, Tensor | None, Target)
+
 
 class BlockValues(NamedTuple):
     """Values of a block, and whether masks were needed to compute them."""
@@ -40,9 +42,9 @@ def keys(logits: Tensor) -> list[Key]:
     return [()] if logits.numel() <= limit else list(batching.blocks(logits.shape, limit))
 
 
-def at(mask: Tensor | None, key: Key) -> Tensor | None:
-    """Return a block of a tensor there may be."""
-    return None if mask is None else mask[key]
+def at(whole: _Part, key: Key) -> _Part:
+    """Return a block of a tensor there may be, or of a target; where it is all, `whole` itself."""
+    return whole[key] if key and whole is not None else whole
 
 
 def assembled(parts: list[formula.Values], keys: list[Key], shape: torch.Size) -> formula.Values:
@@ -56,14 +58,15 @@ def assembled(parts: list[formula.Values], keys: list[Key], shape: torch.Size) -
     return whole
 
 
-def scratch(logits: Tensor) -> Tensor:
-    """Return memory for the softmax of a block, to be used for all blocks in turn.
+def scratch(logits: Tensor) -> Tensor | None:
+    """Return memory for the softmax of a block, to be used for all blocks in turn; None for one.
 
     Memory from the system is new, and dearer than the arithmetic, each time it is asked for.
     """
-    limit = BLOCK_ELEMENTS if logits.is_cpu else 0
-    elements = max(limit, logits.shape[-1])
-    return logits.new_empty(min(elements, logits.numel()), dtype=formula.compute_dtype(logits))
+    if not logits.is_cpu or logits.numel() <= BLOCK_ELEMENTS:
+        return None
+    elements = max(BLOCK_ELEMENTS, logits.shape[-1])
+    return logits.new_empty(elements, dtype=formula.compute_dtype(logits))
 
 
 def values(
@@ -72,7 +75,7 @@ def values(
     target: Target,
     weight: Tensor | None,
     observer: Observer | None,
-    memory: Tensor,
+    memory: Tensor | None,
 ) -> BlockValues:
     """Return losses, log-partition and mass of a block.
 
@@ -89,11 +92,12 @@ def values(
             observer(key, block, torch.softmax(block, -1))
         return BlockValues(formula.values(block, target, weight), True)
     weights = _exponentials(block, memory=memory)
-    total = _total(weights)
-    # As exact as `logsumexp`, in half the time: the largest weight is no less than total / K.
-    partition = block.amax(-1) - (weights.amax(-1) / total).log_()
+    narrow = block.shape[-1] < NARROW
+    # As exact as `logsumexp`, in half the time: the largest weight is no less than total / K, and
+    # 1 in a narrow row.
+    share = weights.sum(-1).reciprocal_() if narrow else weights.amax(-1) / _total(weights)
+    partition = block.amax(-1) - share.log_()
     if observer is not None:
-        narrow = block.shape[-1] < NARROW
         observer(key, block, weights / weights.sum(-1, keepdim=True) if narrow else weights)
     mass = target.mass(weight)
     losses = (mass * partition - target.dot(block, weight)).to(block.dtype)
@@ -168,15 +172,20 @@ def _exponentials(
     are written; `memory` is room for the result.
     """
     if logits.stride(-1) == 1:
-        order = back = list(range(logits.dim()))
-    else:
-        order = sorted(range(logits.dim()), key=logits.stride, reverse=True)
-        back = [order.index(dim) for dim in range(logits.dim())]
-    natural, classes = logits.permute(order), order.index(logits.dim() - 1)
+        return _exponentials_along(-1, logits, out, memory)
+    order = sorted(range(logits.dim()), key=logits.stride, reverse=True)
+    back = [order.index(dim) for dim in range(logits.dim())]
     result = None if out is None else out.permute(order)
+    classes = order.index(logits.dim() - 1)
+    return _exponentials_along(classes, logits.permute(order), result, memory).permute(back)
+
+
+def _exponentials_along(
+    classes: int, logits: Tensor, out: Tensor | None, memory: Tensor | None
+) -> Tensor:
     if memory is not None:
-        result = memory[: logits.numel()].view(natural.shape)
-    if logits.shape[-1] >= NARROW:
-        return torch.softmax(natural, classes, out=result).permute(back)
-    highest = natural.amax(classes, keepdim=True)
-    return torch.sub(natural, highest, out=result).exp_().permute(back)
+        out = memory[: logits.numel()].view(logits.shape)
+    if logits.shape[classes] >= NARROW:
+        return torch.softmax(logits, classes, out=out)
+    highest = logits.amax(classes, keepdim=True)
+    return torch.sub(logits, highest, out=out).exp_()

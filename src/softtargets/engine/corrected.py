@@ -40,5 +40,5 @@ class CorrectedEngine(AbstractEngine):
 
 def _values(block: Tensor, call: Call, key: blocks.Key) -> formula.Values:
     assert call.transition is not None
-    target = call.target[key] if key else call.target
+    target = blocks.at(call.target, key)
     return formula.noisy_values(block, target, call.weight, call.transition)

@@ -21,8 +21,8 @@ class EagerEngine(AbstractEngine):
         keys, parts, masked = blocks.keys(call.logits), [], False
         memory = blocks.scratch(call.logits)
         for key in keys:
-            block = formula.masked_logits(call.logits[key], blocks.at(call.class_mask, key))
-            target = call.target[key] if key else call.target
+            logits, target = blocks.at(call.logits, key), blocks.at(call.target, key)
+            block = formula.masked_logits(logits, blocks.at(call.class_mask, key))
             part = blocks.values(key, block, target, call.weight, observer, memory)
             parts.append(part.values)
             masked |= part.masked
@@ -33,12 +33,16 @@ class EagerEngine(AbstractEngine):
         """Write the gradient block by block."""
         (mass,) = forward.kept
         for key in blocks.keys(call.logits):
-            block, mask = call.logits[key], blocks.at(call.class_mask, key)
+            block, mask = blocks.at(call.logits, key), blocks.at(call.class_mask, key)
             direct = mask is None and block.dtype == forward.logsumexp.dtype
             block = formula.masked_logits(block, mask)
-            grad = out[key] if direct else block
-            target = call.target[key] if key else call.target
-            saved = (forward.logsumexp[key], mass[key], incoming[key])
+            grad = blocks.at(out, key) if direct else block
+            target = blocks.at(call.target, key)
+            saved = (
+                blocks.at(forward.logsumexp, key),
+                blocks.at(mass, key),
+                blocks.at(incoming, key),
+            )
             blocks.gradient_(grad, block, target, call.weight, saved, forward.masked)
             if mask is not None:
                 grad.masked_fill_(~mask, 0)

@@ -16,13 +16,16 @@ from torch import Tensor
 from softtargets import batching
 from softtargets.engine import blocks, formula
 from softtargets.engine.blocks import Key
+from softtargets.engine.corrected import CorrectedEngine
+from softtargets.engine.frame import Call
 from softtargets.engine.observer import Observer
 from softtargets.target import Target
+from softtargets.transition import AbstractTransition
 
 # 64 MiB of float32: enough rows for the matrix products to run at full speed.
 CHUNK_ELEMENTS = 1 << 24
 
-MakeTarget = Callable[[Key, Tensor], tuple[Target, Observer | None]]
+MakeTarget = Callable[[Key, Tensor], tuple[Target, Observer | None, AbstractTransition | None]]
 
 
 class LinearLosses(NamedTuple):
@@ -75,14 +78,20 @@ class _Gradients:
 
 
 def _losses_(
-    logits: Tensor, target: Target, incoming: Tensor | None, observer: Observer | None = None
+    logits: Tensor,
+    target: Target,
+    transition: AbstractTransition | None,
+    incoming: Tensor | None,
+    observer: Observer | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return losses and where rows count; overwrite `logits` with their gradient if asked to."""
+    if transition is not None:
+        return _corrected_losses_(logits, target, transition, incoming, observer)
     losses = logits.new_empty(logits.shape[:-1], dtype=formula.compute_dtype(logits))
     living = torch.empty_like(losses, dtype=torch.bool)
     memory = blocks.scratch(logits)
     for key in blocks.keys(logits):
-        part = target[key] if key else target
+        part = blocks.at(target, key)
         block = logits[key]
         wide = block.to(losses.dtype)
         values, masked = blocks.values(key, wide, part, None, observer, memory)
@@ -94,6 +103,21 @@ def _losses_(
             if wide.dtype != block.dtype:
                 block.copy_(wide)
     return losses, living
+
+
+def _corrected_losses_(
+    logits: Tensor,
+    target: Target,
+    transition: AbstractTransition,
+    incoming: Tensor | None,
+    observer: Observer | None,
+) -> tuple[Tensor, Tensor]:
+    engine = CorrectedEngine()
+    call = Call(logits=logits, target=target, weight=None, class_mask=None, transition=transition)
+    result = engine.forward(call, observer)
+    if incoming is not None:
+        engine.gradient_(logits, call, result, incoming)
+    return result.losses, result.logsumexp != -torch.inf
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -113,17 +137,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         needed = grad_enabled and any(ctx.needs_input_grad)
         at_once = needed and summed and hidden.dtype != torch.float16
         ctx.gradients = _Gradients(inputs, ctx.needs_input_grad) if at_once else None
-        ctx.targets = []
+        ctx.met = []
         watched: list[Tensor] = []
         for key in inputs.chunk_keys():
             logits = inputs.logits(key)
-            target, observer = make_target(key, logits)
+            target, observer, transition = make_target(key, logits)
             incoming = None if ctx.gradients is None else torch.ones_like(losses[key])
-            losses[key], living[key] = _losses_(logits, target, incoming, observer)
+            losses[key], living[key] = _losses_(logits, target, transition, incoming, observer)
             if ctx.gradients is not None:
                 ctx.gradients.add(key, logits)
             elif needed:
-                ctx.targets.append(target)
+                ctx.met.append((target, transition))
                 # So that autograd notices if someone changes them.
                 watched += formula.own_floats(target)
             # Before the next chunk is made.
@@ -144,9 +168,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if gradients is None:
             gradients = _Gradients(inputs, ctx.needs_input_grad)
             incoming = incoming.expand(inputs.hidden.shape[:-1])
-            for key, target in zip(inputs.chunk_keys(), ctx.targets, strict=True):
+            for key, (target, transition) in zip(inputs.chunk_keys(), ctx.met, strict=True):
                 logits = inputs.logits(key)
-                _losses_(logits, target, incoming[key])
+                _losses_(logits, target, transition, incoming[key])
                 gradients.add(key, logits)
                 del logits
         scale = incoming if ctx.gradients is not None else None
@@ -174,7 +198,8 @@ def linear_losses(
         weight: `(K, D)` of the same dtype.
         bias: `(K,)` of the same dtype, or None.
         make_target: called once for each chunk, in order, with its selection of the batch and its
-            logits `(*chunk, K)`; returns the target and who is shown the chunk's blocks.
+            logits `(*chunk, K)`; returns the target, who is shown the chunk's blocks, and the noise
+            between prediction and target or None.
         summed: return the sum of the losses; then, but for float16, the gradients are formed in the
             forward pass and nothing is multiplied out twice.
 

@@ -81,6 +81,7 @@ class Row:
         plain_difference: mean of the paired differences to hard labels; empty for these.
         scaled_difference: the same after temperature scaling.
         temperature: mean of the fitted temperatures.
+        at_bound: how many of them are an end of the range that was searched.
         denoising: under label noise, mean over seeds by key of `DENOISING`; else empty.
         denoising_difference: mean of their paired differences to hard labels.
         transition_error: of a method that estimates the noise, mean over seeds of the L1 distance
@@ -93,6 +94,7 @@ class Row:
     plain_difference: dict[str, Mean]
     scaled_difference: dict[str, Mean]
     temperature: Mean
+    at_bound: int = 0
     denoising: dict[str, Mean] = field(default_factory=dict)
     denoising_difference: dict[str, Mean] = field(default_factory=dict)
     transition_error: Mean | None = None
@@ -124,6 +126,7 @@ def summarise(comparison: Comparison) -> list[Row]:
             plain_difference=paired_differences(plain, method),
             scaled_difference=paired_differences(scaled, method),
             temperature=mean_over_seeds([r.temperature for r in comparison.records(method)]),
+            at_bound=sum(r.temperature_at_bound for r in comparison.records(method)),
             denoising={key: mean_over_seeds(values) for key, values in denoised[method].items()},
             denoising_difference=paired_differences(denoised, method),
             transition_error=mean_over_seeds(errors) if errors else None,

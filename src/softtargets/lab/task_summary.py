@@ -25,6 +25,7 @@ def summarise(comparison: TaskComparison) -> list[Row]:
             plain_difference=paired_differences(plain, method, baseline),
             scaled_difference=paired_differences(scaled, method, baseline),
             temperature=mean_over_seeds(_temperatures(comparison, method)),
+            at_bound=sum(record.temperature_at_bound for record in comparison.records(method)),
         )
         for method in comparison.runs
     ]
@@ -69,6 +70,7 @@ _SHOWN = (
     "plain_difference",
     "scaled_difference",
     "temperature",
+    "at_bound",
 )
 
 

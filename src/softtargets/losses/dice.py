@@ -9,7 +9,7 @@ from softtargets import checks
 from softtargets.losses.arguments import check_weight, class_last
 from softtargets.losses.binary import multilabel_rows
 from softtargets.losses.dice_sums import Activation, Form, Rows, class_sums
-from softtargets.losses.reduction import Reduction, check_reduction
+from softtargets.losses.reduction import Reduction, check_reduction, reduce
 from softtargets.losses.smoothed import check_smoothing, smoothed_target
 from softtargets.smoothing.base import AbstractSmoothing
 from softtargets.smoothing.schedule import Schedule, check_scheduled, shown, step_schedules
@@ -39,6 +39,7 @@ def dice_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     class_dim: int = 1,
+    normalizer: Tensor | float | None = None,
     validate: bool | None = None,
 ) -> Tensor:
     r"""Return one minus the Dice coefficient of prediction and target, averaged over classes.
@@ -74,6 +75,8 @@ def dice_loss(
         ignore_index: label whose pixels take no part in any sum.
         reduction: over images: `"mean"` over those with a counted pixel, `"sum"`, or `"none"`.
         class_dim: the class dimension of the logits.
+        normalizer: replaces the divisor of the mean: the number of images with a counted pixel over
+            all accumulation steps, for instance. Over ranks too, divided by their number.
         validate: check values, see `LossOptions`.
 
     Returns:
@@ -95,8 +98,8 @@ def dice_loss(
         Milletari et al., "V-Net", 2016, for the squared form. Wang et al., "Dice Semimetric Losses:
         Optimizing the Dice Score with Soft Labels", 2023, for the other.
     """
-    check_reduction(reduction, None, validate)
     settings = _checked(form, activation, per, epsilon, reduction)
+    _check_normalizer(normalizer, reduction, per, validate)
     _check_smoothing(smoothing, activation)
     rows = _rows(
         logits,
@@ -107,7 +110,7 @@ def dice_loss(
         ignore_index=ignore_index,
         validate=validate,
     )
-    return _loss(rows, settings, weight, reduction, validate)
+    return _loss(rows, settings, weight, reduction, normalizer, validate)
 
 
 def _checked(
@@ -127,6 +130,17 @@ def _checked(
             '`reduction="mean"` or `per="image"`'
         )
     return _Settings(form, activation, per, checks.check_fraction(epsilon, "epsilon", 0, torch.inf))
+
+
+def _check_normalizer(
+    normalizer: Tensor | float | None, reduction: Reduction, per: Per, validate: bool | None
+) -> None:
+    check_reduction(reduction, normalizer, validate)
+    if normalizer is not None and per == "batch":
+        raise ValueError(
+            '`normalizer` replaces the number of images, over which `per="batch"` takes no mean; '
+            'divide the result yourself or use `per="image"`'
+        )
 
 
 def _check_smoothing(smoothing: Smoothing, activation: Activation) -> None:
@@ -195,6 +209,7 @@ def _loss(
     settings: _Settings,
     weight: Tensor | None,
     reduction: Reduction,
+    normalizer: Tensor | float | None,
     validate: bool | None,
 ) -> Tensor:
     check_weight(weight, rows.logits.shape[-1])
@@ -210,10 +225,9 @@ def _loss(
     each = losses.mean(-1) if weight is None else _weighted_mean(losses, weight, validate)
     counted = pixels.sum(-1) > 0
     each = torch.where(counted, each, 0)
-    if reduction == "none":
-        return each
-    total = each.sum()
-    return total if reduction == "sum" else total / counted.sum().clamp(min=1)
+    return reduce(
+        each, counted, counted, counted.logical_not, reduction, normalizer, validate=validate
+    )
 
 
 def _weighted_mean(losses: Tensor, weight: Tensor, validate: bool | None) -> Tensor:
@@ -292,6 +306,7 @@ class DiceLoss(nn.Module):
         inputs: Any = None,
         teacher_logits: Tensor | None = None,
         index: Tensor | None = None,
+        normalizer: Tensor | float | None = None,
     ) -> Tensor:
         """Return the loss.
 
@@ -301,7 +316,9 @@ class DiceLoss(nn.Module):
             inputs: for a policy with a teacher of its own.
             teacher_logits: for a policy that needs them, of the logits' layout.
             index: for a policy that needs it.
+            normalizer: see `dice_loss`.
         """
+        _check_normalizer(normalizer, self.reduction, self.settings.per, self.validate)
         rows = _rows(
             logits,
             target,
@@ -315,7 +332,7 @@ class DiceLoss(nn.Module):
             teacher_logits=teacher_logits,
             index=index,
         )
-        return _loss(rows, self.settings, self.weight, self.reduction, self.validate)
+        return _loss(rows, self.settings, self.weight, self.reduction, normalizer, self.validate)
 
     def step(self) -> None:
         """Advance every `Schedule` in this module and its policy by one."""

@@ -92,10 +92,7 @@ def evaluate(
         teacher = class_last(context["teacher_logits"], class_dim, "teacher_logits")
         context = {**context, "teacher_logits": teacher}
     seen = _as_policies_see(view, mask, smoothing)
-    undone, transition = _corrected(settings.correction, built)
-    smoothed, observer = watch_smoothing(smoothing, undone, seen, **context)
-    if undone is not built:
-        smoothed = smoothed.smoothed_from(built)
+    smoothed, observer, transition = meet(built, seen, settings.correction, smoothing, **context)
     if options.validate:
         check_target(view, smoothed, mask, transition=transition)
     watchers = [] if observer is None else [observer]
@@ -103,6 +100,37 @@ def evaluate(
         dtype = torch.promote_types(view.dtype, torch.float32)
         watchers.append(watch(smoothed.given, dtype))
     return _losses(view, smoothed, mask, transition, settings, _together(watchers))
+
+
+class Meeting(NamedTuple):
+    """A target to meet, who watches the logits, and the noise between prediction and target."""
+
+    target: Target
+    observer: Observer | None
+    transition: AbstractTransition | None
+
+
+def meet(
+    target: Target,
+    logits: Tensor,
+    correction: "Correction | None",
+    smoothing: AbstractSmoothing | float | None,
+    **context: Any,
+) -> Meeting:
+    """Return what logits meet where `target` was given: it is corrected first, then smoothed.
+
+    Args:
+        target: as given.
+        logits: `(*batch, K)`, as policies see them.
+        correction: see `cross_entropy`.
+        smoothing: see `cross_entropy`.
+        context: what a policy is told beside the logits.
+    """
+    undone, transition = _corrected(correction, target)
+    smoothed, observer = watch_smoothing(smoothing, undone, logits, **context)
+    if undone is not target:
+        smoothed = smoothed.smoothed_from(target)
+    return Meeting(smoothed, observer, transition)
 
 
 def _corrected(

@@ -1,6 +1,6 @@
 """Softmax cross-entropy fused with the linear layer before it."""
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
@@ -9,16 +9,18 @@ from softtargets import checks
 from softtargets.engine import LossOptions, check_target
 from softtargets.engine.linear import linear_losses
 from softtargets.losses.arguments import as_target
+from softtargets.losses.evaluation import Meeting, meet
 from softtargets.losses.reduction import Reduction, check_reduction, reduce
 from softtargets.smoothing.base import (
     AbstractSmoothing,
-    Smoothed,
     check_smoothing_type,
-    watch_smoothing,
 )
 from softtargets.smoothing.schedule import step_schedules
 from softtargets.smoothing.uniform import LabelSmoothing
 from softtargets.target import Target
+
+if TYPE_CHECKING:
+    from softtargets.losses.correction import Correction
 
 
 def linear_cross_entropy(
@@ -30,6 +32,7 @@ def linear_cross_entropy(
     smoothing: AbstractSmoothing | float | None = None,
     ignore_index: int = -100,
     reduction: Reduction = "mean",
+    correction: "Correction | None" = None,
     normalizer: Tensor | float | None = None,
     options: LossOptions | None = None,
 ) -> Tensor:
@@ -38,7 +41,7 @@ def linear_cross_entropy(
     The same numbers as `cross_entropy(linear(hidden, weight, bias), target, class_dim=-1)` for
     every target, on any device. Logits exist a chunk of rows at a time; a policy sees one chunk and
     returns that chunk's target, and observes each chunk once. Beside the inputs' gradients about
-    64 MiB are used.
+    64 MiB are used, by a forward correction several times that.
 
     Args:
         hidden: `(*batch, D)`.
@@ -49,6 +52,7 @@ def linear_cross_entropy(
             cannot work on chunks, nor one through whose target a gradient would flow.
         ignore_index: see `cross_entropy`.
         reduction: `"mean"`, `"sum"`, or `"none"`, which multiplies the logits out twice.
+        correction: of label noise, see `cross_entropy`.
         normalizer: replaces the divisor of the mean, see `cross_entropy`.
         options: see `LossOptions`; `validate` alone has a meaning here.
 
@@ -94,17 +98,18 @@ def linear_cross_entropy(
         )
     given = built.given
 
-    def make_target(key: tuple[slice, ...], logits: Tensor) -> Smoothed:
+    def make_target(key: tuple[slice, ...], logits: Tensor) -> Meeting:
         part = built[key] if key else built
         with torch.set_grad_enabled(grad_enabled):
-            made = watch_smoothing(smoothing, part, logits.detach().requires_grad_(grad_enabled))
+            seen = logits.detach().requires_grad_(grad_enabled)
+            made = meet(part, seen, correction, smoothing)
         if grad_enabled and made.target.requires_grad:
             raise TypeError(
                 f"{type(smoothing).__name__} returns a target that requires a gradient, which it "
                 "would not get here; detach it, or use `cross_entropy` on the logits"
             )
         if options.validate:
-            check_target(logits, made.target, None, key)
+            check_target(logits, made.target, None, key, made.transition)
         return made
 
     grad_enabled = torch.is_grad_enabled()
@@ -167,13 +172,14 @@ def _in_autocast_dtype(
 class LinearCrossEntropyLoss(nn.Module):
     """`linear_cross_entropy` as a module; the output layer stays the model's.
 
-    In `.eval()` smoothing is off and the loss is the NLL. A policy that learns keeps its state in
-    this module's `state_dict()`.
+    In `.eval()` smoothing and correction are off and the loss is the NLL. A policy that learns
+    keeps its state in this module's `state_dict()`.
 
     Args:
         smoothing: a rate in [0, 1], a policy, or None.
         ignore_index: see `cross_entropy`.
         reduction: see `cross_entropy`.
+        correction: see `cross_entropy`.
         options: see `LossOptions`.
 
     Example:
@@ -189,6 +195,7 @@ class LinearCrossEntropyLoss(nn.Module):
         *,
         ignore_index: int = -100,
         reduction: Reduction = "mean",
+        correction: "Correction | None" = None,
         options: LossOptions | None = None,
     ) -> None:
         super().__init__()
@@ -199,6 +206,11 @@ class LinearCrossEntropyLoss(nn.Module):
             self.smoothing = smoothing
         else:
             self.smoothing = LabelSmoothing(smoothing)
+        if correction is not None:
+            from softtargets.losses.correction import check_correction
+
+            check_correction(correction)
+        self.correction = correction
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         self.options = options or LossOptions()
@@ -223,12 +235,13 @@ class LinearCrossEntropyLoss(nn.Module):
             smoothing=self.smoothing if self.training else None,
             ignore_index=self.ignore_index,
             reduction=self.reduction,
+            correction=self.correction if self.training else None,
             normalizer=normalizer,
             options=self.options,
         )
 
     def step(self) -> None:
-        """Advance every `Schedule` in the policy by one."""
+        """Advance every `Schedule` in the policy and the correction by one."""
         step_schedules(self)
 
     def extra_repr(self) -> str:

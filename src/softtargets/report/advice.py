@@ -6,8 +6,10 @@ from softtargets.lab.methods import METHODS
 from softtargets.lab.summary import Metric, Row
 from softtargets.report.notation import (
     ACCURACY,
+    AT_BOUND,
     CALIBRATION,
     LIKELIHOOD,
+    NO_OPTIMUM,
     change,
     counted,
     listed,
@@ -45,6 +47,7 @@ def cautions(board: Board, standard_error: float) -> list[str]:
     return [
         *_on_seeds(board),
         *_on_number(board),
+        *on_bounds(board),
         "All seeds share one split into training, validation and test data. Intervals over seeds "
         "tell what training again would change, not what other test samples would change: for "
         "that reason alone, an accuracy measured on this test set has a standard error of "
@@ -135,6 +138,24 @@ def _on_seeds(board: Board) -> list[str]:
             "mostly means “too few runs to tell”."
         ]
     return []
+
+
+def on_bounds(board: Board) -> list[str]:
+    """Return the warning of temperatures that are no optimum, if there are any.
+
+    Args:
+        board: the rows.
+    """
+    rows = [row for row in board.rows if row.at_bound]
+    if not rows:
+        return []
+    stuck = sum(row.at_bound for row in rows)
+    return [
+        f"Temperatures: in {stuck} of {counted(board.seeds * len(board.rows), 'run')} "
+        f"({listed([board.title(row.method) for row in rows])}) T is {AT_BOUND}: {NO_OPTIMUM}. "
+        "That is so where the validation data hold hardly any errors, or where the logits say "
+        "next to nothing of the labels."
+    ]
 
 
 def _on_number(board: Board) -> list[str]:

@@ -113,6 +113,7 @@ def value_sheet(board: Board, *, scaled: bool) -> Sheet:
                     text=decimal(row.temperature.value, 2),
                     half_width="" if math.isnan(half) else decimal(half, 2),
                     order=row.temperature.value,
+                    verdict="at its bound" if row.at_bound else "",
                 )
             )
         lines.append((row.method, cells))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from softtargets.calibration.temperature import BRACKET
 from softtargets.lab.methods import METHODS
 from softtargets.lab.summary import METRICS, Mean, Metric
 
@@ -12,6 +13,9 @@ LIKELIHOOD = METRIC["negative_log_likelihood"]
 CALIBRATION = METRIC["expected_calibration_error_debiased"]
 
 PERCENT = "\N{NO-BREAK SPACE}%"
+# Of temperatures that the search for them has ended at.
+AT_BOUND = f"at its bound, {BRACKET[0]:g} or {BRACKET[1]:g}"
+NO_OPTIMUM = "the scaled numbers are not an optimum"
 _TIED = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
 
 

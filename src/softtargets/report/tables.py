@@ -12,7 +12,9 @@ from softtargets.lab.summary import DENOISING, METRICS, Mean, Metric, Row
 from softtargets.report.cells import GLANCE
 from softtargets.report.grouping import crowded
 from softtargets.report.notation import (
+    AT_BOUND,
     CALIBRATION,
+    NO_OPTIMUM,
     decimal,
     listed,
     mean_and_half_width,
@@ -29,6 +31,7 @@ from softtargets.report.verdict import (
 
 _WIDEST = 1_000
 _MARKS = {Verdict.BETTER: "✓", Verdict.WORSE: "✗"}
+_BOUND = "†"
 _STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 
 
@@ -152,7 +155,7 @@ def _glance_table(board: Board) -> Table:
             marks = _MARKS.get(verdict, "") + "*" * leads
             style = f"{'bold ' if leads else ''}{_STYLES.get(verdict, '')}"
             cells.append(Text(f"{text}{marks:2}", style=style.strip()))
-        table.add_row(board.title(row.method), *cells)
+        table.add_row(board.title(row.method) + (_BOUND if row.at_bound else ""), *cells)
     return table
 
 
@@ -161,6 +164,7 @@ def _glance_caption(board: Board) -> list[str]:
         "accuracy: higher is better, all others: lower is better",
         "scaled: after temperature scaling, all else as trained",
         "* best of its column, which need not be clearly the best",
+        *_bound_caption(board),
     ]
     if board.testable:
         lines += _marks_caption(board)
@@ -212,7 +216,8 @@ def _values_table(board: Board, joint: str, *, scaled: bool) -> Table:
             leads = row.method in best[metric.key]
             cells.append(_cell(text, "*" if leads else " ", "bold" if leads else ""))
         if scaled:
-            cells.append(_cell(_temperature(row.temperature, joint), " "))
+            mark = _BOUND if row.at_bound else " "
+            cells.append(_cell(_temperature(row.temperature, joint), mark))
         table.add_row(board.title(row.method), *cells)
     return table
 
@@ -240,13 +245,19 @@ def _values_caption(board: Board, scaled: bool) -> str:
     if min(calibration) < 0:
         lines.append("debiased ECE at or below 0: none to be seen, equally good")
     if scaled:
-        lines.append("T: temperature, fitted on validation data")
+        lines += ["T: temperature, fitted on validation data", *_bound_caption(board)]
         same = [noun(metric) for metric in board.metrics if metric not in board.rescaled]
         are = "is" if len(same) == 1 else "are"
         lines.append(f"{listed(same)} {are} the same as before scaling")
     if board.seeds > 1:
         lines.append("±: half the 95 % interval over seeds (Student's t)")
     return "\n".join(lines)
+
+
+def _bound_caption(board: Board) -> list[str]:
+    if not any(row.at_bound for row in board.rows):
+        return []
+    return [f"{_BOUND} temperature {AT_BOUND}, in some run:", f"  {NO_OPTIMUM}"]
 
 
 def _directions(metrics: Sequence[Metric]) -> str:

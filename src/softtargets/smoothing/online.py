@@ -40,6 +40,8 @@ class OnlineLabelSmoothing(AbstractSmoothing):
     During an epoch the softmax outputs of the samples whose prediction is right are summed by
     label; `end_epoch()`, to be called after each epoch, normalises the sums and replaces
     `matrix`. Without that call the soft label stays uniform: plain smoothing at rate `soft_weight`.
+    No warning can say that it was forgotten, as an epoch has no sign of its own; `epochs` counts
+    the calls and is shown by `print(criterion)`.
     It learns only while in training mode *and* gradients are enabled, and only from
     samples with a single label; mixed labels take the mixture of their rows.
 

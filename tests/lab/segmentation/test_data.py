@@ -88,6 +88,9 @@ def test_files_that_cannot_be_read(tmp_path):
     (folder / "classes.txt").write_bytes(b"ground\nb\xe4r\n")
     with pytest.raises(LabError, match=r"classes\.txt is not UTF-8"):
         load(word(folder))
+    (folder / "classes.txt").write_text("ground\nbär\n", encoding="utf-16")
+    with pytest.raises(LabError, match=r"classes\.txt is UTF-16, .* `iconv -f UTF-16 -t UTF-8`"):
+        load(word(folder))
     with pytest.raises(LabError, match=r"train/gone\.png cannot be read \(.*\); copy it again"):
         tree(folder).read("train/gone.png")
 
@@ -162,6 +165,20 @@ def test_an_archive_whose_compressed_middle_is_damaged(tmp_path):
     content[middle : middle + 20] = bytes(20)
     path.write_bytes(content)
     with pytest.raises(LabError, match=r"x\.txz cannot be read as a tar archive \(Corrupt"):
+        load(word(path))
+
+
+def test_an_archive_whose_middle_looks_like_its_end_is_damaged(tmp_path):
+    path = tmp_path / "x.tgz"
+    with tarfile.open(path, "w:gz", compresslevel=0) as archive:
+        archive.add(written(tmp_path / "x", files()), "x")
+    with tarfile.open(path) as archive:
+        header = archive.getmembers()[-1].tobuf()[:100].rstrip(b"\0")
+    content = bytearray(path.read_bytes())
+    place = content.index(header)
+    content[place : place + tarfile.BLOCKSIZE] = bytes(tarfile.BLOCKSIZE)
+    path.write_bytes(content)
+    with pytest.raises(LabError, match=r"x\.tgz cannot be read as a tar archive \(CRC"):
         load(word(path))
 
 

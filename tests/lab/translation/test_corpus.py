@@ -73,6 +73,14 @@ def test_bytes_that_are_no_text(tmp_path):
         read_sentences(path)
 
 
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_utf_16(tmp_path, order):
+    path = tmp_path / "train.de"
+    path.write_bytes("\ufeffZwei Männer.\n".encode(f"utf-16-{order}"))
+    with pytest.raises(LabError, match=r"train\.de is UTF-16, .* `iconv -f UTF-16 -t UTF-8`$"):
+        read_sentences(path)
+
+
 @pytest.mark.parametrize("empty", ["", "  \t"])
 def test_an_empty_line(tmp_path, empty):
     path = write(tmp_path / "train.de", [GERMAN[0], empty, GERMAN[2]])

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -12,12 +13,15 @@ import pytest
 from msgspec import structs
 from PIL import Image
 
-from softtargets.lab.task_summary import summarise
+from softtargets.lab.task_summary import summarise, write_summary
 from softtargets.report.tasks import segmentation, translation
 from softtargets.report.tasks.page import render_page
+from softtargets.report.tasks.terminal import task_tables
 from softtargets.report.tasks.translation import tokens
 from softtargets.report.tasks.view import board_of
+from tests.report.test_at_bound import CAPTION, stuck
 from tests.report.test_page import Page, plain
+from tests.report.test_tables import printed
 
 PNG = "data:image/png;base64,"
 
@@ -170,3 +174,19 @@ def test_bins_are_those_of_the_predictions(comparisons):
         assert int(bins.counts.sum()) == record.sampled["all"]
         expected = metrics["expected_calibration_error"].value
         assert float(bins.calibration_error()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_temperature_at_its_bound_is_marked(comparison, tmp_path):
+    method = list(comparison.runs)[1]
+    name = comparison.kind.methods[method].title
+    told = f"in 2 of 4 runs ({name}) T is at its bound, 0.05 or 20: the scaled numbers are not"
+    for count in (0, 1):
+        found = stuck(comparison, method, 2 * count)
+        rows = summarise(found)
+        text = " ".join(printed(task_tables(found, rows, width=200), 200).split())
+        assert text.count(CAPTION) == count
+        page = render_page(found)
+        assert page.count(told) == page.count(">at its bound<") == count
+        write_summary(found, rows, tmp_path / "summary.json")
+        kept = json.loads((tmp_path / "summary.json").read_text())["rows"]
+        assert [row["at_bound"] for row in kept] == [0, 2 * count]

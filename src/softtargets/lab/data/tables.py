@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 
 from softtargets.lab.data.parquet import parquet_table
-from softtargets.lab.errors import LabError, reason
+from softtargets.lab.errors import LabError, check_not_utf16, reason
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".tsv.gz", ".csv.gz", ".jsonl.gz", ".parquet")
 
@@ -110,6 +111,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _decoded(path: Path, content: bytes) -> str:
+    check_not_utf16(path, content)
     content = content.removeprefix(b"\xef\xbb\xbf")
     try:
         return content.decode("utf-8")
@@ -189,6 +191,7 @@ def _objects(path: Path, lines: list[str]) -> Table:
                 f"{path}, line {number} is no JSON object ({reason(error)}); write one object a "
                 'line, as {"text": "How far is it ?", "label": "NUM"}'
             ) from error
+        _check_once(path, number, line)
     names = dict.fromkeys(name for row in rows for name in row)
     if not names:
         raise LabError(
@@ -197,6 +200,21 @@ def _objects(path: Path, lines: list[str]) -> Table:
         )
     columns = {name: [row.get(name) for row in rows] for name in names}
     return Table(path=path, columns=columns, places=list(range(1, len(rows) + 1)))
+
+
+def _check_once(path: Path, number: int, line: str) -> None:
+    """Raise where an object has two fields of one name, of which a decoder takes the last."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        for name in names if len(set(names)) < len(names) else ():
+            if names.count(name) > 1:
+                raise LabError(
+                    f"{path}, line {number}: the object has two fields {name!r}; keep one of them"
+                )
+
+    # Numbers stay text: one of endless digits would be refused.
+    json.loads(line, object_pairs_hook=check, parse_int=str, parse_float=str)
 
 
 def _parquet(path: Path) -> Table:

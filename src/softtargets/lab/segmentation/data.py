@@ -16,7 +16,7 @@ from torch import Tensor
 
 from softtargets.lab.data.folder import physical_memory
 from softtargets.lab.data.pictures import pillow
-from softtargets.lab.errors import LabError, reason
+from softtargets.lab.errors import LabError, check_not_utf16, reason
 from softtargets.lab.segmentation.files import PARTS, Pair, Tree, pairs, tree
 
 CAMVID = (
@@ -190,7 +190,9 @@ def _named(files: Tree, options: dict[str, Any]) -> tuple[str, ...] | None:
     if "classes.txt" not in files.names:
         return None if count is None else tuple(f"class {k}" for k in range(count))
     try:
-        text = files.read("classes.txt").decode("utf-8")
+        content = files.read("classes.txt")
+        check_not_utf16(files.path("classes.txt"), content)
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise LabError(f"{files.path('classes.txt')} is not UTF-8 ({reason(error)})") from error
     names = tuple(line.strip() for line in text.splitlines())

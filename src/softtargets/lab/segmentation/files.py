@@ -11,6 +11,7 @@ from softtargets.lab.data.folder import SUFFIXES
 from softtargets.lab.errors import LabError, reason
 
 PARTS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+_PIECE = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +86,16 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """Raise unless a block of zeros says that no file is missing after the last."""
+    """Raise unless a block of zeros says that no file is missing after the last.
+
+    In a damaged archive zeros may stand elsewhere too: its checksum is behind the last byte.
+    """
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
     if len(archive.fileobj.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
         raise tarfile.ReadError("it ends without its end mark; copy it again")
+    while archive.fileobj.read(_PIECE):
+        pass
 
 
 def pairs(files: Tree) -> tuple[dict[str, list[Pair]], tuple[str, ...]]:

@@ -1,12 +1,13 @@
 """The result of the benchmark: every draw's numbers, and the means and ranks of them."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
 from scipy.stats import rankdata
 
+from softtargets.lab.errors import LabError, reason
 from softtargets.lab.records import Environment, write_atomically
 from softtargets.lab.synthetic.scores import METRICS
 from softtargets.lab.synthetic.trials import Settings
@@ -15,6 +16,7 @@ Variant = Literal["plain", "scaled"]
 VARIANTS: tuple[Variant, ...] = ("plain", "scaled")
 _HIGHER_IS_BETTER = ("accuracy", "accuracy_dense", "accuracy_sparse")
 _DIGITS = 5
+Record = TypeVar("Record")
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -182,8 +184,11 @@ def read_record(path: Path) -> SyntheticRecord:
 
     Args:
         path: of a file that `write_record` wrote.
+
+    Raises:
+        LabError: the file cannot be read, or is not as it was written.
     """
-    return msgspec.json.decode(path.read_bytes(), type=SyntheticRecord)
+    return _decoded(path, SyntheticRecord)
 
 
 def read_surface(path: Path) -> SurfaceRecord:
@@ -191,8 +196,21 @@ def read_surface(path: Path) -> SurfaceRecord:
 
     Args:
         path: of a file that `write_record` wrote.
+
+    Raises:
+        LabError: the file cannot be read, or is not as it was written.
     """
-    return msgspec.json.decode(path.read_bytes(), type=SurfaceRecord)
+    return _decoded(path, SurfaceRecord)
+
+
+def _decoded(path: Path, kind: type[Record]) -> Record:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise LabError(
+            f"the earlier result {path} cannot be used: {reason(error)}; delete the file to "
+            "compute it again"
+        ) from error
 
 
 def _lines(value: object, depth: int) -> str:

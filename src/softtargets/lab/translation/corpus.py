@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from softtargets.lab.errors import LabError
+from softtargets.lab.errors import LabError, check_not_utf16
 
 PARTS = {"train": ("train",), "validation": ("val", "valid", "validation", "dev"), "test": ()}
 
@@ -115,7 +115,9 @@ def read_sentences(path: Path) -> tuple[str, ...]:
     Raises:
         LabError: the file cannot be read, a line is not UTF-8, or empty.
     """
-    lines = _bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    content = _bytes(path)
+    check_not_utf16(path, content)
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if not lines[-1]:
         lines.pop()
     if not lines:

@@ -20,6 +20,7 @@ from softtargets.report.audit.sheets import (
 )
 from softtargets.report.audit.words import (
     basis,
+    beyond_interval,
     classes_held,
     findings,
     headline,
@@ -48,6 +49,7 @@ def render_page(audit: Audit) -> str:
         findings=findings(audit),
         states=state_titles(audit),
         rows=number_rows(audit),
+        beyond=beyond_interval(audit),
         single_columns=SINGLE_COLUMNS,
         singles=single_rows(audit),
         class_columns=class_columns(audit),

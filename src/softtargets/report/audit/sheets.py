@@ -95,6 +95,27 @@ def number_rows(audit: Audit) -> list[tuple[str, list[Shown]]]:
     return rows
 
 
+def beyond(audit: Audit, state: int) -> bool:
+    """Return whether a number of `number_rows` lies outside of its own interval, as printed.
+
+    Args:
+        audit: what was found.
+        state: 0 as given, 1 after scaling.
+    """
+    measures = audit.measures
+    if state and audit.scaling is not None:
+        measures = audit.scaling.after
+    return any(_beyond(getattr(measures, each.key), each) for each in QUANTITIES)
+
+
+def _beyond(estimate: Estimate, quantity: Quantity) -> bool:
+    value, low, high = (
+        round(quantity.scale * each, quantity.digits)
+        for each in (estimate.value, estimate.low, estimate.high)
+    )
+    return value < low or value > high
+
+
 def single_rows(audit: Audit) -> list[tuple[str, list[Shown]]]:
     """Return a title, and the number of single predictions, of groups and the difference."""
     aggregation = audit.aggregation

@@ -18,6 +18,7 @@ from softtargets.report.audit.sheets import (
 from softtargets.report.audit.words import (
     aggregation_answers,
     basis,
+    beyond_interval,
     classes_answer,
     classes_held,
     headline,
@@ -59,6 +60,7 @@ def _number_table(audit: Audit, states: list[int]) -> Table:
         drawn = " drawn at random" if audit.scaling.rows < audit.num_samples else ""
         how = f"T fitted on {audit.scaling.source}" if audit.scaling.source else "cross-fitted"
         caption += f"; after scaling: {rows}{drawn}, {how}"
+    caption += _beneath(beyond_interval(audit, states))
     table = Table(
         title=basis(audit) + classes_held(audit),
         caption=caption,
@@ -78,6 +80,11 @@ def _number_table(audit: Audit, states: list[int]) -> Table:
         )
         table.add_row(name, *map(_plain, texts))
     return table
+
+
+def _beneath(sentence: str) -> str:
+    """A further line of a caption, which begins small and ends without a point."""
+    return sentence and f"\n{sentence[:1].lower()}{sentence[1:].removesuffix('.')}"
 
 
 def _single_table(audit: Audit) -> Table:
@@ -142,10 +149,14 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 
 def _difference_table(comparison: Comparison, *, scaled: bool) -> Table:
     one, other = versus.names(comparison)
+    caption = (
+        f"{other} minus {one}, paired by {comparison.first.unit}; 95 % "
+        f"intervals{whole_units(comparison.first)}"
+    )
+    told = versus.debiasing_note(comparison, scaled=scaled)
     table = Table(
         title="After temperature scaling of each" if scaled else "As given",
-        caption=f"{other} minus {one}, paired by {comparison.first.unit}; 95 % "
-        f"intervals{whole_units(comparison.first)}",
+        caption=f"{caption}{_beneath(told)}",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         title_justify="left",

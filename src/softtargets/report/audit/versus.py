@@ -84,13 +84,38 @@ def lines(comparison: Comparison, *, scaled: bool) -> list[Line]:
         comparison: what was found.
         scaled: which; after scaling only if that was tried for both.
     """
+    differences, one, other = _compared(comparison, scaled=scaled)
+    return [_line(each, one, other, getattr(differences, key)) for key, each in _COMPARED.items()]
+
+
+def debiasing_note(comparison: Comparison, *, scaled: bool) -> str:
+    """Return why the difference of two debiased errors is another; "" where it is not, as printed.
+
+    Args:
+        comparison: what was found.
+        scaled: of the numbers after scaling of each.
+    """
+    key = "expected_calibration_error"
+    difference, one, other = (
+        100 * getattr(each, key).value for each in _compared(comparison, scaled=scaled)
+    )
+    digits = _COMPARED[key].digits
+    if round(abs(other - one - difference), digits) == 0:
+        return ""
+    return (
+        "The difference of calibration errors is debiased as a whole, before either is floored at "
+        "0: it is not quite that of the two numbers."
+    )
+
+
+def _compared(comparison: Comparison, *, scaled: bool) -> tuple[Differences, Measures, Measures]:
     differences = comparison.scaled if scaled else comparison.differences
     assert differences is not None
     one, other = (
         audit.scaling.after if scaled and audit.scaling is not None else audit.measures
         for audit in (comparison.first, comparison.second)
     )
-    return [_line(each, one, other, getattr(differences, key)) for key, each in _COMPARED.items()]
+    return differences, one, other
 
 
 def _line(quantity: Quantity, one: Measures, other: Measures, difference: Estimate) -> Line:

@@ -1,12 +1,13 @@
 """What an audit says, in sentences for somebody who has never heard of calibration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softtargets.audit.result import Audit, ClassMeasures, Sampling, Scaling
 from softtargets.calibration import Estimate
 from softtargets.calibration.temperature import BRACKET
 from softtargets.report.audit.lean import NOTABLE, Lean, lean
-from softtargets.report.audit.sheets import SINGLE, estimate_text
+from softtargets.report.audit.sheets import SINGLE, beyond, estimate_text
 from softtargets.report.notation import PERCENT, counted, decimal, percentage, points
 
 _NAMED = 3  # worst classes in a sentence
@@ -97,6 +98,21 @@ def whole_units(audit: Audit) -> str:
     """Return what intervals are for, to follow "intervals"; "" if each sample is by itself."""
     unit = "" if audit.sampling is None else audit.sampling.unit
     return f" for whole {unit}s drawn" if unit else ""
+
+
+def beyond_interval(audit: Audit, states: Sequence[int] = (0, 1)) -> str:
+    """Return why a number lies outside of its own interval; "" where none does.
+
+    Args:
+        audit: what was found.
+        states: 0 for the numbers as given, 1 for those after scaling.
+    """
+    if not any(beyond(audit, state) for state in states):
+        return ""
+    return (
+        "An error may lie outside of its interval: that is for the true error, and chance adds to "
+        "the plain one and its parts."
+    )
 
 
 def _size(audit: Audit) -> str:

@@ -26,21 +26,21 @@ def sections(record: ClaimsRecord, pictures: str) -> str:
         record: of claims.
         pictures: the folder of the pictures, as a link from the page.
     """
-    return "\n".join(_section(claim, pictures) for claim in record.claims)
+    return "\n".join(_section(claim, record, pictures) for claim in record.claims)
 
 
-def _section(claim: ClaimRecord, pictures: str) -> str:
+def _section(claim: ClaimRecord, record: ClaimsRecord, pictures: str) -> str:
     lines = [f"### {claim.name}", "", f"{claim.statement} ({claim.paper})", "", words.reason(claim)]
     if claim.skipped is None:
         lines += [
             "",
             f"![Effects of {claim.name}]({pictures}/{claim.name}.svg)",
             "",
-            "| what is compared | effect [95 % interval] | claimed | verdict |",
-            "|---|---|---|---|",
+            "| what is compared | effect [95 % interval] | seeds | claimed | verdict |",
+            "|---|---|---|---|---|",
             *(
                 f"| {each.says}{' (condition)' if each.condition else ''} | {words.amount(each)} | "
-                f"{words.claimed(each)} | {each.verdict} |"
+                f"{words.repeats(each, record)} | {words.claimed(each)} | {each.verdict} |"
                 for each in claim.effects
             ),
         ]

@@ -106,11 +106,24 @@ def tally(record: ClaimsRecord) -> str:
     return listed([f"{found.count(word)} {word}" for word in words if word in found])
 
 
+def repeats(effect: EffectRecord, record: ClaimsRecord) -> str:
+    """Return how many seeds an effect is of, or draws of synthetic data where they are more."""
+    count = len(effect.values)
+    return f"{count} draws of data" if count > len(record.seeds) else f"{count}"
+
+
 def basis(record: ClaimsRecord) -> str:
     """Return what the verdicts rest on."""
+    seeds = {
+        claim.name: max(len(each.values) for each in claim.effects)
+        for claim in record.claims
+        if claim.effects
+    }
+    fewer = [f"{count} of {name}" for name, count in seeds.items() if count < len(record.seeds)]
+    but = f" (but {listed(fewer)})" if fewer else ""
     return (
-        f"Budget {record.budget}: {counted(len(record.seeds), 'seed')} judged, settings of each "
-        f"method chosen from equally many by {counted(len(record.tuning_seeds), 'other')}; "
+        f"Budget {record.budget}: {counted(len(record.seeds), 'seed')} judged{but}, settings of "
+        f"each method chosen from equally many by {counted(len(record.tuning_seeds), 'other')}; "
         f"{counted(record.runs, 'run')}, shared between claims, of "
         f"{record.training_seconds / 60:.1f} minutes of training in all."
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from softtargets.lab.summary import Mean, Metric, Row
 from softtargets.lab.task_compare import TaskComparison
+from softtargets.report.advice import on_bounds
 from softtargets.report.facts import duration, environments, temperatures
 from softtargets.report.notation import (
     LIKELIHOOD,
@@ -148,6 +149,7 @@ def cautions(comparison: TaskComparison, board: Board, view: AbstractTaskView) -
             f"Only {counted(board.seeds, 'seed')}: an interval over so few says little by itself, "
             "so nothing is called clear."
         )
+    told += on_bounds(board)
     widths = {}
     for row in board.rows:
         for record in comparison.records(row.method):
