@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from softtargets.cli import main
 from softtargets.cli.app import run
 from softtargets.cli.progress import shown_progress
 from softtargets.lab.spec import RunSpec
@@ -110,16 +111,57 @@ def test_training_that_diverges_is_one_line_and_leaves_no_checkpoint(tmp_path, c
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys):
     import importlib.util
 
-    from softtargets import cli
-
     found = importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name, *a: None if name == "rich" else found(name, *a)
     )
     with pytest.raises(SystemExit) as status:
-        cli.main()
+        main()
     assert status.value.code == 2
     assert "needs rich; pip install 'softtargets[lab]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("buffered", [True, False], ids=["at the end", "at once"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["methods"], ["methods", "ols"], ["claims"], ["claims", "--json"]],
+    ids=" ".join,
+)
+def test_what_nobody_reads_ends_without_a_word(arguments, buffered, monkeypatch, capfd):
+    """As in `softtargets methods | true`, with a status as of any program that SIGPIPE ends."""
+    read, write = os.pipe()
+    os.close(read)
+    raw = os.fdopen(write, "wb", 2**20 if buffered else 0)
+    stream = io.TextIOWrapper(raw, write_through=not buffered)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "argv", ["softtargets", *arguments])
+    with pytest.raises(SystemExit) as status:
+        main()
+    assert status.value.code == 141
+    stream.close()  # as at the interpreter's end, where what is left is written
+    assert capfd.readouterr().err == ""
+
+
+def test_errors_that_nobody_reads_end_without_a_word(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    stream = io.TextIOWrapper(os.fdopen(write, "wb"), line_buffering=True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(sys, "argv", ["softtargets", "nope"])
+    with pytest.raises(SystemExit) as status:
+        main()
+    assert status.value.code == 141
+    stream.close()
+
+
+def test_another_early_end_is_not_taken_for_output_that_nobody_reads(monkeypatch):
+    def end(arguments):
+        raise SystemExit(3)
+
+    monkeypatch.setattr("softtargets.cli.app.run", end)
+    with pytest.raises(SystemExit) as status:
+        main()
+    assert status.value.code == 3
 
 
 def test_help_lists_every_method(capsys):
