@@ -55,6 +55,8 @@ def test_every_source_that_can_be_made_is_read_back(path, name, samples):
     [
         ("mnist", "mnist needs a path, as mnist:PATH"),
         ("folder:", "folder needs a path"),
+        ("", "`data` must name a data set, got ''; give digits, the path of an .npz or .parquet"),
+        ("?samples=3", "`data` must name a data set, got '\\?samples=3'; give digits"),
         ("digits:x", "digits has no path, got 'x'; leave it out"),
         ("digits?sample=3", "options of the data must be samples, .* got sample=3"),
         ("digits?samples=3&samples=4", "each once"),

@@ -61,7 +61,7 @@ class TestVocabulary:
     def test_errors(self, vocabulary, tmp_path):
         with pytest.raises(ValueError, match=rf"`size` must be at least {SMALLEST}, .* got 100"):
             Vocabulary.learn(TEXT, 100)
-        with pytest.raises(LabError, match=r"the training text has 26\d subwords, 5000 were asked"):
+        with pytest.raises(LabError, match=r"has 26\d subwords, 5000 were .* --vocabulary 26\d$"):
             Vocabulary.learn(["A dog"], 5000)
         with pytest.raises(ValueError, match=r"`tokens` must be in 0 \.\. 299, .* got 300"):
             vocabulary.decode([[300]])

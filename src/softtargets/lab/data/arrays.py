@@ -48,8 +48,8 @@ def read_npz(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, AttributeError, EOFError, *ARCHIVE_ERRORS) as error:
         table = path.name.endswith((".csv", ".tsv", ".jsonl", ".gz"))
         raise LabError(
-            f"{path} cannot be read as an npz file of plain arrays; save it with "
-            f"numpy.savez(path, {', '.join(f'{name}=...' for name in ARRAYS)})"
+            f"{path} cannot be read as an npz file of plain arrays, no Python objects; save it "
+            f"with numpy.savez(path, {', '.join(f'{name}=...' for name in ARRAYS)})"
             + (f", or name a table of texts text:{path}" if table else "")
         ) from error
     for name in ARRAYS:
@@ -87,16 +87,7 @@ def check_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _check_part(path: Path, part: str, inputs: Any, labels: Any) -> None:
-    found = f"got {labels.dtype} of shape {labels.shape}"
-    if labels.dtype.kind not in "iu":
-        raise LabError(f"{path}: y_{part} must hold integers, {found}; convert with .astype(int)")
-    if labels.ndim != 1 or len(labels) == 0:
-        raise LabError(
-            f"{path}: y_{part} must hold one label per sample, shape (N,), {found}; try .ravel(), "
-            "or .argmax(-1) of one-hot rows"
-        )
-    if labels.min() < 0:
-        raise LabError(f"{path}: labels must be 0 .. K - 1, y_{part} holds {labels.min()}")
+    _check_labels(path, f"y_{part}", labels)
     if inputs.ndim < 2 or len(inputs) != len(labels) or inputs.dtype.kind not in "iuf":
         raise LabError(
             f"{path}: x_{part} must hold numbers of shape ({len(labels)}, ...) as y_{part} has "
@@ -104,14 +95,69 @@ def _check_part(path: Path, part: str, inputs: Any, labels: Any) -> None:
         )
     if inputs.size == 0:
         raise LabError(f"{path}: samples of x_{part} must hold numbers, got shape {inputs.shape}")
-    if not np.isfinite(inputs).all():
-        raise LabError(f"{path}: x_{part} must be finite; it holds NaN or infinity")
+    finite = np.isfinite(inputs)
+    if not finite.all():
+        rows = np.flatnonzero(~finite.reshape(len(inputs), -1).all(1))
+        value = inputs[rows[0]][~finite[rows[0]]][0]
+        raise LabError(
+            f"{path}: x_{part} must be finite, got {value} in row {rows[0]}, the first of "
+            f"{len(rows)}; fill in what is missing, or drop these rows of x_{part} and y_{part}"
+        )
     largest = max(-float(inputs.min()), float(inputs.max()))
     if largest > LARGEST:
         raise LabError(
             f"{path}: x_{part} must hold numbers up to {LARGEST:g} in size, got {largest:g}; "
             "rescale them"
         )
+
+
+def _check_labels(path: Path, name: str, labels: Any) -> None:
+    """Raise `LabError` unless an array holds a class number for each sample; name the way out."""
+    rule, way_out = "hold one label per sample, shape (N,)", ""
+    if labels.size == 0:
+        way_out = "it is empty: save the number of each sample's class"
+    elif labels.ndim == 2 and labels.shape[1] > 1 and _are_one_hot(labels):
+        way_out = "of one-hot rows save .argmax(-1)"
+    elif labels.ndim != 1:
+        way_out = "save the number of one class for each sample"
+        if labels.size == max(labels.shape, default=0):
+            way_out = "save .ravel() of it"
+    elif labels.dtype.kind not in "iu":
+        rule, way_out = "hold integers", _numbering(labels)
+    if way_out:
+        found = f"{labels.dtype} of shape {labels.shape}"
+        raise LabError(f"{path}: {name} must {rule}, got {found}; {way_out}")
+    if labels.min() < 0:
+        raise LabError(
+            f"{path}: labels must be 0 .. K - 1, {name} holds {labels.min()}; number the classes "
+            "from 0, and drop samples without a label"
+        )
+
+
+def _are_one_hot(labels: Any) -> bool:
+    """Whether every row is 1 in one place and 0 elsewhere."""
+    numbers = labels.dtype.kind in "biuf"
+    return numbers and bool(((labels == 1).sum(1) == 1).all() and np.isin(labels, (0, 1)).all())
+
+
+def _numbering(labels: Any) -> str:
+    """Say how labels `(N,)` that are not integers become class numbers."""
+    if labels.dtype.kind in "US":  # of both parts at once, as one may lack a class
+        return (
+            "number the classes of both parts at once, "
+            "names, numbers = numpy.unique([*y_train, *y_test], return_inverse=True), and save "
+            "numbers[:len(y_train)] and numbers[len(y_train):]"
+        )
+    if labels.dtype.kind == "f":
+        odd = np.flatnonzero(~(labels == np.floor(labels)) | np.isinf(labels))
+        if len(odd):
+            return (
+                f"row {odd[0]} is {labels[odd[0]]}, which is no class: save the number of each "
+                "sample's class"
+            )
+    if labels.dtype.kind in "fb":
+        return "save .astype(int) of it"
+    return "save the number of each sample's class"
 
 
 def _check_classes(path: Path, y_train: Any, y_test: Any) -> None:

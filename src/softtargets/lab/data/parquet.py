@@ -11,6 +11,7 @@ from softtargets.lab.errors import LabError, reason
 
 LABEL, PART = "label", "split"
 _TEST_SHARE = 1 / 5
+_NUMBERED = "number the classes 0 .. K - 1, as integers"
 
 
 def parquet_contents(path: Path) -> Contents:
@@ -35,7 +36,7 @@ def parquet_contents(path: Path) -> Contents:
         )
     labels = _numbers(path, table, LABEL)
     if labels.dtype.kind not in "iu":
-        raise LabError(f"{path}: {LABEL} must hold whole numbers, got {labels.dtype}")
+        raise LabError(f"{path}: {LABEL} must hold whole numbers, got {labels.dtype}; {_NUMBERED}")
     inputs = np.concatenate([_numbers(path, table, name) for name in names], axis=1)
     labels = labels[:, 0] if labels.ndim == 2 else labels
     tested = _tested(path, table, labels)
@@ -93,14 +94,20 @@ def _numbers(path: Path, table: Any, name: str) -> Any:
             raise LabError(f"{path}: {name} must hold lists of one length in every row")
         column = column.flatten()
     if not (types.is_integer(column.type) or types.is_floating(column.type)):
-        raise LabError(
-            f"{path}: {name} must hold numbers, got {column.type}; encode it, or drop it"
-        )
+        way_out = _NUMBERED if name == LABEL else "encode it, or drop it"
+        raise LabError(f"{path}: {name} must hold numbers, got {column.type}; {way_out}")
     if column.null_count:
         raise LabError(
             f"{path}: {name} holds {column.null_count} nulls; fill them in, or drop rows"
         )
-    return column.to_numpy(zero_copy_only=False).reshape(table.num_rows, -1)
+    values = column.to_numpy(zero_copy_only=False).reshape(table.num_rows, -1)
+    wrong = np.flatnonzero(~np.isfinite(values).all(1))
+    if len(wrong):
+        raise LabError(
+            f"{path}: {name} must be finite, it is not in row {wrong[0]}, the first of "
+            f"{len(wrong)}; fill in what is missing, or drop these rows"
+        )
+    return values
 
 
 def _tested(path: Path, table: Any, labels: Any) -> Any:

@@ -87,6 +87,11 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """
         place, options = _split(text)
         kind, colon, path = place.partition(":")
+        if not place:
+            raise LabError(
+                f"`data` must name a data set, got {text!r}; give digits, the path of an .npz or "
+                ".parquet file, or KIND:PATH, as folder:PATH"
+            )
         if colon and kind in KINDS:
             fields: dict[str, Any] = {"name": kind, "path": path}
         elif place in EMBEDDED:

@@ -63,7 +63,7 @@ class Vocabulary:
         if found != size:
             raise LabError(
                 f"the training text has {found} subwords, {size} were asked for; ask for {found} "
-                "or fewer"
+                f"or fewer, as with --vocabulary {found}"
             )
         return cls(tokenizer)
 
