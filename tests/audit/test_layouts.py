@@ -258,7 +258,7 @@ def test_two_models_are_compared_by_sequence(tmp_path):
     moved = labels.copy()
     moved[0, :2] = [-100, 1] if labels[0, 0] != -100 else [1, 1]
     for scores, changed, message in [
-        (logits, moved, "labels at other positions"),
+        (logits, moved, "labels in other positions"),
         (logits[:50], labels[:50], "labels of shape"),
     ]:
         third = read(open_predictions(saved(tmp_path / "c.npz", scores, changed), Keys()))
@@ -272,7 +272,7 @@ def test_clustered_models_are_compared_row_by_row(tmp_path):
     there = np.flatnonzero(labels >= 0)
     names = np.arange(30) // 3
     other = np.where(np.arange(30) == there[5], 29, names)
-    said = Keys(cluster="g"), Layout(ignore_index=-100)
+    said = Keys(cluster="g"), Layout()
     one = read(open_predictions(saved(tmp_path / "a.npz", logits, labels, g=names), *said))
     for count, column, message in [
         (20, names, r"labels of shape \(20,\)"),
@@ -342,7 +342,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         ((logits[:, :4, :4], labels), {}, r"shape \(12, 4\) \(classes last\) or \(12, 4\) "),
         ((logits, labels), {"class_dim": 1, "group": "g"}, r"--group g is for rows"),
         ((logits, labels), {"class_dim": -1, "cluster": "g"}, r"whole entries are drawn anyway"),
-        ((logits, void), {"class_dim": -1}, rf"got 11 at position \({first[0]}, {first[1]}\); if"),
+        ((logits, void), {"class_dim": -1}, rf"got 11 in position \({first[0]}, {first[1]}\); if"),
         ((logits, void), {"class_dim": -1}, r"no label, say --ignore-index 11"),
         ((logits, labels + 0.5), {"class_dim": -1}, r"whole numbers .*got.*; save the number of a"),
         (
@@ -380,21 +380,3 @@ def test_an_image_too_large_to_be_read_at_once_is_refused(tmp_path, monkeypatch)
     path = saved(tmp_path / "a.npz", np.moveaxis(logits, -1, 1).copy(), labels)
     with pytest.raises(AuditError, match="save the classes last"):
         audited(path)
-
-
-def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
-    logits, labels = (array.reshape(-1, *array.shape[2:]) for array in sequences())
-    names = np.repeat(np.arange(60), 24)
-    path = saved(tmp_path / "a.npz", logits, labels, seq=names)
-    there = labels != -100
-    found = audited(path, ignore_index=-100)
-    assert (found.num_samples, found.unit, found.row) == (there.sum(), "sample", "row")
-    assert found.sampling.ignored == (~there).sum()
-    expected = audited(saved(tmp_path / "b.npz", logits[there], labels[there]))
-    for name in NAMES:
-        one, other = getattr(found.measures, name), getattr(expected.measures, name)
-        assert (one.low, one.high) == pytest.approx((other.low, other.high), rel=1e-9)
-    clustered = audited(path, ignore_index=-100, cluster="seq")
-    whole = audited(saved(tmp_path / "c.npz", *sequences()))
-    assert clustered.sampling.num_units == 59
-    assert clustered.measures.gap.high == pytest.approx(whole.measures.gap.high)

@@ -143,7 +143,10 @@ PROBS = softmax(LOGITS)
             {"labels": np.where(np.arange(400) == 399, 5, LABELS)},
             "a.npz: labels must hold whole numbers in 0 .. 4, got 5 in row 399",
         ),
-        ({"labels": np.where(np.arange(400) == 7, -100, LABELS)}, "0 .. 4, got -100 in row 7"),
+        (
+            {"labels": np.where(np.arange(400) == 7, -1, LABELS)},
+            "0 .. 4, got -1 in row 7; if -1 marks what has no label, say --ignore-index -1",
+        ),
         ({"labels": np.where(np.arange(400) == 7, 1.5, LABELS)}, "0 .. 4, got 1.5 in row 7"),
         ({"labels": np.where(np.arange(400) == 7, np.nan, LABELS)}, "0 .. 4, got nan in row 7"),
         ({"labels": LABELS[:399]}, "must have shape (400,), one label for each row"),

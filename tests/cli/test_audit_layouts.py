@@ -22,7 +22,7 @@ def test_label_maps_become_a_verdict_a_page_and_numbers(folder, capsys):
     name = maps()
     assert run(["audit", name]) == 2
     error = capsys.readouterr().err
-    assert "in 0 .. 3, got 11 at position (" in error
+    assert "in 0 .. 3, got 11 in position (" in error
     assert "if 11 marks what has no label, say --ignore-index 11" in error
     assert error.count("\n") == 1
     assert run(["audit", name, "--ignore-index", "11", "--json", "a.json"]) == 0

@@ -84,17 +84,20 @@ def _check_same_samples(one: Reading, other: Reading) -> None:
 
 def _check_same_positions(one: Predictions, other: Predictions) -> None:
     """Raise unless the same positions are measured."""
+    known = [each for each in (one.positions, other.positions) if each is not None]
+    if not known:
+        return
+    rows = not any(each.shape for each in known)
     shapes = ["rows" if each is None else f"labels of shape {each}" for each in _shapes(one, other)]
-    if shapes[0] != shapes[1]:
+    if shapes[0] != shapes[1] and (len(known) == 2 or not rows):
         raise AuditError(
             f"{other.where} has {shapes[1]}, {one.where} has {shapes[0]}; a comparison needs the "
             "same samples in the same order"
         )
-    ours, theirs = one.positions, other.positions
-    if ours is not None and theirs is not None and not torch.equal(ours.flat, theirs.flat):
+    if len(known) < 2 or not torch.equal(known[0].flat, known[1].flat):
         raise AuditError(
-            f"{other.where} has labels at other positions than {one.where}; a comparison needs the "
-            "same, so ignore the same"
+            f"{other.where} has labels in other {'rows' if rows else 'positions'} than "
+            f"{one.where}; a comparison needs the same, so ignore the same"
         )
 
 

@@ -20,7 +20,7 @@ class Checked:
 
     Raises:
         AuditError: NaN, infinities, rows that do not sum to 1, labels that are no classes, no rows,
-            one class only, or logits that are probabilities; while iterating.
+            labels of one class only, or logits that are probabilities; while iterating.
     """
 
     def __init__(self, predictions: Predictions) -> None:
@@ -28,11 +28,6 @@ class Checked:
         self._row = 0
         self._classes_seen: set[int] = set()
         self._like_probs = True
-        if predictions.num_classes < 2:
-            raise AuditError(
-                f"{predictions.where} must have at least 2 classes, got {predictions.num_classes}; "
-                "two classes need both columns"
-            )
 
     def __iter__(self) -> Iterator[Block]:
         with closing(self._of.read()) as blocks:
@@ -68,7 +63,7 @@ class Checked:
         value = labels[row].item()
         raise AuditError(
             f"{self._of.labels} must hold whole numbers in 0 .. {num_classes - 1}, got "
-            f"{value:.6g} in row {self._row + row}; drop samples without a label"
+            f"{value:.6g} in row {self._row + row}; drop rows without a label"
         )
 
     def _check_end(self) -> None:

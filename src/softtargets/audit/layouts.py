@@ -25,11 +25,11 @@ ClassDim = Literal[-1, 1]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What a user says of arrays with labels at every position of a sequence or label map.
+    """What a user says of arrays: where the classes are, which labels count.
 
     Args:
         class_dim: where the classes are, last or second; None: the shape of the labels says.
-        ignore_index: the label of positions to leave out; None: -100, and rows all have one.
+        ignore_index: the label of positions to leave out; None: -100.
         positions: how many of each sequence or image are measured; None: all, or `MOST_POSITIONS`
             in all.
     """
@@ -272,6 +272,6 @@ def _wrong_label(labels: StoredArray, value: float, flat: int, num_classes: int)
     if float(value).is_integer():
         marks = f"; if {value:.6g} marks what has no label, say --ignore-index {value:.6g}"
     return AuditError(
-        f"{labels.where} must hold whole numbers in 0 .. {num_classes - 1}, got {value:.6g} at "
+        f"{labels.where} must hold whole numbers in 0 .. {num_classes - 1}, got {value:.6g} in "
         f"{place_of(flat, labels.shape[1:])}{marks}"
     )

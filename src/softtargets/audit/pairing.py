@@ -53,21 +53,18 @@ def paired(
         labels=labels.where,
         read=lambda: _rows(scores, labels),
     )
-    if len(scores.shape) > 2 or layout.said:
-        if keys.group is not None or (keys.cluster is not None and len(scores.shape) > 2):
-            raise AuditError(
-                f"--{keys.purpose} {keys.column} is for rows (N, K) that all have a label, "
-                f"{scores.where} has shape {scores.shape}; leave it out"
-                + ("" if keys.group is not None else ": whole entries are drawn anyway")
-            )
+    rows = len(scores.shape) == 2
+    if keys.group is None or not rows or layout.said:
+        _check_together(scores, keys)
         positions = positions_of(scores, labels, layout, class_dim)
-        found = replace(
-            found,
-            num_rows=len(positions.flat),
-            read=lambda: blocks_of(scores, positions, class_dim),
-            units=units_of(positions, class_dim, labels.where),
-            positions=positions,
-        )
+        if not rows or layout.said or positions.ignored:
+            found = replace(
+                found,
+                num_rows=len(positions.flat),
+                read=lambda: blocks_of(scores, positions, class_dim),
+                units=units_of(positions, class_dim, labels.where),
+                positions=positions,
+            )
     if names is None:
         return found
     _check_names(scores, names, keys)
@@ -78,6 +75,15 @@ def _rows(scores: StoredArray, labels: StoredArray) -> Generator[Block]:
     rows = block_rows(scores.shape[1])
     with closing(scores.blocks(rows)) as one, closing(labels.blocks(rows)) as other:
         yield from zip(one, other, strict=True)
+
+
+def _check_together(scores: StoredArray, keys: Keys) -> None:
+    if keys.group is not None or (keys.cluster is not None and len(scores.shape) > 2):
+        raise AuditError(
+            f"--{keys.purpose} {keys.column} is for rows (N, K) that all have a label, "
+            f"{scores.where} has shape {scores.shape}; leave it out"
+            + ("" if keys.group is not None else ": whole entries are drawn anyway")
+        )
 
 
 def _check_types(scores: StoredArray, labels: StoredArray) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from softtargets.audit.errors import AuditError
 from softtargets.audit.groups import Grouping
 from softtargets.audit.naming import Kind
 from softtargets.audit.positions import Positions
@@ -31,7 +32,11 @@ class Predictions:
         read: called, gives blocks of scores `(b, K)` and labels `(b,)` as they are stored.
         grouping: which rows are to be averaged, None if each stands alone.
         units: which rows are drawn together in intervals, None if each by itself.
-        positions: which positions of sequences or images the rows are; None: rows of a table.
+        positions: which positions of sequences or images, or which rows with a label, the rows are;
+            None: all rows of a table.
+
+    Raises:
+        AuditError: there is one class only.
     """
 
     path: Path
@@ -45,6 +50,13 @@ class Predictions:
     grouping: Grouping | None = None
     units: Units | None = None
     positions: Positions | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 2:
+            raise AuditError(
+                f"{self.where} must have at least 2 classes, got {self.num_classes}; two classes "
+                "need both columns"
+            )
 
     @property
     def where(self) -> str:

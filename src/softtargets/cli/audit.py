@@ -27,12 +27,13 @@ _AS_NAMED = Keys()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shapes:
-    """How arrays of more than two dimensions are read.
+    """How arrays are read.
 
     Args:
         class_dim: where the classes are: -1, last, as in (sequences, tokens, classes), or 1,
             second, as in (images, classes, height, width); without, the shape of the labels says.
-        ignore_index: the label of positions to leave out; -100 unless another is given.
+        ignore_index: the label of positions, or of rows, to leave out; -100 unless another is
+            given. Not for tables, or with --group: drop their rows without a label.
         positions: how many positions of each sequence or image are measured, drawn at random;
             without, all, or as many as make two million in all.
     """
@@ -72,16 +73,16 @@ def audit(
     probabilities (N, K) and labels (N,). Which of the two is declared by the name of the array,
     such as logits, probs or test_logits, or by an option; it is never guessed from the values.
     Sequences (S, T, K) with labels (S, T) and label maps (N, K, H, W) with labels (N, H, W) are
-    read too: positions with the label of --ignore-index are left out, and intervals are for drawing
-    whole sequences or images. With --cluster they are for drawing whole clusters of rows, such as
-    the frames of a video.
+    read too. Rows and positions with the label of --ignore-index are left out, and intervals are
+    for drawing whole sequences or images. With --cluster they are for drawing whole clusters of
+    rows, such as the frames of a video.
     With --group the logits of rows that belong together, such as the images of a burst, are
     averaged first, and all is said of the groups, beside what single predictions are worth.
 
     Args:
         file: predictions and labels.
         keys: what the arrays or columns of FILE are called.
-        shapes: how arrays of more than two dimensions are read.
+        shapes: how arrays are read.
         against: predictions of another model for the same samples, to be compared with FILE's.
         against_keys: what is called otherwise than in FILE.
         calibration: predictions to fit the temperature on; without, it is fitted on one half of
