@@ -252,10 +252,25 @@ def test_csv_cells_are_named(tmp_path, drawn):
     good = path.read_text()
     lines = good.splitlines()
     for line, text, message in [
-        (5, "x,1,0.5,oops,0,0,0", "line 5, column logit_1: 'oops' is no number"),
-        (5, "x,1,0.5,,0,0,0", "line 5, column logit_1: '' is no number"),
-        (5, "x,cat,0.5,1,0,0,0", "line 5, column label: 'cat' is no number"),
-        (5, "x,1,0.5,1", "line 5 has 4 cells, the header has 7"),
+        (5, "x,1,0.5,oops,0,0,0", "line 5, column logit_1: 'oops' is no number; mend it, or"),
+        (5, "x,1,0.5,,0,0,0", "line 5, column logit_1: '' is no number; fill it in, or drop"),
+        (5, "x,cat,0.5,1,0,0,0", "line 5, column label: 'cat' is no number; number the classes"),
+        (5, "x,,0.5,1,0,0,0", "line 5, column label: '' is no number; fill it in, or drop"),
+        *(
+            (
+                5,
+                f'x,1,0.5,"{cell}",0,0,0',
+                rf"column logit_1: .*{cell}.* is no .* as 1234\.5, with a",
+            )
+            for cell in ("0,91", "-1,5e-3", "1,234.5", "1.234,5", "1 234", ",5", "1'234.5")
+        ),
+        (
+            5,
+            "x,1,0,5,1,2,0,0,0",
+            "line 5 has 9 cells, the header has 7; quote .* as 1234\\.5, with",
+        ),
+        (5, 'x,1,0.5,"1"2,0,0,0', "after line 5: ',' expected after .*; quote cells that hold"),
+        (5, "x,1,0.5,1", "line 5 has 4 cells, the header has 7; if the file is cut off, save"),
         (1, lines[0].replace("logit_3", "logit_9"), "has no column logit_3, but logit_9"),
         (1, lines[0].replace("logit_3", "logit_2"), "has two columns 'logit_2'"),
         (1, "a,b,c,d,e,f,g", "does not say what it holds"),
@@ -269,7 +284,11 @@ def test_csv_cells_are_named(tmp_path, drawn):
     path.write_text('label,logits\n0,"[1, 2]"\n')
     refused(path, "has one column 'logits'; give each class one, logits_0")
     path.write_bytes(good.encode("utf-16"))
-    refused(path, "after line 0: ")
+    refused(path, r"a\.csv is UTF-16, as its first .*; .* `iconv -f UTF-16 -t UTF-8`$")
+    path.write_bytes("\n".join([*lines[:300], "Bär,1,0,0,0,0,0"]).encode("latin-1"))
+    refused(path, "a.csv, line 301: byte 2 of the line, 0xe4, is not UTF-8; convert the file, as")
+    path.write_text("\ufeff" + good)
+    assert len(content(path, Keys())[1]) == len(logits)
     path.write_text(lines[0] + "\n\n")
     refused(path, "holds no rows")
 

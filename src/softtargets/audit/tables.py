@@ -15,6 +15,9 @@ from softtargets.audit.clusters import arranged
 from softtargets.audit.errors import AuditError
 from softtargets.audit.naming import Keys, choose_labels, choose_scores, listing, ungrouped
 from softtargets.audit.predictions import Block, Predictions, block_rows
+from softtargets.decoding import decoded
+
+_POINT = "write numbers as 1234.5, with a decimal point and nothing between thousands"
 
 
 class Columns(NamedTuple):
@@ -148,9 +151,21 @@ def _lines(path: Path) -> Generator[tuple[int, list[str]]]:
             for row in reader:
                 if row:
                     yield reader.line_num, row
-        except (csv.Error, UnicodeDecodeError) as error:
-            said = " ".join(str(error).split())
-            raise AuditError(f"{path}, after line {reader.line_num}: {said}") from error
+        except csv.Error as error:
+            raise AuditError(
+                f"{path}, after line {reader.line_num}: {error}; quote cells that hold separators, "
+                "quotes or line ends, and double the quotes in them"
+            ) from error
+        except UnicodeDecodeError:
+            _check_decodes(path)
+            raise
+
+
+def _check_decodes(path: Path) -> None:
+    """Raise, naming the first line that is not UTF-8; decoders of streams do not know it."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            decoded(path, line, AuditError, line=number)
 
 
 def _numbers(
@@ -168,9 +183,11 @@ def _numbers(
 def _check_lengths(path: Path, header: list[str], rows: list[tuple[int, list[str]]]) -> None:
     for line, row in rows:
         if len(row) != len(header):
+            way_out = "if the file is cut off, save it again"
+            if len(row) > len(header):
+                way_out = f"quote cells that hold separators; {_POINT}"
             raise AuditError(
-                f"{path}, line {line} has {len(row)} cells, the header has {len(header)}; if the "
-                "file is cut off, save it again"
+                f"{path}, line {line} has {len(row)} cells, the header has {len(header)}; {way_out}"
             )
 
 
@@ -182,7 +199,19 @@ def _bad_cell(
             try:
                 float(row[place])
             except ValueError:
+                cell = row[place].strip()
+                way_out = _way_out(cell, label=place == places[-1])
                 return AuditError(
-                    f"{path}, line {line}, column {header[place]}: {row[place][:40]!r} is no number"
+                    f"{path}, line {line}, column {header[place]}: {cell[:40]!r} is no number; "
+                    f"{way_out}"
                 )
     raise AssertionError("a cell that is no number was found before")
+
+
+def _way_out(cell: str, *, label: bool) -> str:
+    if not cell:
+        return "fill it in, or drop the row"
+    if label:
+        return "number the classes 0, 1, 2 and so on"
+    separated = re.fullmatch(r"[-+]?[.,]?\d[\d.,'’_\s]*(e[-+]?\d+)?", cell, re.IGNORECASE)
+    return _POINT if separated else "mend it, or drop the row"

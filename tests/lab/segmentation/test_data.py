@@ -86,7 +86,7 @@ def test_classes_from_a_file_a_number_or_the_masks(tmp_path):
 def test_files_that_cannot_be_read(tmp_path):
     folder = written(tmp_path, files())
     (folder / "classes.txt").write_bytes(b"ground\nb\xe4r\n")
-    with pytest.raises(LabError, match=r"classes\.txt is not UTF-8"):
+    with pytest.raises(LabError, match=r"classes\.txt, line 2: byte 2 .* is not UTF-8; convert"):
         load(word(folder))
     (folder / "classes.txt").write_text("ground\nbär\n", encoding="utf-16")
     with pytest.raises(LabError, match=r"classes\.txt is UTF-16, .* `iconv -f UTF-16 -t UTF-8`"):

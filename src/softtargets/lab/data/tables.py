@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from softtargets.decoding import decoded
 from softtargets.lab.data.parquet import parquet_table
-from softtargets.lab.errors import LabError, check_not_utf16, reason
+from softtargets.lab.errors import LabError, reason
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".tsv.gz", ".csv.gz", ".jsonl.gz", ".parquet")
 
@@ -88,7 +89,7 @@ def read_table(path: Path) -> Table:
         raise LabError(f"{path} must be a table, named *{', *'.join(SUFFIXES)}; rename it")
     if path.suffix.lower() == ".parquet":
         return _parquet(path)
-    content = _decoded(path, _bytes(path))
+    content = decoded(path, _bytes(path), LabError)
     kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     if not content:
         raise LabError(f"{path} is empty; put a line there for each text")
@@ -107,20 +108,6 @@ def _bytes(path: Path) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise LabError(
             f"{path} is damaged or cannot be read ({reason(error)}); get it anew"
-        ) from error
-
-
-def _decoded(path: Path, content: bytes) -> str:
-    check_not_utf16(path, content)
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        place = error.start - content.rfind(b"\n", 0, error.start)
-        raise LabError(
-            f"{path}, line {line}: byte {place} of the line, 0x{content[error.start]:02x}, is not "
-            "UTF-8; convert the file, as with `iconv -f LATIN1 -t UTF-8`"
         ) from error
 
 

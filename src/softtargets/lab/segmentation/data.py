@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from softtargets.decoding import decoded
 from softtargets.lab.data.folder import physical_memory
 from softtargets.lab.data.pictures import pillow
-from softtargets.lab.errors import LabError, check_not_utf16, reason
+from softtargets.lab.errors import LabError, reason
 from softtargets.lab.segmentation.files import PARTS, Pair, Tree, pairs, tree
 
 CAMVID = (
@@ -189,12 +190,7 @@ def _named(files: Tree, options: dict[str, Any]) -> tuple[str, ...] | None:
     count = options.get("classes")
     if "classes.txt" not in files.names:
         return None if count is None else tuple(f"class {k}" for k in range(count))
-    try:
-        content = files.read("classes.txt")
-        check_not_utf16(files.path("classes.txt"), content)
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise LabError(f"{files.path('classes.txt')} is not UTF-8 ({reason(error)})") from error
+    text = decoded(files.path("classes.txt"), files.read("classes.txt"), LabError)
     names = tuple(line.strip() for line in text.splitlines())
     if not 2 <= len(names) <= 255 or not all(names) or len(set(names)) < len(names):
         raise LabError(

@@ -6,7 +6,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from softtargets.lab.errors import LabError, check_not_utf16
+from softtargets.decoding import decoded
+from softtargets.lab.errors import LabError
 
 PARTS = {"train": ("train",), "validation": ("val", "valid", "validation", "dev"), "test": ()}
 
@@ -115,9 +116,7 @@ def read_sentences(path: Path) -> tuple[str, ...]:
     Raises:
         LabError: the file cannot be read, a line is not UTF-8, or empty.
     """
-    content = _bytes(path)
-    check_not_utf16(path, content)
-    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = decoded(path, _bytes(path), LabError).split("\n")
     if not lines[-1]:
         lines.pop()
     if not lines:
@@ -125,15 +124,8 @@ def read_sentences(path: Path) -> tuple[str, ...]:
     return tuple(_sentence(line, path, number) for number, line in enumerate(lines, start=1))
 
 
-def _sentence(line: bytes, path: Path, number: int) -> str:
-    try:
-        sentence = line.decode("utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise LabError(
-            f"{path}, line {number}: byte {error.start + 1} of the line, "
-            f"0x{line[error.start]:02x}, is not UTF-8; convert the file, as with "
-            "`iconv -f LATIN1 -t UTF-8`"
-        ) from error
+def _sentence(line: str, path: Path, number: int) -> str:
+    sentence = line.strip()
     if not sentence:
         raise LabError(
             f"{path}, line {number}: the line is empty; remove it here and the same line of the "
