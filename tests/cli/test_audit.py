@@ -174,7 +174,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(arrays, message, folder, c
         (["--logits", "logits", "--probs", "logits"], "cannot both be meant"),
         (["--logits", "nope"], "a.npz has no 'nope'; it has logits, labels"),
         (["--labels", "nope"], "a.npz has no 'nope'; it has logits, labels"),
-        (["--labels", "nope.npy"], "cannot read nope.npy (No such file or directory)"),
+        (["--labels", "nope.npy"], "cannot read nope.npy (No such file or directory); name a"),
         (["--calibration", "nope.npz"], "cannot read nope.npz"),
         (["--against", "nope.npz"], "cannot read nope.npz"),
         (["--against", "a.npz"], "a.npz: logits cannot be compared with itself; for another"),
@@ -184,7 +184,8 @@ def test_bad_input_is_one_line_and_nothing_is_written(arrays, message, folder, c
         (["--out", "y.npy", "--labels", "y.npy"], "y.npy is read, so it cannot be written"),
         (["--out", "a.npz"], "a.npz is read, so it cannot be written"),
         (["--out", "."], "cannot write ., it is a folder"),
-        (["--out", "no/such/a.html"], "its folder is missing or not writable"),
+        (["--out", "no/such/a.html"], "its folder is missing or not writable; make it, or"),
+        (["--out", "a.npz/a.html"], "a.npz/a.html: its folder is missing or not writable"),
         (["--json", "no/such/a.json"], "its folder is missing or not writable"),
         (["--threads", "0"], "--threads must be a whole number from 1"),
     ],
@@ -211,7 +212,9 @@ def test_files_that_may_not_or_cannot_be_read_are_one_line(folder, capsys, monke
 
     monkeypatch.setattr("pathlib.Path.open", refuse)  # root may read what forbids it
     assert run(["audit", name]) == 2
-    assert capsys.readouterr().err.endswith("cannot read a.npz (Permission denied)\n")
+    assert capsys.readouterr().err.endswith(
+        "cannot read a.npz (Permission denied); name a file that may be read\n"
+    )
 
 
 def test_a_compressed_file_says_what_it_needs(folder, capsys):

@@ -65,6 +65,12 @@ def test_what_can_be_mended_is_one_line_and_status_2(arguments, message, capsys)
     assert captured.err.startswith("softtargets: ")
 
 
+def test_a_file_where_runs_should_be_is_named(tmp_path, capsys):
+    (tmp_path / "runs").touch()
+    assert run([*QUICK, str(tmp_path)]) == 2
+    assert f"(File exists, {tmp_path / 'runs'} is a file); choose" in capsys.readouterr().err
+
+
 def test_a_corrupt_earlier_run_is_one_line(tmp_path, capsys):
     assert run([*QUICK, str(tmp_path)]) == 0
     record = next((tmp_path / "runs").glob("ls-*/record.json"))

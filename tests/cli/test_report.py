@@ -77,7 +77,10 @@ def changed(name, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folder: shutil.rmtree(folder), "holds no comparison, study.json is missing"),
+        (
+            lambda folder: shutil.rmtree(folder),
+            "given as --out of softtargets compare or claims",
+        ),
         (lambda folder: (folder / "study.json").write_text("{"), "study.json is corrupt: Input"),
         (lambda folder: (folder / "study.json").write_bytes(b"\xff"), "study.json is corrupt"),
         (changed("colour", 3), "is corrupt: Object contains unknown field `colour`"),

@@ -42,7 +42,7 @@ def open_predictions(path: Path, keys: Keys, layout: Layout = _ROWS) -> Predicti
             return open_parquet(path, keys)
         return _open_arrays(path, keys, layout)
     except OSError as error:
-        raise AuditError(f"cannot read {path} ({reason(error)})") from error
+        raise _unreadable(path, error) from error
 
 
 def _open_arrays(path: Path, keys: Keys, layout: Layout) -> Predictions:
@@ -91,7 +91,7 @@ def _check_file(path: Path) -> None:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise AuditError(f"cannot read {path} ({reason(error)})") from error
+        raise _unreadable(path, error) from error
     if path.is_dir():
         raise AuditError(f"{path} is a folder; name a file")
     if size == 0:
@@ -99,4 +99,8 @@ def _check_file(path: Path) -> None:
     try:
         path.open("rb").close()
     except OSError as error:
-        raise AuditError(f"cannot read {path} ({reason(error)})") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> AuditError:
+    return AuditError(f"cannot read {path} ({reason(error)}); name a file that may be read")

@@ -190,8 +190,12 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path | None]) -> Non
             raise LabError(f"{output} is read, so it cannot be written; choose another file")
         if output.is_dir():
             raise LabError(f"cannot write {output}, it is a folder; name a file in it")
-        if not os.access(output.resolve().parent, os.W_OK):
-            raise LabError(f"cannot write {output}: its folder is missing or not writable")
+        folder = output.resolve().parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise LabError(
+                f"cannot write {output}: its folder is missing or not writable; make it, or choose "
+                "another"
+            )
 
 
 def _is_same(output: Path, given: Path) -> bool:

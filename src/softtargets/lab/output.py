@@ -30,7 +30,10 @@ def prepare(output: Path, otherwise: str = "choose another folder with --out") -
             probe.unlink()
         taken = [name for name in (SUMMARY, PAGE, STUDY) if (output / name).is_dir()]
     except OSError as error:
-        raise LabError(f"cannot write to {output} ({error.strerror}); {otherwise}") from error
+        blocking = f", {root} is a file" if root.is_file() else ""
+        raise LabError(
+            f"cannot write to {output} ({error.strerror}{blocking}); {otherwise}"
+        ) from error
     if taken:
         raise LabError(
             f"cannot write {output / taken[0]}, it is a folder; move it away, or {otherwise}"

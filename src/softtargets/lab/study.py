@@ -253,7 +253,7 @@ def _decoded(output: Path, kind: type[Value]) -> Value:
     except FileNotFoundError as error:
         raise LabError(
             f"{output} holds no comparison, {STUDY} is missing; name the folder that was given as "
-            "--out of softtargets compare"
+            "--out of softtargets compare or claims"
         ) from error
     except OSError as error:
         raise LabError(
