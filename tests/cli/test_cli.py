@@ -35,6 +35,8 @@ def test_compare_prints_a_table_and_writes_the_report(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["report", "no" * 200], "study.json (File name too long); name the folder that was given"),
+        (["compare", "--out", "no" * 200], " (File name too long); choose another folder with"),
         (["nope"], 'Unknown command "nope"'),
         (["compare", "--bogus", "3"], "Unknown option: --bogus"),
         (["compare", "--seeds", "x"], "--seeds"),

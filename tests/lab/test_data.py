@@ -186,6 +186,17 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path):
             data.load(str(path))
 
 
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(self, *arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "mine.npz"
+    np.savez(path, **arrays())
+    monkeypatch.setattr("pathlib.Path.open", refuse)  # root may read what forbids it
+    with pytest.raises(LabError, match=r"cannot read .*mine\.npz \(Permission denied\); name a"):
+        data.load(str(path))
+
+
 def test_a_single_array_is_refused(tmp_path):
     path = tmp_path / "single.npy"
     np.save(path, np.zeros(3))

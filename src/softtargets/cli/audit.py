@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -188,18 +188,26 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path | None]) -> Non
     for output in filter(None, outputs):
         if any(given is not None and _is_same(output, given) for given in inputs):
             raise LabError(f"{output} is read, so it cannot be written; choose another file")
-        if output.is_dir():
-            raise LabError(f"cannot write {output}, it is a folder; name a file in it")
-        folder = output.resolve().parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
+        # Not Path.is_dir, which raises where a folder may not be looked into.
+        if not os.access(f"{output.resolve().parent}/.", os.W_OK | os.X_OK):
             raise LabError(
                 f"cannot write {output}: its folder is missing or not writable; make it, or choose "
                 "another"
             )
+        try:
+            folder = output.is_dir()
+        except OSError as error:  # as a name that is too long
+            raise LabError(
+                f"cannot write {output} ({error.strerror}); choose another name"
+            ) from error
+        if folder:
+            raise LabError(f"cannot write {output}, it is a folder; name a file in it")
 
 
 def _is_same(output: Path, given: Path) -> bool:
-    return output == given or (output.exists() and given.exists() and output.samefile(given))
+    with suppress(OSError):  # one is not there, or may not be looked at
+        return output == given or output.samefile(given)
+    return False
 
 
 def _check_different(one: "Predictions", other: "Predictions") -> None:

@@ -1,5 +1,6 @@
 """`softtargets report`."""
 
+import os
 from pathlib import Path
 
 
@@ -19,7 +20,7 @@ def report(folder: Path, /) -> None:
     from softtargets.lab.output import prepare
     from softtargets.lab.study import studied_kind
 
-    if (folder / FILE).exists():
+    if os.access(folder / FILE, os.F_OK):  # Path.exists raises in a folder that is closed
         show_claims(read(folder / FILE), folder, console_of_width())
         return
     otherwise = "copy the folder to where files can be written"

@@ -30,7 +30,7 @@ def prepare(output: Path, otherwise: str = "choose another folder with --out") -
             probe.unlink()
         taken = [name for name in (SUMMARY, PAGE, STUDY) if (output / name).is_dir()]
     except OSError as error:
-        blocking = f", {root} is a file" if root.is_file() else ""
+        blocking = f", {root} is a file" if isinstance(error, FileExistsError) else ""
         raise LabError(
             f"cannot write to {output} ({error.strerror}{blocking}); {otherwise}"
         ) from error

@@ -45,6 +45,10 @@ def read_npz(path: Path) -> dict[str, Any]:
         with _opened(path) as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ARRAYS if name in archive}
             found = ", ".join(archive.files)
+    except PermissionError as error:
+        raise LabError(
+            f"cannot read {path} ({error.strerror}); name a file that may be read"
+        ) from error
     except (OSError, ValueError, TypeError, AttributeError, EOFError, *ARCHIVE_ERRORS) as error:
         table = path.name.endswith((".csv", ".tsv", ".jsonl", ".gz"))
         raise LabError(
