@@ -100,6 +100,11 @@ def test_classes_of_endless_digits_are_names(tmp_path):
         ("a.jsonl", b'["x", "y"]\n', "a.jsonl, line 1 is no JSON object"),
         (
             "a.jsonl",
+            b'{"text": "x", "label": ' + 5_000 * b"1" + b"}\n",
+            "a.jsonl, line 1 is no JSON object .*out of range",
+        ),
+        (
+            "a.jsonl",
             b'{"text": ' + 99_999 * b"[" + 99_999 * b"]" + b"}\n",
             "a.jsonl, line 1 is no JSON object .*recursion",
         ),
