@@ -1,5 +1,7 @@
 """Intervals over whole images or sentences beside loops over draws."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,14 @@ def test_without_draws_or_with_one_unit_there_is_no_interval():
     for sums, resamples in ((SUMS, 0), (SUMS[:1], 50)):
         found = over_units(sums, lambda x: x.sum(-1), "images", resamples=resamples, seed=0)
         assert (found.value, found.low, found.high) == (float(sums.sum()), None, None)
+    confidence, right = torch.tensor([[0.6, 0.7], [0.8, 0.9]]), torch.tensor([[1, 0], [-100, -100]])
+    for place in (slice(0, 1), slice(None)):  # the second holds nothing
+        found = calibration_errors(confidence[place], right[place], resamples=1, seed=0)
+        assert {(each.low, each.high) for each in found.values()} == {(None, None)}
+        assert found["expected_calibration_error"].value == pytest.approx(0.55)
+        sums = torch.tensor([[3.0, 4.0], [0.0, 0.0]])[place]
+        for seed in range(5):
+            assert ratio(sums, "images", resamples=1, seed=seed) == estimate(0.75, math.nan, 1.0)
     assert estimate(1.0, float("nan"), 2.0) == estimate(1.0, 0.0, float("nan"))
 
 

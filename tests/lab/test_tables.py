@@ -98,6 +98,16 @@ def test_classes_of_endless_digits_are_names(tmp_path):
         ("a.tsv.gz", gzip.compress(HEADER + GOOD, mtime=0)[:-9], "a.tsv.gz is damaged"),
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl, line 2 is no JSON object .*; write"),
         ("a.jsonl", b'["x", "y"]\n', "a.jsonl, line 1 is no JSON object"),
+        (
+            "a.jsonl",
+            b'{"text": "x", "label": ' + 5_000 * b"1" + b"}\n",
+            "a.jsonl, line 1 is no JSON object .*out of range",
+        ),
+        (
+            "a.jsonl",
+            b'{"text": ' + 99_999 * b"[" + 99_999 * b"]" + b"}\n",
+            "a.jsonl, line 1 is no JSON object .*recursion",
+        ),
         ("a.jsonl", b'{"text": "x"}\n\n{"text": "y"}\n', "a.jsonl, line 2 is no JSON object"),
         (
             "a.jsonl",

@@ -74,6 +74,7 @@ def test_methods_no_better_than_the_most_frequent_class_are_named(comparison, me
     names = "Hard labels and LS are" if behind else "Hard labels are"
     assert text.startswith(f"{names} not clearly more often right than the most frequent class")
     assert "(90.0\N{NO-BREAK SPACE}% of the test labels). Such models have learned too" in text
+    assert text.endswith("of one class, or few are tested, accuracy cannot tell.")
     assert untrained(_predicting(comparison, {"ls": labels}, labels)) == ""
 
 

@@ -12,6 +12,7 @@ from softtargets.lab import seeds
 from softtargets.lab.records import Estimate
 
 Unit = Literal["images", "sentences"]
+_NONE = -100
 
 
 def over_units(
@@ -47,13 +48,14 @@ def ratio(sums: Tensor, unit: Unit, *, resamples: int, seed: int) -> Estimate:
     Args:
         sums: `(N, 2)`, sum and number of each unit.
         unit: what is drawn.
-        resamples: draws of the units; 0 for no interval.
+        resamples: draws of the units; 0 for no interval, and one unit that holds any has none.
         seed: of the draws.
 
     Example:
         >>> ratio(torch.tensor([[1.0, 2.0], [2.0, 2.0]]), "images", resamples=0, seed=0)
         Estimate(value=0.75, low=None, high=None)
     """
+    resamples = _several(sums[:, 1], resamples)
     return over_units(sums, lambda x: x[..., 0] / x[..., 1], unit, resamples=resamples, seed=seed)
 
 
@@ -65,9 +67,10 @@ def calibration_errors(
     Args:
         confidence: `(N, P)`, of each unit's pixels or tokens.
         right: `(N, P)` int64, 1 where it came true, 0 where not, -100 where there is none.
-        resamples: draws of the units; 0 for no intervals.
+        resamples: draws of the units; 0 for no intervals, and one unit that holds any has none.
         seed: of the draws.
     """
+    resamples = _several((right != _NONE).sum(1), resamples)
     events = calibration.evaluate_multilabel(
         confidence.double().logit().unsqueeze(1),
         right.unsqueeze(1),
@@ -80,6 +83,11 @@ def calibration_errors(
         "expected_calibration_error": estimate(error.value, error.low, error.high),
         "expected_calibration_error_debiased": estimate(signed, error.low, error.high),
     }
+
+
+def _several(numbers: Tensor, resamples: int) -> int:
+    """Return the draws, none unless several units hold something."""
+    return resamples if int((numbers > 0).sum()) > 1 else 0
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:

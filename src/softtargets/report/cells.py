@@ -42,7 +42,7 @@ class Cell:
         half_width: of its interval, or "".
         order: what the column is sorted by.
         best: whether it leads its column.
-        verdict: against hard labels, or "".
+        verdict: against hard labels, or that a temperature is at its bound; "" for none.
     """
 
     text: str

@@ -1,6 +1,6 @@
 """Many methods are shown in groups of like ones, each beside hard labels."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from softtargets.lab.methods import BASELINE, METHODS, Family
@@ -37,15 +37,33 @@ def grouped(methods: Iterable[str]) -> list[Group]:
     Args:
         methods: names of a comparison, in its order.
     """
+    return divided(methods, Family, lambda name: METHODS[name].family, BASELINE)
+
+
+def divided(
+    methods: Iterable[str],
+    headings: Iterable[str],
+    heading_of: Callable[[str], str | None],
+    baseline: str,
+) -> list[Group]:
+    """Return one group of all methods, or, where they are many, one for each heading.
+
+    Args:
+        methods: names of a comparison, in its order.
+        headings: in the order of the groups; those without a method are left out.
+        heading_of: a method's, None for none.
+        baseline: the method that stands first in every group.
+    """
     names = list(methods)
     if not crowded(names):
         return [Group(heading="", methods=names)]
-    first = [name for name in names if name == BASELINE]
+    first = [name for name in names if name == baseline]
     members = {
-        family: [name for name in names if METHODS[name].family == family] for family in Family
+        heading: [name for name in names if heading_of(name) == heading and name != baseline]
+        for heading in headings
     }
     return [
-        Group(heading=str(family), methods=first + found)
-        for family, found in members.items()
+        Group(heading=str(heading), methods=first + found)
+        for heading, found in members.items()
         if found
     ]

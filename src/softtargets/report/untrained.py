@@ -33,7 +33,8 @@ def untrained(comparison: Comparison) -> str:
             f"{opened(listed([title(method) for method in behind]))} {are} not clearly more often "
             "right than the most frequent class, named each time, would be "
             f"({percentage(_largest_share(comparison))} of the test labels). Such models have "
-            "learned too little for a comparison: train for more epochs, or on more data."
+            "learned too little for a comparison: train for more epochs, or on more data. But "
+            "where nearly all samples are of one class, or few are tested, accuracy cannot tell."
         )
     return " ".join(told)
 

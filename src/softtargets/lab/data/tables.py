@@ -173,12 +173,12 @@ def _objects(path: Path, lines: list[str]) -> Table:
     for number, line in enumerate(lines, start=1):
         try:
             rows.append(msgspec.json.decode(line, type=dict[str, Any]))
-        except msgspec.MsgspecError as error:
+            _check_once(path, number, line)
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise LabError(
                 f"{path}, line {number} is no JSON object ({reason(error)}); write one object a "
                 'line, as {"text": "How far is it ?", "label": "NUM"}'
             ) from error
-        _check_once(path, number, line)
     names = dict.fromkeys(name for row in rows for name in row)
     if not names:
         raise LabError(
@@ -200,8 +200,7 @@ def _check_once(path: Path, number: int, line: str) -> None:
                     f"{path}, line {number}: the object has two fields {name!r}; keep one of them"
                 )
 
-    # Numbers stay text: one of endless digits would be refused.
-    json.loads(line, object_pairs_hook=check, parse_int=str, parse_float=str)
+    json.loads(line, object_pairs_hook=check)
 
 
 def _parquet(path: Path) -> Table:

@@ -210,10 +210,8 @@ def calibration_metrics(
     nll = torch.stack([-torch.where(counted, own, 0).sum(1), counted.sum(1).double()], 1)
     confidence, right = best.exp(), predicted == sample.labels
     sums = {"bins": _bins(confidence, right, counted).numpy(), "nll": nll.numpy()}
-    images = int(counted.any(1).sum())
-    if not images:
+    if not counted.any():
         return {}, sums
-    resamples = resamples if images > 1 else 0
     right = torch.where(counted, right.long(), _NONE)
     return {
         "negative_log_likelihood": ratio(nll, "images", resamples=resamples, seed=seed),

@@ -17,7 +17,7 @@ from softtargets.lab.segmentation.record import SegmentationRecord
 from softtargets.lab.summary import Metric
 from softtargets.lab.task_compare import TaskComparison
 from softtargets.report.cells import Sheet
-from softtargets.report.grouping import Group, crowded
+from softtargets.report.grouping import Group, divided
 from softtargets.report.notation import CALIBRATION, LIKELIHOOD, counted, percentage
 from softtargets.report.palette import hues
 from softtargets.report.tasks.sheets import mean_cell
@@ -107,17 +107,8 @@ class SegmentationView(AbstractTaskView):
         )
 
     def groups(self, methods: Iterable[str]) -> list[Group]:
-        names = list(methods)
-        if not crowded(names):
-            return [Group(heading="", methods=names)]
-        first = [name for name in names if name == BASELINE]
-        members = {
-            METHODS[loss].title: [n for n in names if METHODS[n].loss == loss and n not in first]
-            for loss in LOSSES
-        }
-        return [
-            Group(heading=title, methods=first + found) for title, found in members.items() if found
-        ]
+        titles = [METHODS[loss].title for loss in LOSSES]
+        return divided(methods, titles, lambda name: METHODS[METHODS[name].loss].title, BASELINE)
 
     def extras(self, comparison: TaskComparison, board: Board) -> list[Extra]:
         first = _records(comparison, next(iter(comparison.runs)))[0]
