@@ -257,6 +257,17 @@ class Mixed(Hard):
         return self.compared(model(mixed), rows, labels)
 
 
+class Cut(Hard):
+    """Boxes are drawn as `st.cutmix` does, which has tests of its own."""
+
+    def loss(self, model, inputs, labels, batch, mixing):
+        labelled = st.Target.from_labels(labels, CLASSES)
+        drawn = st.cutmix(inputs.unflatten(1, (8, 8)), labelled, generator=mixing)
+        left = drawn.lam.unsqueeze(-1)
+        rows = left * onehot(labels) + (1 - left) * onehot(labels)[drawn.partners]
+        return self.compared(model(drawn.inputs.flatten(1)), rows, labels)
+
+
 class Mollified(Hard):
     """Inputs and rates are drawn as `st.mollify` does, which has tests of its own."""
 
@@ -302,6 +313,7 @@ METHODS = {
     "distill-forward-est": Taught,
     "mixup": Mixed,
     "mixup-ls": partial(Mixed, rate=0.1),
+    "cutmix": Cut,
     "mollify": partial(Mollified, kinds=("clean", "noise", "blur")),
     "mollify-noise": partial(Mollified, kinds=("clean", "noise")),
     "mollify-blur": partial(Mollified, kinds=("clean", "blur")),

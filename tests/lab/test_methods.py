@@ -89,7 +89,7 @@ def test_no_teacher_has_a_teacher():
 
 
 def test_all_is_every_method_that_suits_any_data():
-    only = {"mollify", "mollify-blur"}
+    only = {"cutmix", "mollify", "mollify-blur"}
     assert expanded(("all",)) == tuple(name for name in METHODS if name not in only)
     assert expanded(("hard", "all")) == ("hard", "all")
     changing = only | {"mixup", "mixup-ls", "mollify-noise"}
@@ -134,15 +134,17 @@ def test_schedules_and_changes_go_on_after_an_interrupt(tmp_path, method):
     assert np.array_equal(ours, theirs)
 
 
-def test_methods_for_pictures_are_for_pictures_alone(tmp_path):
-    settings = compare.Settings(data="two-gaussians?seed=0", methods=("mollify",), seeds=1)
-    with pytest.raises(LabError, match=r"mollify is for pictures, .* got samples of shape \(2,\)"):
+@pytest.mark.parametrize("method", ["mollify", "cutmix"])
+def test_methods_for_pictures_are_for_pictures_alone(tmp_path, method):
+    settings = compare.Settings(data="two-gaussians?seed=0", methods=(method,), seeds=1)
+    with pytest.raises(LabError, match=rf"{method} is for pictures, .* samples of shape \(2,\)"):
         compare.compare(settings, tmp_path)
     assert not list((tmp_path / "runs").glob("*/record.json"))
 
 
-def test_pictures_with_channels_last_are_blurred_along_rows_and_columns():
-    change, parameters = METHODS["mollify-blur"].change, {"beta": 2.0}
+@pytest.mark.parametrize("method", ["mollify-blur", "cutmix"])
+def test_pictures_with_channels_last_are_changed_along_rows_and_columns(method):
+    change, parameters = METHODS[method].change, METHODS[method].parameters
     pictures = torch.randn(8, 3, 5, 6, generator=torch.Generator().manual_seed(0))
     target = Target.from_labels(torch.zeros(8).long(), 2)
     first, last = (

@@ -8,7 +8,7 @@ from torch import Tensor
 from softtargets.lab.errors import LabError
 from softtargets.lab.models.pictures import channels_last
 from softtargets.lab.spec import Parameters
-from softtargets.mixing import mixup
+from softtargets.mixing import cutmix, mixup
 from softtargets.mollification import Kind, mollify
 from softtargets.target import Target
 
@@ -24,19 +24,40 @@ def mixed(
     return made.inputs, made.target
 
 
+def along_rows_and_columns(change: Change) -> Change:
+    """Return a change of pictures that is given rows and columns last, wherever they are."""
+
+    def moved(
+        inputs: Tensor, target: Target, parameters: Parameters, generator: torch.Generator
+    ) -> tuple[Tensor, Target]:
+        if not channels_last(tuple(inputs.shape[1:])):
+            return change(inputs, target, parameters, generator)
+        made, changed = change(inputs.movedim(-1, 1), target, parameters, generator)
+        return made.movedim(1, -1), changed
+
+    return moved
+
+
+@along_rows_and_columns
+def cut(
+    inputs: Tensor, target: Target, parameters: Parameters, generator: torch.Generator
+) -> tuple[Tensor, Target]:
+    """CutMix, one box for the batch."""
+    made = cutmix(inputs, target, alpha=parameters["alpha"], generator=generator)
+    return made.inputs, made.target
+
+
 def mollified(*kinds: Kind) -> Change:
-    """Return mollification by these kinds; blur goes along rows and columns, wherever they are."""
+    """Return mollification by these kinds."""
 
     def change(
         inputs: Tensor, target: Target, parameters: Parameters, generator: torch.Generator
     ) -> tuple[Tensor, Target]:
-        last = "blur" in kinds and channels_last(tuple(inputs.shape[1:]))
-        given = inputs.movedim(-1, 1) if last else inputs
         beta = parameters["beta"]
-        made = mollify(given, target, kinds=kinds, beta=beta, generator=generator)
-        return made.inputs.movedim(1, -1) if last else made.inputs, made.target
+        made = mollify(inputs, target, kinds=kinds, beta=beta, generator=generator)
+        return made.inputs, made.target
 
-    return change
+    return along_rows_and_columns(change) if "blur" in kinds else change
 
 
 def check_pictures(method: str, shape: tuple[int, ...]) -> None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from torch import nn
 
 from softtargets.lab import criteria
-from softtargets.lab.changes import Change, mixed, mollified
+from softtargets.lab.changes import Change, cut, mixed, mollified
 from softtargets.lab.spec import Parameters
 from softtargets.lab.task import Task
 from softtargets.losses import (
@@ -334,6 +334,17 @@ METHODS: dict[str, Method] = {
         parameters={"alpha": 0.2, "rate": 0.1},
         build=criteria.smoothed(criteria.uniform),
         change=mixed,
+    ),
+    "cutmix": Method(
+        title="CutMix",
+        name="CutMix",
+        summary="CutMix: a box of each picture is replaced by a partner's, and so is the target, "
+        "by the share of the area.",
+        family=Family.INPUTS,
+        parameters={"alpha": 1.0},
+        build=lambda task: CrossEntropyLoss(),
+        change=cut,
+        pictures=True,
     ),
     "mollify": Method(
         title="mollify",

@@ -93,6 +93,7 @@ _LOOKS = {
     },
     "mixup": Look(hue="green", dash="-", marker="p"),
     "mixup-ls": Look(hue="vermilion", dash=_DOTTED, marker="h"),
+    "cutmix": Look(hue="purple", dash=_LONG_DOT, marker="s"),
     "mollify": Look(hue="brown", dash="-", marker="D"),
     "mollify-noise": Look(hue="olive", dash="-", marker="v"),
     "mollify-blur": Look(hue="pink", dash=_DASHED, marker="d"),
