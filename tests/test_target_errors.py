@@ -61,6 +61,8 @@ def test_no_tensors():
         target.dot([[1.0, 2.0, 3.0]] * 2)
     with pytest.raises(TypeError, match=r"`weight` must be a tensor, got list"):
         target.mass([1.0, 2.0, 3.0])
+    with pytest.raises(TypeError, match=r"`alive` must hold bools, .*float32; of logits take"):
+        target.dense(torch.ones(2, K))
 
 
 def test_shapes_are_those_inside_vmap():

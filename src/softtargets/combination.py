@@ -69,7 +69,7 @@ class AbstractCombination(ABC):
         if weight is not None:
             self._check_weight(weight)
         if alive is not None:
-            self._check_rows(alive, "alive")
+            self._check_alive(alive)
         total = self.entries.mass(weight, alive)
         for term in self.others:
             total = total + term.mass(weight, alive)
@@ -97,7 +97,7 @@ class AbstractCombination(ABC):
         if weight is not None:
             self._check_weight(weight)
         if alive is not None:
-            self._check_rows(alive, "alive")
+            self._check_alive(alive)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         first, *others = self.terms or (self.entries,)
         total = first.dot(logits, weight, alive)
@@ -118,7 +118,7 @@ class AbstractCombination(ABC):
         """
         self._check_rows(out, "out")
         if alive is not None:
-            self._check_rows(alive, "alive")
+            self._check_alive(alive)
         for term in reversed(self.terms):
             term.add_to(out, scale, alive)
 
@@ -154,6 +154,14 @@ class AbstractCombination(ABC):
                 "classes last",
                 "move the class dimension with `.movedim(1, -1)`, or `.expand` what is the same "
                 "for every sample",
+            )
+
+    def _check_alive(self, alive: Tensor) -> None:
+        self._check_rows(alive, "alive")
+        if alive.dtype != torch.bool:
+            raise TypeError(
+                f"`alive` must hold bools, True for a living class, got {alive.dtype}; of logits "
+                "take `logits != -torch.inf`"
             )
 
     def _check_weight(self, weight: Tensor) -> None:
