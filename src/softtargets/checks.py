@@ -219,7 +219,7 @@ def check_top_k(indices: Tensor, weights: Tensor, num_classes: int) -> None:
 
 
 def check_top_k_values(indices: Tensor, weights: Tensor, fills_up: bool, whole: bool) -> None:
-    """Raise, naming the first row, if an index repeats or what is left cannot be filled up.
+    """Raise, naming the first, at a repeated index, an impossible weight or too large a sum.
 
     Args:
         indices: `(*batch, k)`.
@@ -235,9 +235,17 @@ def check_top_k_values(indices: Tensor, weights: Tensor, fills_up: bool, whole: 
             f"`indices` must be distinct within a row, got {int(ordered[first])} more than once at "
             f"{first[:-1]}; add up the weights of equal ones first"
         )
+    values = weights.detach()
+    # Rows of nothing but NaN pass: padding may hold anything, and a softmax of that is NaN.
+    impossible = ~((values >= 0) & (values < torch.inf)) & ~values.isnan().all(-1, keepdim=True)
+    if bool(impossible.any()):
+        first = tuple(int(i) for i in impossible.nonzero()[0])
+        raise ValueError(
+            f"`weights` must be finite and >= 0, got {float(values[first]):.6g} at {first}; of "
+            "logits take the softmax over all classes, then `topk`"
+        )
     tolerance = 1e-4 if weights.dtype in (torch.float32, torch.float64) else 2e-2
-    total = weights.detach().sum(-1)
-    # Rows of NaN pass: padding may hold anything.
+    total = values.sum(-1)
     wrong = (total > 1 + tolerance) | (whole & (total < 1 - tolerance))
     if fills_up and bool(wrong.any()):
         row = tuple(int(i) for i in wrong.nonzero()[0])
@@ -245,6 +253,15 @@ def check_top_k_values(indices: Tensor, weights: Tensor, fills_up: bool, whole: 
         raise ValueError(
             f"`weights` must sum to {most}, got {float(total[row]):.6g} at {row}; pass "
             'probabilities, or `rest="none"`'
+        )
+
+
+def check_target_type(target: object, kind: type, name: str = "target") -> None:
+    """Raise unless `target` is of that kind, which is `Target` everywhere."""
+    if not isinstance(target, kind):
+        raise TypeError(
+            f"`{name}` must be a `Target`, got {type(target).__name__}; make one with "
+            "`Target.from_labels(labels, num_classes)` or `Target.from_probs(rows)`"
         )
 
 

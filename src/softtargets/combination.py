@@ -62,7 +62,14 @@ class AbstractCombination(ABC):
 
         Returns:
             `(*batch)`.
+
+        Raises:
+            ValueError: `weight` or `alive` is of another shape.
         """
+        if weight is not None:
+            self._check_weight(weight)
+        if alive is not None:
+            self._check_alive(alive)
         total = self.entries.mass(weight, alive)
         for term in self.others:
             total = total + term.mass(weight, alive)
@@ -82,7 +89,15 @@ class AbstractCombination(ABC):
 
         Returns:
             `(*batch)`, in float32 or wider.
+
+        Raises:
+            ValueError: `logits`, `weight` or `alive` is of another shape.
         """
+        self._check_rows(logits, "logits")
+        if weight is not None:
+            self._check_weight(weight)
+        if alive is not None:
+            self._check_alive(alive)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         first, *others = self.terms or (self.entries,)
         total = first.dot(logits, weight, alive)
@@ -97,7 +112,13 @@ class AbstractCombination(ABC):
             out: `(*batch, K)`, classes last, any strides.
             scale: `(*batch)`.
             alive: `(*batch, K)` bool, as for `dense`.
+
+        Raises:
+            ValueError: `out` or `alive` is of another shape.
         """
+        self._check_rows(out, "out")
+        if alive is not None:
+            self._check_alive(alive)
         for term in reversed(self.terms):
             term.add_to(out, scale, alive)
 
@@ -110,6 +131,9 @@ class AbstractCombination(ABC):
 
         Returns:
             `(*batch, K)` in the target's dtype.
+
+        Raises:
+            ValueError: `alive` is of another shape.
         """
         shape = (*self.batch_shape, self.num_classes)
         out = self.entries.weights.new_zeros(shape)
@@ -118,6 +142,36 @@ class AbstractCombination(ABC):
             out = out + torch.zeros_like(alive, dtype=out.dtype)
         self.add_to(out, torch.ones_like(out[..., 0]), alive)
         return out
+
+    def _check_rows(self, rows: Tensor, name: str) -> None:
+        """Raise unless `rows` has the shape of the target; the shape alone is looked at."""
+        expected = (*self.batch_shape, self.num_classes)
+        if not isinstance(rows, Tensor) or rows.shape != expected:
+            raise _wrong_shape(
+                rows,
+                name,
+                f"{expected}, batch shape {tuple(self.batch_shape)} and {self.num_classes} "
+                "classes last",
+                "move the class dimension with `.movedim(1, -1)`, or `.expand` what is the same "
+                "for every sample",
+            )
+
+    def _check_alive(self, alive: Tensor) -> None:
+        self._check_rows(alive, "alive")
+        if alive.dtype != torch.bool:
+            raise TypeError(
+                f"`alive` must hold bools, True for a living class, got {alive.dtype}; of logits "
+                "take `logits != -torch.inf`"
+            )
+
+    def _check_weight(self, weight: Tensor) -> None:
+        if not isinstance(weight, Tensor) or weight.shape != (self.num_classes,):
+            raise _wrong_shape(
+                weight,
+                "weight",
+                f"({self.num_classes},), one number per class",
+                "multiply the result by what differs between samples",
+            )
 
     def entropy(self) -> Tensor:
         """Return `-sum_k q_k log q_k` per sample in nats, the floor of the cross-entropy.
@@ -137,3 +191,15 @@ class AbstractCombination(ABC):
             )
         entropies: Tensor = torch.special.entr(probs.clamp(min=0)).sum(-1)
         return entropies
+
+
+def _wrong_shape(value: object, name: str, expected: str, way_out: str) -> ValueError | TypeError:
+    """Return the error for a tensor of another shape, or for no tensor at all."""
+    if isinstance(value, Tensor):
+        return ValueError(
+            f"`{name}` must have shape {expected}, got {tuple(value.shape)}; {way_out}"
+        )
+    return TypeError(
+        f"`{name}` must be a tensor, got {type(value).__name__}; make one with "
+        f"`torch.as_tensor({name})`"
+    )

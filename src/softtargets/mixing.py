@@ -152,11 +152,7 @@ def cutmix(
 def check_batch(inputs: Tensor, target: Target) -> None:
     """Raise unless `inputs` and `target` are of the same samples."""
     checks.check_floating(inputs, "inputs")
-    if not isinstance(target, Target):
-        raise TypeError(
-            f"`target` must be a `Target`, got {type(target).__name__}; make one with "
-            "`Target.from_labels(labels, num_classes)` or `Target.from_probs(rows)`"
-        )
+    checks.check_target_type(target, Target)
     if inputs.dim() == 0 or target.batch_shape[:1] != inputs.shape[:1]:
         raise ValueError(
             f"`target` must have one entry per sample of `inputs`, shape {tuple(inputs.shape)}, "

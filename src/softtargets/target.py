@@ -158,9 +158,10 @@ class Target(AbstractCombination):
 
         Raises:
             TypeError: `indices` does not hold integers or `weights` no floats.
-            ValueError: shapes differ, k > K, an index is out of range or repeated, the weights of a
-                row sum to more than 1 (to less, if k = K) with `rest="uniform"`, or `rest` is
-                unknown.
+            ValueError: shapes differ, k > K, an index is out of range or repeated, a weight is
+                negative or not finite (in a row that is not all NaN, as padding may be), the
+                weights of a row sum to more than 1 (to less, if k = K) with `rest="uniform"`, or
+                `rest` is unknown.
         """
         checks.check_num_classes(num_classes)
         checks.check_top_k(indices, weights, num_classes)
@@ -300,11 +301,7 @@ class Target(AbstractCombination):
         Returns:
             Target of the same batch shape.
         """
-        if not isinstance(other, Target):
-            raise TypeError(
-                f"`other` must be a `Target`, got {type(other).__name__}; make one with "
-                "`Target.from_labels` or `Target.from_probs`"
-            )
+        checks.check_target_type(other, Target, "other")
         if isinstance(lam, Tensor):
             checks.check_extremes(lam, "lam", lambda x: checks.check_fraction(x, "lam"))
             lam = self._factor(lam, "lam")

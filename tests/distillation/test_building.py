@@ -141,6 +141,47 @@ class TestArguments:
             build(tmp_path, teacher, inputs, **{name: value})
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize(
+        ("index", "message"),
+        [
+            ([0, -1], r"sample numbers >= 0, got -1; number the samples"),
+            ([1, 1], r"distinct within a batch, got 1 more than once; count samples"),
+            ([[0, 1]], r"shape \(n,\), one number per sample, got \(1, 2\)"),
+            (1, r"shape \(n,\), one number per sample, got \(\)"),
+        ],
+    )
+    def test_sample_numbers(self, tmp_path, teacher, inputs, index, message):
+        batch = inputs[:2], torch.tensor(index)
+        with pytest.raises(ValueError, match=f"`index` must (hold|be|have) {message}"):
+            st.TeacherCache.build(tmp_path, teacher, [batch], K, data_fingerprint=DATA)
+        assert not list(tmp_path.glob("*.bin"))
+
+    def test_no_samples(self, tmp_path, teacher, inputs):
+        def again():
+            return st.TeacherCache.build(
+                tmp_path, teacher, iter(()), K, data_fingerprint=DATA, dtype=torch.float32
+            )
+
+        with pytest.raises(ValueError, match=r"`batches` must yield .* make a new one"):
+            again()
+        broken = inputs.clone()
+        broken[28] = torch.nan
+        with pytest.raises(ValueError, match="sample 28 does"):
+            build(tmp_path, teacher, broken)
+        # An exhausted iterator must not pass for the rest of an interrupted build.
+        with pytest.raises(ValueError, match=r"`batches` must yield"):
+            again()
+        assert len(build(tmp_path, teacher, inputs)) == N
+        assert len(again()) == N
+
+    def test_a_file_is_no_folder(self, tmp_path, teacher, inputs):
+        path = tmp_path / "file"
+        path.write_text("precious")
+        for wrong in (path, path / "cache"):
+            with pytest.raises(ValueError, match=r"`path` must be a folder, .* is a file or lies"):
+                build(wrong, teacher, inputs)
+        assert path.read_text() == "precious"
+
     def test_a_teacher_that_returns_no_tensor(self, tmp_path, teacher, inputs):
         class Pair(nn.Module):
             def forward(self, rows):

@@ -217,7 +217,7 @@ st.TeacherCache.build({str(folder)!r}, teacher, batches(), {K}, data_fingerprint
         assert teacher.calls == calls
 
     def test_repeated_samples_count_once(self, tmp_path, teacher, inputs):
-        numbers = torch.cat([torch.arange(N), torch.tensor([3, 3, 0]), torch.arange(5)])
+        numbers = torch.cat([torch.arange(N), torch.tensor([3, 0]), torch.arange(4, 9)])
         assert len(build(tmp_path, teacher, inputs, numbers=numbers)) == N
 
     def test_nothing_is_built_of_bad_answers(self, tmp_path, teacher, inputs):
@@ -263,9 +263,6 @@ class TestErrors:
             cache.require(torch.arange(N))
         with pytest.raises(ValueError, match="1 of 2 are not, the first is -1"):
             cache[torch.tensor([3, -1])]
-        empty = build(tmp_path / "empty", teacher, inputs, numbers=torch.arange(0))
-        with pytest.raises(ValueError, match="the first is 5"):
-            empty[torch.tensor([5])]
         with pytest.raises(TypeError, match="`index` must hold integers"):
             cache[torch.tensor([0.5])]
 

@@ -182,6 +182,91 @@ class TestErrors:  # 5.7
         with pytest.raises(ValueError, match=r"`pos_weight` must have shape \(K,\)"):
             st.BCEWithLogitsLoss(pos_weight=torch.ones(1, 5))
 
+    @pytest.mark.parametrize("wrong", [float("nan"), -float("inf")])
+    def test_5_7_a_weight_that_is_not_finite(self, wrong):
+        logits, labels = batch()
+        labels[3] = 1
+        weight = torch.ones(K)
+        weight[1] = wrong
+        calls = [
+            lambda: st.cross_entropy(logits, labels, weight=weight),
+            lambda: st.focal_loss(logits, labels, weight=weight),
+            lambda: st.generalized_cross_entropy(logits, labels, weight=weight),
+            lambda: st.symmetric_cross_entropy(logits, labels, weight=weight),
+            lambda: st.sequence_cross_entropy(logits[None], labels[None], weight=weight),
+            lambda: st.sequence_cross_entropy(
+                logits[None], labels[None], weight=weight, normalizer="sequence_mean"
+            ),
+        ]
+        for call in calls:
+            with pytest.raises(
+                ValueError, match=rf"`weight` must be finite, got {wrong} for cl.*1;"
+            ):
+                call()
+
+    def test_5_7_a_mode_of_weights_that_are_not_there(self):
+        logits, labels = batch()
+        options = st.LossOptions(weight_mode="per_sample")
+        calls = [
+            lambda: st.cross_entropy(logits, labels, options=options),
+            lambda: st.cross_entropy_with_metrics(logits, labels, options=options),
+            lambda: st.CrossEntropyLoss(options=options),
+        ]
+        for call in calls:
+            with pytest.raises(ValueError, match=r'`weight_mode="per_sample"` .* give `weight=`'):
+                call()
+        st.CrossEntropyLoss(weight=torch.ones(K), options=options)(logits, labels)
+
+    def test_5_7_options_of_another_kind(self):
+        logits, labels = batch()
+        wrong = {"impl": "eager"}
+        calls = [
+            lambda: st.cross_entropy(logits, labels, options=wrong),
+            lambda: st.cross_entropy_with_metrics(logits, labels, options=wrong),
+            lambda: st.CrossEntropyLoss(options=wrong),
+            lambda: st.CrossEntropyLoss(options={}),
+            lambda: st.LinearCrossEntropyLoss(options=wrong),
+            lambda: st.linear_cross_entropy(logits, logits, labels, options=wrong),
+        ]
+        for call in calls:
+            with pytest.raises(TypeError, match=r"got dict; .*`LossOptions\(\*\*options\)`"):
+                call()
+
+    @pytest.mark.parametrize("wrong", ["1", 1.0, None, True])
+    def test_5_7_class_dim(self, wrong):
+        logits, labels = batch()
+        calls = [
+            lambda: st.cross_entropy(logits, labels, class_dim=wrong),
+            lambda: st.focal_loss(logits, labels, class_dim=wrong),
+            lambda: st.binary_cross_entropy_with_logits(logits, labels, class_dim=wrong),
+            lambda: st.BCEWithLogitsLoss(class_dim=wrong),
+            lambda: st.CrossEntropyLoss(class_dim=wrong),
+            lambda: st.DiceLoss(class_dim=wrong),
+            lambda: st.DistillationLoss(class_dim=wrong),
+            lambda: st.FocalLoss(class_dim=wrong),
+            lambda: st.GeneralizedCrossEntropyLoss(class_dim=wrong),
+            lambda: st.SymmetricCrossEntropyLoss(class_dim=wrong),
+        ]
+        for call in calls:
+            with pytest.raises(TypeError, match="`class_dim` must be an integer, got"):
+                call()
+
+    def test_5_7_a_smoothed_target_and_a_rate(self):
+        logits, labels = batch()
+        target = st.Target.from_labels(labels, K).smooth(0.1)
+        calls = [
+            lambda: st.cross_entropy(logits, target, smoothing=0.1),
+            lambda: st.focal_loss(logits, target, smoothing=0.1),
+            lambda: st.dice_loss(logits, target, smoothing=0.1, per="batch"),
+            lambda: st.binary_cross_entropy_with_logits(logits, target, smoothing=0.1),
+            lambda: st.distillation_loss(logits, target, logits, smoothing=0.1),
+            lambda: st.linear_cross_entropy(logits, torch.eye(K), target, smoothing=0.1),
+            lambda: st.CrossEntropyLoss(0.1)(logits, target),
+        ]
+        for call in calls:
+            with pytest.raises(ValueError, match="target as given, or leave `smoothing` at None"):
+                call()
+
     def test_5_7_ignore_index_cannot_be_taken_out_of_a_smoothed_target(self):
         logits, labels = batch()
         smooth = st.Target.from_labels(labels, K).smooth(0.1)

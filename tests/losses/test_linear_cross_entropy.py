@@ -198,12 +198,26 @@ def test_what_would_be_silently_wrong_is_refused():
     with pytest.raises(ValueError, match="`target` must not require a gradient"):
         st.linear_cross_entropy(hidden, weight, probs)
     labels = torch.randint(K, (9,))
-    with pytest.raises(RuntimeError):
-        torch.func.grad(lambda h: st.linear_cross_entropy(h, weight, labels))(hidden.detach())
+    transforms = {
+        "grad": torch.func.grad(lambda h: st.linear_cross_entropy(h, weight, labels)),
+        "vmap": torch.func.vmap(lambda h: st.linear_cross_entropy(h, weight, labels[0])),
+        "jvp": lambda h: torch.func.jvp(
+            lambda x: st.linear_cross_entropy(x, weight, labels), (h,), (h,)
+        ),
+    }
+    refused = r"cannot run under torch\.func .* use `cross_entropy` on the logits"
+    for transformed in transforms.values():
+        with pytest.raises(RuntimeError, match=refused):
+            transformed(hidden.detach())
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(hidden, hidden.detach())
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match=refused):
             st.linear_cross_entropy(dual, weight, labels)
+        shift = torch.autograd.forward_ad.make_dual(weight[:, 0], weight[:, 1])
+        with pytest.raises(RuntimeError, match=refused):
+            st.linear_cross_entropy(hidden, weight, labels, bias=shift)
+        plain = st.linear_cross_entropy(hidden, weight, labels)
+    assert torch.equal(plain, st.linear_cross_entropy(hidden, weight, labels))
 
 
 def test_everything_ignored_is_zero():

@@ -66,8 +66,11 @@ def same(actual, wanted, tolerance=1e-10):
         torch.testing.assert_close(mine.double(), theirs.double(), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
-@pytest.mark.parametrize("mode", ["per_class", "per_sample"])
+@pytest.mark.parametrize(
+    ("mode", "weight"),
+    [("per_class", None), ("per_class", WEIGHT), ("per_sample", WEIGHT)],
+    ids=["plain", "per class", "per sample"],
+)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 class TestTheFormula:
     def test_value_and_gradient(self, reduction, mode, weight):

@@ -113,9 +113,7 @@ class TestTeacher:
     def test_it_is_needed(self):
         policy = st.InstanceLabelSmoothing(0.1, "teacher")
         target = target_of(torch.tensor([0]))
-        with pytest.raises(
-            TypeError, match="give `CrossEntropyLoss` `teacher_logits=`, or `inputs=`"
-        ):
+        with pytest.raises(TypeError, match="give the criterion `teacher_logits=`, or `inputs=`"):
             policy(target)
         with pytest.raises(TypeError, match="`teacher=` at construction"):
             policy(target, inputs=torch.randn(1, 3))

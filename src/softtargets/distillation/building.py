@@ -52,11 +52,11 @@ def fill(
     for chunk in manifest.chunks:
         seen.update(map_chunk(folder, manifest, chunk, verify=True)["index"].tolist())
     waiting: list[dict[str, Tensor]] = []
+    yielded = 0
     for inputs, index in map(_pair, batches):
-        checks.check_labels_dtype(index, "index")
-        numbers = index.detach().cpu().long()
-        first = {number: i for i, number in reversed(list(enumerate(numbers.tolist())))}
-        fresh = sorted(i for number, i in first.items() if number not in seen)
+        numbers = _numbers(index)
+        yielded += len(numbers)
+        fresh = [i for i, number in enumerate(numbers.tolist()) if number not in seen]
         if not fresh:
             continue
         manifest.finished = False
@@ -67,6 +67,11 @@ def fill(
         seen.update(numbers[fresh].tolist())
         while sum(len(part["index"]) for part in waiting) >= chunk_rows:
             waiting = _written(folder, manifest, waiting, chunk_rows)
+    if not (yielded or manifest.finished):
+        raise ValueError(
+            "`batches` must yield the samples to ask the teacher about, got none; an iterator or "
+            "generator that was gone through before is empty: make a new one for each build"
+        )
     if waiting:
         _written(folder, manifest, waiting, chunk_rows)
     if not manifest.finished:
@@ -82,6 +87,30 @@ def _pair(batch: object) -> tuple[Any, Tensor]:
         f"`batches` must yield pairs `(inputs, index)`, got a {type(batch).__name__}{parts}; leave "
         "the labels out: `((inputs, index) for inputs, labels, index in loader)`"
     )
+
+
+def _numbers(index: Tensor) -> Tensor:
+    """Return the sample numbers of a batch, or raise where two samples would be one."""
+    checks.check_labels_dtype(index, "index")
+    if index.dim() != 1:
+        raise ValueError(
+            f"`index` must have shape (n,), one number per sample, got {tuple(index.shape)}; "
+            "flatten it as the teacher's rows are"
+        )
+    numbers = index.detach().cpu().long()
+    ordered = numbers.sort().values
+    if len(ordered) and int(ordered[0]) < 0:
+        raise ValueError(
+            f"`index` must hold sample numbers >= 0, got {int(ordered[0])}; number the samples "
+            "from 0 as the data set does, and leave out those that have no number"
+        )
+    repeated = ordered[1:][ordered.diff() == 0]
+    if len(repeated):
+        raise ValueError(
+            f"`index` must be distinct within a batch, got {int(repeated[0])} more than once; "
+            "count samples through the whole data set, and draw them without replacement"
+        )
+    return numbers
 
 
 def _written(

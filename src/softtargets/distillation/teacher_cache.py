@@ -235,9 +235,10 @@ class TeacherCache:
             path: the folder, made if it is not there.
             teacher: called with the inputs of a batch, in eval mode without gradients, as it
                 is and where it is.
-            batches: yields pairs `(inputs, index)` without labels, the index `(n)` integers that
-                number the samples in the data set; in any order, with the augmentation training
-                will use, if any.
+            batches: yields pairs `(inputs, index)` without labels, the index `(n)` integers >= 0
+                that number the samples in the data set, distinct within a batch; in any order, with
+                the augmentation training will use, if any. A sample that comes again in a later
+                batch is not asked about again.
             num_classes: K.
             data_fingerprint: a text that names the data and its version, or a tensor whose hash
                 does, the labels for instance.
@@ -251,13 +252,19 @@ class TeacherCache:
         Raises:
             TypeError: an argument is of the wrong kind.
             ValueError: the folder holds the cache of another teacher, other data or other
-                settings, or the teacher's logits have a wrong shape, NaN or inf.
+                settings; a number is negative or twice in a batch; there is no sample at all; or
+                the teacher's logits have a wrong shape, NaN or inf.
             RuntimeError: another process is building there.
         """
         wanted = _settings(teacher, num_classes, data_fingerprint, dtype, top_k)
         _check_count("chunk_rows", chunk_rows, "4096 is the default")
         folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ValueError(
+                f"`path` must be a folder, {folder} is a file or lies in one; name another folder"
+            ) from error
         _check_ours(folder)
         with alone(folder):
             manifest = read_manifest(folder)

@@ -3,6 +3,7 @@
 from softtargets.engine.api import (
     ExampleLosses,
     LossOptions,
+    check_options,
     check_target,
     example_losses,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "Observer",
     "Statistics",
     "SummingObserver",
+    "check_options",
     "check_target",
     "example_losses",
 ]

@@ -44,7 +44,8 @@ class LossOptions:
             policy checks of its own teacher where that is free.
         weight_mode: what class weights do to a smoothed target: `"per_class"` weighs each class's
             term, as torch does; `"per_sample"` weighs the whole sample by the weight of its label,
-            which leaves the smoothing distribution as it was asked for.
+            which leaves the smoothing distribution as it was asked for, and is an error where
+            there are no weights.
         reuse_logits: let the gradient take the logits' memory. Nobody may read the logits after
             the backward pass; autograd raises if another operation needs them.
     """
@@ -64,6 +65,18 @@ class LossOptions:
             raise ValueError(
                 f'`weight_mode` must be "per_class" or "per_sample", got {self.weight_mode!r}'
             )
+
+
+def check_options(options: object) -> LossOptions:
+    """Return `options`, the defaults for None, or raise."""
+    if options is None:
+        return LossOptions()
+    if isinstance(options, LossOptions):
+        return options
+    raise TypeError(
+        f"`options` must be a `LossOptions` or None, got {type(options).__name__}; write "
+        "`LossOptions(impl=..., validate=...)`, of a dict `LossOptions(**options)`"
+    )
 
 
 def example_losses(

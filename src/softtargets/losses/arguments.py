@@ -26,6 +26,7 @@ def class_last(tensor: Tensor, class_dim: int, name: str = "logits") -> Tensor:
 
 
 def _move(tensor: Tensor, class_dim: int, name: str) -> Tensor:
+    class_dim = checks.check_integer(class_dim, "class_dim")
     dims = tensor.dim()
     if dims == 1:
         return tensor

@@ -9,7 +9,7 @@ from torch.nn import functional
 from softtargets import checks
 from softtargets.losses.arguments import as_target, check_weight, class_last
 from softtargets.losses.reduction import Reduction, check_reduction
-from softtargets.smoothing.base import AbstractSmoothing
+from softtargets.smoothing.base import AbstractSmoothing, check_not_smoothed
 from softtargets.smoothing.schedule import (
     Schedule,
     check_scheduled,
@@ -165,11 +165,8 @@ def multilabel_rows(
         given = q
     else:
         built = _as_answers(view, target, class_dim, ignore_index, validate)
-        if rate is not None and built.smoothed:
-            raise ValueError(
-                "`target` is smoothed already and smoothing happens once; hand over the target as "
-                "given, or leave `smoothing` at None"
-            )
+        if rate is not None:
+            check_not_smoothed(built, "the loss")
         q, given, counted = _rows(built, target, validate)
     dtype = torch.promote_types(view.dtype, torch.float32)
     q, given = q.to(dtype), given.to(dtype)
@@ -328,7 +325,7 @@ class BCEWithLogitsLoss(nn.Module):
         self.register_buffer("pos_weight", pos_weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
-        self.class_dim = class_dim
+        self.class_dim = checks.check_integer(class_dim, "class_dim")
         self.validate = validate
 
     def forward(

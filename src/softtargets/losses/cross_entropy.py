@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any, final
 
 from torch import Tensor, nn
 
-from softtargets.engine import LossOptions
+from softtargets import checks
+from softtargets.engine import LossOptions, check_options
 from softtargets.losses.arguments import check_weight
-from softtargets.losses.evaluation import Settings, evaluate
+from softtargets.losses.evaluation import Settings, check_weight_mode, evaluate
 from softtargets.losses.penalties import AbstractPenalty, check_penalty
 from softtargets.losses.reduction import Reduction, check_reduction
 from softtargets.smoothing.base import AbstractSmoothing, check_smoothing_type
@@ -92,7 +93,7 @@ def cross_entropy(
         correction=correction,
         class_mask=class_mask,
         normalizer=normalizer,
-        options=options or LossOptions(),
+        options=check_options(options),
     )
     return evaluate(logits, target, smoothing, {}, settings).reduced(settings)
 
@@ -168,8 +169,9 @@ class CrossEntropyLoss(nn.Module):
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
-        self.class_dim = class_dim
-        self.options = options or LossOptions()
+        self.class_dim = checks.check_integer(class_dim, "class_dim")
+        self.options = check_options(options)
+        check_weight_mode(self.options, weight)
 
     def forward(
         self,

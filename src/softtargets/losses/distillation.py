@@ -292,7 +292,7 @@ class DistillationLoss(nn.Module):
         self.teacher = teacher
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
-        self.class_dim = class_dim
+        self.class_dim = checks.check_integer(class_dim, "class_dim")
         self.validate = validate
 
     def forward(

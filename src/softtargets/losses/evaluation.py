@@ -35,6 +35,15 @@ class Settings:
     correction: "Correction | None" = None
 
 
+def check_weight_mode(options: LossOptions, weight: Tensor | None) -> None:
+    """Raise if weights are to be applied in a way of their own and there are none."""
+    if weight is None and options.weight_mode != "per_class":
+        raise ValueError(
+            f'`weight_mode="{options.weight_mode}"` says what class weights do, and `weight` is '
+            'None; give `weight=`, or leave the mode at "per_class"'
+        )
+
+
 class Evaluated(NamedTuple):
     """Losses and log-partition of each example, its share in the mean, the target as given."""
 
@@ -53,6 +62,7 @@ class Evaluated(NamedTuple):
             settings.reduction,
             settings.normalizer,
             validate=settings.options.validate,
+            weight=settings.weight,
         )
 
 
@@ -80,6 +90,7 @@ def evaluate(
     options, class_dim = settings.options, settings.class_dim
     view = class_last(logits, class_dim)
     check_weight(settings.weight, view.shape[-1])
+    check_weight_mode(options, settings.weight)
     mask = as_class_mask(settings.class_mask, view, class_dim)
     built = as_target(
         view,
@@ -179,7 +190,7 @@ def _losses(
     if weight is not None:
         weight = weight.to(logits.device, torch.promote_types(logits.dtype, torch.float32))
     shares = given.mass(weight)
-    per_sample = weight is not None and options.weight_mode == "per_sample"
+    per_sample = options.weight_mode == "per_sample"
     penalties = None
     if settings.penalty is not None:
         # Before the losses, which may consume the logits.

@@ -91,7 +91,16 @@ def focal_loss(
     losses = -built.dot(values.masked_fill(found.dead, -torch.inf), weight, ~found.dead)
     losses = torch.where(found.counted, losses, 0).to(found.values.dtype)
     shares, living = given.mass(weight), found.living
-    return reduce(losses, shares, living, given.ignored, reduction, normalizer, validate=validate)
+    return reduce(
+        losses,
+        shares,
+        living,
+        given.ignored,
+        reduction,
+        normalizer,
+        validate=validate,
+        weight=weight,
+    )
 
 
 def _factor(logs: Tensor, gamma: Gamma) -> Tensor:
@@ -160,7 +169,7 @@ class FocalLoss(nn.Module):
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
-        self.class_dim = class_dim
+        self.class_dim = checks.check_integer(class_dim, "class_dim")
         self.validate = validate
 
     def forward(

@@ -103,7 +103,16 @@ def generalized_cross_entropy(
     losses, living = _example_losses(view, built, weight, q)
     given = built.given
     shares = given.mass(weight)
-    return reduce(losses, shares, living, given.ignored, reduction, normalizer, validate=validate)
+    return reduce(
+        losses,
+        shares,
+        living,
+        given.ignored,
+        reduction,
+        normalizer,
+        validate=validate,
+        weight=weight,
+    )
 
 
 def _example_losses(
@@ -168,7 +177,7 @@ class GeneralizedCrossEntropyLoss(nn.Module):
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
-        self.class_dim = class_dim
+        self.class_dim = checks.check_integer(class_dim, "class_dim")
         self.validate = validate
 
     def forward(

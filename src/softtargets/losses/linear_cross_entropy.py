@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from softtargets import checks
-from softtargets.engine import LossOptions, check_target
+from softtargets.engine import LossOptions, check_options, check_target
 from softtargets.engine.linear import linear_losses
 from softtargets.losses.arguments import as_target
 from softtargets.losses.evaluation import Meeting, meet
@@ -64,6 +65,8 @@ def linear_cross_entropy(
             target requires a gradient.
         ValueError: shapes do not fit, a rate or label is out of range, or the mean's divisor is not
             positive.
+        RuntimeError: it is called under `torch.func`, in forward mode, or its gradient is to be
+            differentiated again; `cross_entropy` on the logits can do all of that.
 
     Example:
         >>> import torch, softtargets as st
@@ -75,9 +78,10 @@ def linear_cross_entropy(
         Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2024, for the idea of
         never holding the logits.
     """
-    options = options or LossOptions()
+    options = check_options(options)
     check_reduction(reduction, normalizer, options.validate)
     _check_inputs(hidden, weight, bias, options)
+    _check_untransformed(hidden, weight, bias)
     hidden, weight, bias = _in_autocast_dtype(hidden, weight, bias)
     # Stands for the logits where only their shape, dtype and device matter; takes no memory.
     shape = (*hidden.shape[:-1], len(weight))
@@ -157,6 +161,22 @@ def _check_inputs(
         )
 
 
+def _check_untransformed(*inputs: Tensor | None) -> None:
+    """Raise under `torch.func` and for the dual numbers of forward mode."""
+    if torch.compiler.is_compiling():
+        return
+    transformed = torch._C._are_functorch_transforms_active()
+    if forward_ad._current_level >= 0 and not transformed:
+        given = [each for each in inputs if each is not None]
+        duals = [forward_ad.unpack_dual(each) for each in given]  # type: ignore[no-untyped-call]
+        transformed = any(dual.tangent is not None for dual in duals)
+    if transformed:
+        raise RuntimeError(
+            "`linear_cross_entropy` cannot run under torch.func (grad, vmap, jvp) or in forward "
+            "mode; use `cross_entropy` on the logits for that"
+        )
+
+
 def _in_autocast_dtype(
     hidden: Tensor, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -213,7 +233,7 @@ class LinearCrossEntropyLoss(nn.Module):
         self.correction = correction
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
-        self.options = options or LossOptions()
+        self.options = check_options(options)
 
     def forward(
         self,

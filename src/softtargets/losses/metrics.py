@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from softtargets.arithmetic import predicted
-from softtargets.engine import LossOptions
+from softtargets.engine import LossOptions, check_options
 from softtargets.losses.evaluation import Settings, evaluate
 from softtargets.losses.penalties import AbstractPenalty
 from softtargets.losses.reduction import Reduction
@@ -139,7 +139,7 @@ def cross_entropy_with_metrics(
         correction=correction,
         class_mask=class_mask,
         normalizer=normalizer,
-        options=options or LossOptions(),
+        options=check_options(options),
     )
     watch = _Watch()
     context = {"inputs": inputs, "teacher_logits": teacher_logits, "index": index}

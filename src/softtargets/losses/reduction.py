@@ -49,6 +49,7 @@ def reduce(
     normalizer: Tensor | float | None = None,
     *,
     validate: bool | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Reduce per-example losses.
 
@@ -62,6 +63,7 @@ def reduce(
         reduction: `"mean"`, `"sum"` or `"none"`.
         normalizer: replaces the sum of the shares.
         validate: whether to check the divisor, see `LossOptions`.
+        weight: the class weights in the shares, for errors.
 
     Returns:
         `(*batch)` for `"none"`, else a scalar; the mean over no counted example is 0.
@@ -84,9 +86,20 @@ def reduce(
     if divisor > 0:
         return total / divisor
     if bool((living & ~ignored()).any()):
+        check_finite(weight)
         raise ValueError(
             "the mean divides by the weighted mass of the targets, which must be > 0, got "
             f'{float(divisor)}; give `normalizer=` or use `reduction="sum"`; if the target holds '
             "logits, apply softmax to them first"
         )
     return total
+
+
+def check_finite(weight: Tensor | None) -> None:
+    """Raise, naming the first, if a class weight is not finite."""
+    if weight is not None and not bool(weight.isfinite().all()):
+        first = int((~weight.isfinite()).nonzero()[0])
+        raise ValueError(
+            f"`weight` must be finite, got {float(weight[first]):g} for class {first}; a class "
+            "without samples has no inverse frequency: give it 0 or clamp its count to 1"
+        )

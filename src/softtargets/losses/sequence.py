@@ -10,7 +10,7 @@ from softtargets import checks
 from softtargets.engine import LossOptions
 from softtargets.losses.arguments import as_target, check_weight
 from softtargets.losses.evaluation import Settings, evaluate
-from softtargets.losses.reduction import check_reduction
+from softtargets.losses.reduction import check_finite, check_reduction
 from softtargets.losses.smoothed import check_smoothing
 from softtargets.smoothing.base import AbstractSmoothing
 from softtargets.smoothing.schedule import step_schedules
@@ -137,16 +137,19 @@ def _loss(
     counted = tokens.any(-1)
     if normalizer == "sequence_mean":
         masses = torch.where(tokens, result.shares, 0).sum(-1).to(losses.dtype)
-        _check_divisors(masses, counted, options.validate)
+        _check_divisors(masses, counted, options.validate, weight)
         losses = losses / torch.where(counted, masses, 1)
     return losses.sum() / counted.sum().clamp(min=1)
 
 
-def _check_divisors(masses: Tensor, counted: Tensor, validate: bool | None) -> None:
+def _check_divisors(
+    masses: Tensor, counted: Tensor, validate: bool | None, weight: Tensor | None
+) -> None:
     if not checks.should_validate(validate, masses):
         return
     wrong = counted & ~(masses > 0)
     if bool(wrong.any()):
+        check_finite(weight)
         first = tuple(int(i) for i in wrong.nonzero()[0])
         raise ValueError(
             "the mean of a sequence divides by the weighted mass of its labels, which must be > 0, "

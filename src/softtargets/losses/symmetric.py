@@ -115,7 +115,16 @@ def symmetric_cross_entropy(
     if plain is not None:
         losses = losses + alpha * plain
     losses = torch.where(living & ~built.ignored(), losses, 0).to(reverse.dtype)
-    return reduce(losses, shares, living, given.ignored, reduction, normalizer, validate=validate)
+    return reduce(
+        losses,
+        shares,
+        living,
+        given.ignored,
+        reduction,
+        normalizer,
+        validate=validate,
+        weight=weight,
+    )
 
 
 def _both_losses(
@@ -210,7 +219,7 @@ class SymmetricCrossEntropyLoss(nn.Module):
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
-        self.class_dim = class_dim
+        self.class_dim = checks.check_integer(class_dim, "class_dim")
         self.validate = validate
 
     def forward(

@@ -83,7 +83,8 @@ class AbstractSmoothing(nn.Module, ABC):
 
 
 def check_not_smoothed(target: Target, policy: str) -> None:
-    """Raise if `target` went through a policy before."""
+    """Raise unless `target` is a `Target` that went through no policy before."""
+    checks.check_target_type(target, Target)
     if target.smoothed:
         raise ValueError(
             f"`target` is smoothed already and smoothing happens once; hand {policy} the target as "
@@ -138,7 +139,10 @@ def watch_smoothing(
 
 def _by_rate(smoothing: float | None, target: Target) -> Target:
     check_smoothing_type(smoothing)
-    return target if smoothing is None else target.smooth(smoothing)
+    if smoothing is None:
+        return target
+    check_not_smoothed(target, "the loss")
+    return target.smooth(smoothing)
 
 
 def _marked(smoothing: AbstractSmoothing, target: object) -> Target:

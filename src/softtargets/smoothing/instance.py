@@ -15,6 +15,12 @@ from softtargets.smoothing.teacher import Lookup, looked_up, looks_up, sound_log
 from softtargets.target import Target
 from softtargets.terms import AbstractTerm, DenseRows, Uniform
 
+# For functions, and the loss fused with the output layer, which hand nothing on.
+_SMOOTHED_FIRST = (
+    "; to a loss without these arguments hand the smoothed target, "
+    "`policy(target, teacher_logits=...)`"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class QuadraticRate:
@@ -126,7 +132,7 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         if teacher is not None and not callable(teacher) and not looks_up(teacher):
             raise TypeError(
                 "`teacher` must be callable, or look logits up as a `TeacherCache` does, got "
-                f"{type(teacher).__name__}; give `CrossEntropyLoss` `teacher_logits=` instead"
+                f"{type(teacher).__name__}; give the criterion `teacher_logits=` instead"
             )
         asked = spread == "teacher" or isinstance(rate, QuadraticRate)
         if not asked and (teacher is not None or temperature != 1.0):
@@ -218,7 +224,9 @@ class InstanceLabelSmoothing(AbstractSmoothing):
         if given is not None:
             checks.check_floating(given, "teacher_logits", "; take them out of what it returned")
         elif self.teacher is not None and looks_up(self.teacher):
-            given = looked_up(self.teacher, index, expected, "InstanceLabelSmoothing")
+            given = looked_up(
+                self.teacher, index, expected, "InstanceLabelSmoothing", _SMOOTHED_FIRST
+            )
         else:
             given = self._run_teacher(inputs)
         if given.shape != expected:
@@ -233,8 +241,9 @@ class InstanceLabelSmoothing(AbstractSmoothing):
     def _run_teacher(self, inputs: Any) -> Tensor:
         if inputs is None or not callable(self.teacher):
             raise TypeError(
-                "InstanceLabelSmoothing needs its teacher on this batch: give `CrossEntropyLoss` "
+                "InstanceLabelSmoothing needs its teacher on this batch: give the criterion "
                 "`teacher_logits=`, or `inputs=` together with `teacher=` at construction"
+                + _SMOOTHED_FIRST
             )
         modules = self.teacher.modules() if isinstance(self.teacher, nn.Module) else ()
         training = [module for module in modules if module.training]

@@ -20,7 +20,7 @@ def own_logits(logits: Tensor | None, target: Target, policy: str) -> Tensor:
     if logits is None:
         raise TypeError(
             f"`logits` must be given to {policy}, whose targets depend on them; use it in "
-            "`CrossEntropyLoss`, or call it as `policy(target, logits)`"
+            "a criterion, or call it as `policy(target, logits)`"
         )
     expected = (*target.batch_shape, target.num_classes)
     if logits.shape != expected:

@@ -108,12 +108,18 @@ class Schedule(nn.Module):
     @classmethod
     def linear(cls, start: float, end: float, steps: int) -> "Schedule":
         """Return a straight line from `start` to `end` in `steps` steps, then `end`."""
-        return cls("linear", (start, end), (steps,))
+        return cls._from_to("linear", start, end, steps)
 
     @classmethod
     def cosine(cls, start: float, end: float, steps: int) -> "Schedule":
         """Return half a cosine from `start` to `end` in `steps` steps, then `end`."""
-        return cls("cosine", (start, end), (steps,))
+        return cls._from_to("cosine", start, end, steps)
+
+    @classmethod
+    def _from_to(cls, curve: Curve, start: float, end: float, steps: int) -> "Schedule":
+        """Check by the names the caller gave: `__init__` has others."""
+        values = _checked_value(start, "start"), _checked_value(end, "end")
+        return cls(curve, values, (checks.check_integer(steps, "steps", 1),))
 
     @property
     def value(self) -> float:

@@ -26,7 +26,9 @@ def looks_up(teacher: object) -> TypeGuard[Lookup]:
     return known and not callable(teacher) and not isinstance(teacher, Target)
 
 
-def looked_up(teacher: Lookup, index: Tensor | None, shape: torch.Size, user: str) -> Tensor:
+def looked_up(
+    teacher: Lookup, index: Tensor | None, shape: torch.Size, user: str, way_out: str = ""
+) -> Tensor:
     """Return the logits of these samples, classes last.
 
     Args:
@@ -34,6 +36,7 @@ def looked_up(teacher: Lookup, index: Tensor | None, shape: torch.Size, user: st
         index: `(*batch)` integers.
         shape: of the logits, `(*batch, K)`.
         user: who asks, for errors.
+        way_out: where the loss has no `index=`.
 
     Raises:
         TypeError: `index` is missing or holds no integers.
@@ -43,7 +46,7 @@ def looked_up(teacher: Lookup, index: Tensor | None, shape: torch.Size, user: st
         raise TypeError(
             f"{user} needs `index` to ask its teacher's cache: give the loss `index=`, the numbers "
             "of the batch's samples in the data set, which the data set returns beside inputs and "
-            "labels"
+            f"labels{way_out}"
         )
     if teacher.num_classes != shape[-1]:
         raise ValueError(
