@@ -17,7 +17,8 @@ from softtargets.lab.execution.place import Place
 from softtargets.lab.label_noise import KINDS, Kind, check_mapping, wrong_share
 from softtargets.lab.label_noise import Mapping as NoiseMap
 from softtargets.lab.method_runs import (
-    MethodRuns,
+    AbstractComparison,
+    Runs,
     check_count,
     check_methods,
     check_sizes,
@@ -112,16 +113,20 @@ def _check_noise(settings: Settings) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison(MethodRuns[RunRecord]):
+class Comparison(AbstractComparison[RunRecord]):
     """Finished runs of the same seeds, by method.
 
     Attributes:
         settings: as asked for.
         data: what there is to know of the data set.
+        runs: for each method, its folders and records by seed.
+        missing: how many runs of it are not finished; the seeds that lack one are left out.
     """
 
     settings: Settings
     data: DataSummary
+    runs: Runs[RunRecord]
+    missing: int = 0
 
 
 def plan(settings: Settings, data: DataSet) -> list[RunSpec]:
@@ -229,11 +234,11 @@ def recall(output: Path) -> Comparison:
     """
     study = read_study(output)
     settings = _settings(study, output)
-    kept, seeds = recalled(output, study.runs, RunRecord)
+    runs, seeds, missing = recalled(output, study.runs, RunRecord)
     shares = study.data.wrong_shares and tuple(study.data.wrong_shares[seed] for seed in seeds)
     data = structs.replace(study.data, wrong_shares=shares)
     settings = replace(settings, seeds=len(seeds))
-    return Comparison(settings=settings, data=data, runs=kept.runs, missing=kept.missing)
+    return Comparison(settings=settings, data=data, runs=runs, missing=missing)
 
 
 def _settings(study: Study, output: Path) -> Settings:

@@ -1,9 +1,9 @@
 """Finished runs by method and seed, and what comparisons of all kinds ask of settings."""
 
+from abc import ABC
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 from softtargets.lab.errors import LabError
 from softtargets.lab.kinds import AnySpec
@@ -17,17 +17,18 @@ MOST_EPOCHS = 100_000
 Names = Mapping[str, Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodRuns(Generic[Record]):
+Runs = dict[str, list[tuple[StoredRun[Record], Record]]]
+
+
+class AbstractComparison(ABC, Generic[Record]):
     """Finished runs of the same seeds, by method.
 
     Attributes:
         runs: for each method, its folders and records by seed.
-        missing: how many runs are not finished; the seeds that lack one are left out.
     """
 
-    runs: dict[str, list[tuple[StoredRun[Record], Record]]]
-    missing: int = 0
+    __slots__ = ()
+    runs: Runs[Record]
 
     def records(self, method: str) -> list[Record]:
         """Return the records of a method, by seed."""
@@ -38,6 +39,20 @@ class MethodRuns(Generic[Record]):
         return [folder.arrays() for folder, _ in self.runs[method]]
 
 
+class Recalled(NamedTuple, Generic[Record]):
+    """Runs of the seeds that all methods have finished.
+
+    Attributes:
+        runs: for each method, its folders and records by seed.
+        seeds: those that all methods have finished.
+        missing: how many runs are not finished.
+    """
+
+    runs: Runs[Record]
+    seeds: list[int]
+    missing: int
+
+
 def names_of(specs: Iterable[AnySpec], methods: Iterable[str]) -> dict[str, list[str]]:
     """Return the run ids of each method in the order of the specs, seed by seed."""
     return {method: [spec.run_id for spec in specs if spec.method == method] for method in methods}
@@ -45,7 +60,7 @@ def names_of(specs: Iterable[AnySpec], methods: Iterable[str]) -> dict[str, list
 
 def gathered(
     output: Path, names: Names, records: Mapping[str, Record], kind: type[Record]
-) -> dict[str, list[tuple[StoredRun[Record], Record]]]:
+) -> Runs[Record]:
     """Return folders and records by method and seed.
 
     Args:
@@ -60,10 +75,8 @@ def gathered(
     }
 
 
-def recalled(
-    output: Path, names: Names, kind: type[Record]
-) -> tuple[MethodRuns[Record], list[int]]:
-    """Return the runs of the seeds that all methods have finished, and these seeds.
+def recalled(output: Path, names: Names, kind: type[Record]) -> Recalled[Record]:
+    """Return the runs of the seeds that all methods have finished.
 
     Args:
         output: the folder of the comparison.
@@ -86,8 +99,7 @@ def recalled(
             "stopped"
         )
     finished = {method: [each[seed] for seed in seeds] for method, each in names.items()}
-    runs = gathered(output, finished, records, kind)
-    return MethodRuns(runs=runs, missing=missing), seeds
+    return Recalled(gathered(output, finished, records, kind), seeds, missing)
 
 
 def check_methods(methods: Sequence[str], known: Collection[str], way_out: str) -> None:

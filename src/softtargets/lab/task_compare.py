@@ -15,7 +15,8 @@ from softtargets.lab.errors import LabError
 from softtargets.lab.execution import Progress, compute
 from softtargets.lab.kinds import AnySpec
 from softtargets.lab.method_runs import (
-    MethodRuns,
+    AbstractComparison,
+    Runs,
     check_methods,
     check_sizes,
     gathered,
@@ -71,7 +72,7 @@ class TaskStudy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskComparison(MethodRuns[Any]):
+class TaskComparison(AbstractComparison[Any]):
     """Finished runs of the same seeds, by method.
 
     Attributes:
@@ -79,12 +80,16 @@ class TaskComparison(MethodRuns[Any]):
         settings: as asked for; of an unfinished comparison with as many seeds as are finished.
         data: what there is to know of the data.
         references: what is reached without a model.
+        runs: for each method, its folders and records by seed.
+        missing: how many runs of it are not finished; the seeds that lack one are left out.
     """
 
     kind: AbstractTaskKind
     settings: TaskSettings
     data: TaskData
     references: list[Reference]
+    runs: Runs[Any]
+    missing: int = 0
 
     @property
     def spec(self) -> Any:
@@ -162,7 +167,7 @@ def compare(
     write_study(output, study)
     records = compute(specs, [data], root, on=on, progress=progress)
     runs = gathered(output, study.runs, records, kind.record)
-    return _of(kind, study, MethodRuns(runs=runs), settings.seeds)
+    return _of(kind, study, runs)
 
 
 def recall(output: Path) -> TaskComparison:
@@ -181,18 +186,19 @@ def recall(output: Path) -> TaskComparison:
         kind = task_kind(study.kind)
     except ValueError as error:
         raise unusable(output, str(error)) from error
-    kept, seeds = recalled(output, study.runs, kind.record)
-    return _of(kind, study, kept, len(seeds))
+    runs, seeds, missing = recalled(output, study.runs, kind.record)
+    settings = structs.replace(study.settings, seeds=len(seeds))
+    return _of(kind, structs.replace(study, settings=settings), runs, missing)
 
 
 def _of(
-    kind: AbstractTaskKind, study: TaskStudy, kept: MethodRuns[Any], seeds: int
+    kind: AbstractTaskKind, study: TaskStudy, runs: Runs[Any], missing: int = 0
 ) -> TaskComparison:
     return TaskComparison(
         kind=kind,
-        settings=structs.replace(study.settings, seeds=seeds),
+        settings=study.settings,
         data=study.data,
         references=study.references,
-        runs=kept.runs,
-        missing=kept.missing,
+        runs=runs,
+        missing=missing,
     )
