@@ -3,6 +3,12 @@
 import codecs
 from pathlib import Path
 
+# The longer marks first: that of UTF-32 begins as that of UTF-16 does.
+_MARKS = {
+    "UTF-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "UTF-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
+
 
 def decoded(path: Path | str, content: bytes, error: type[Exception], *, line: int = 1) -> str:
     r"""Return the text that bytes are, without a byte order mark.
@@ -23,7 +29,7 @@ def decoded(path: Path | str, content: bytes, error: type[Exception], *, line: i
         `iconv -f LATIN1 -t UTF-8`
     """
     if line == 1:
-        _check_not_utf16(path, content, error)
+        _check_mark(path, content, error)
         content = content.removeprefix(codecs.BOM_UTF8)
     try:
         return content.decode()
@@ -36,10 +42,11 @@ def decoded(path: Path | str, content: bytes, error: type[Exception], *, line: i
         ) from found
 
 
-def _check_not_utf16(path: Path | str, content: bytes, error: type[Exception]) -> None:
-    """Raise where a text begins with the byte order mark of UTF-16, which UTF-8 never does."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise error(
-            f"{path} is UTF-16, as its first bytes say; texts must be UTF-8: convert the file, as "
-            "with `iconv -f UTF-16 -t UTF-8`"
-        )
+def _check_mark(path: Path | str, content: bytes, error: type[Exception]) -> None:
+    """Raise where a text begins with the byte order mark of another encoding than UTF-8."""
+    for name, marks in _MARKS.items():
+        if content.startswith(marks):
+            raise error(
+                f"{path} is {name}, as its first bytes say; texts must be UTF-8: convert the file, "
+                f"as with `iconv -f {name} -t UTF-8`"
+            )

@@ -74,10 +74,11 @@ def test_bytes_that_are_no_text(tmp_path):
 
 
 @pytest.mark.parametrize("order", ["le", "be"])
-def test_utf_16(tmp_path, order):
+@pytest.mark.parametrize("name", ["UTF-16", "UTF-32"])
+def test_a_byte_order_mark_of_another_encoding(tmp_path, name, order):
     path = tmp_path / "train.de"
-    path.write_bytes("\ufeffZwei Männer.\n".encode(f"utf-16-{order}"))
-    with pytest.raises(LabError, match=r"train\.de is UTF-16, .* `iconv -f UTF-16 -t UTF-8`$"):
+    path.write_bytes("\ufeffZwei Männer.\n".encode(f"{name}-{order}"))
+    with pytest.raises(LabError, match=rf"train\.de is {name}, .* `iconv -f {name} -t UTF-8`$"):
         read_sentences(path)
 
 
