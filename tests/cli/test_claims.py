@@ -39,6 +39,11 @@ def test_claims_are_run_and_written(tmp_path, capsys):
     planned = capsys.readouterr().out
     assert "4 are there, 0 to compute" in planned
     assert "about 0 minutes at the speed of the runs that are there" in planned
+    assert run(smoke(tmp_path, "xia.selective")) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "claims.json had verdicts of mueller.underconfident too, which this" in printed
+    assert run(smoke(tmp_path, "xia,mueller.underconfident")) == 0
+    assert "had verdicts" not in capsys.readouterr().out
 
 
 def test_what_is_printed_as_json(tmp_path, capsys):

@@ -242,8 +242,8 @@ def test_what_does_not_go_with_texts_is_refused(tmp_path):
         with pytest.raises(LabError, match=message):
             compare.compare(settings(root, **changed), tmp_path / "out")
 
-    refused("mixup, mixup-ls: means of two inputs are taken", methods=("ls", "mixup", "mixup-ls"))
-    refused("mollify-noise: means .* or noise is added", methods=("mollify-noise",))
+    refused("mixup, mixup-ls: inputs are mixed", methods=("ls", "mixup", "mixup-ls"))
+    refused("mollify-noise: inputs are mixed, or noise is added", methods=("mollify-noise",))
     refused("mlp is for numbers, and these data are texts; .* as --model", training=Training())
     shifted = Training(model="text-bag", augment="shift")
     refused("augmentation 'shift' is for pictures", training=shifted)

@@ -223,7 +223,7 @@ def test_cautions_count_the_comparisons(make_row):
     board = Board(rows, 3)
     assert board.tally() == (2 * len(METRICS) - 1, 1)
     text = " ".join(cautions(board, 0.0061))
-    assert "11 differences to hard labels were tested, 1 of them is clear" in text
+    assert "11 differences to hard labels were tested, 1 of their intervals leaves out 0" in text
     assert "With 3 seeds the intervals are wide" in text
     assert "standard error of 0.61 points" in text
 

@@ -47,7 +47,7 @@ def claims(
     from softtargets.claims.record import FILE, write
     from softtargets.claims.registry import named
     from softtargets.claims.running import Bench
-    from softtargets.cli.claims_progress import plan_lines, shown
+    from softtargets.cli.claims_progress import plan_lines, replaced_lines, shown
     from softtargets.cli.outcome import console_of_width, show_claims
     from softtargets.lab.compare import use_threads
     from softtargets.report.claims.terminal import list_table
@@ -70,6 +70,8 @@ def claims(
         return
     with shown(console) as progress:
         record = bench.run(progress)
+    for line in replaced_lines(out / FILE, record):
+        console.print(line, highlight=False)
     write(record, out / FILE)
     show_claims(record, out, console, tables=not json)
     if json:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from softtargets.claims.record import ClaimsRecord, read
 from softtargets.claims.running import Estimate
 from softtargets.claims.running import Progress as Told
+from softtargets.lab.errors import LabError
 from softtargets.lab.kinds import AnySpec
 from softtargets.report.notation import listed
 
@@ -76,3 +79,25 @@ def plan_lines(estimate: Estimate) -> list[str]:
             "are kept, and ask again"
         )
     return lines
+
+
+def replaced_lines(path: Path, record: ClaimsRecord) -> list[str]:
+    """Return in words which earlier verdicts a record takes the place of without having them.
+
+    Args:
+        path: of the earlier record, if there is one.
+        record: to be written there.
+    """
+    try:
+        earlier = read(path)
+    except LabError:
+        return []
+    judged = {claim.name for claim in record.claims if claim.skipped is None}
+    lost = [claim.name for claim in earlier.claims if claim.skipped is None]
+    lost = [name for name in lost if name not in judged]
+    if not lost:
+        return []
+    return [
+        f"{path} had verdicts of {listed(lost)} too, which this command did not reach; name all "
+        "that the page is to show, finished runs are not computed again"
+    ]

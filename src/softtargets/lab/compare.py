@@ -149,7 +149,7 @@ def _check_changes(methods: Sequence[str], data: DataSet) -> None:
     changing = [name for name in methods if METHODS[name].change is not None]
     if changing and data.texts is not None:
         raise LabError(
-            f"{', '.join(changing)}: means of two inputs are taken, or noise is added, which texts "
+            f"{', '.join(changing)}: inputs are mixed, or noise is added, which texts "
             "do not have; leave them out of --methods"
         )
 

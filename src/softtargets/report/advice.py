@@ -164,7 +164,7 @@ def _on_number(board: Board) -> list[str]:
         return []
     return [
         f"{counted(tested, 'difference')} to hard labels {'was' if tested == 1 else 'were'} "
-        f"tested, {clear} of them {'is' if clear == 1 else 'are'} clear. If no method did "
-        f"anything, about {board.by_chance} would look clear by chance: trust a pattern more than "
-        "one interval that only just leaves out 0."
+        f"tested, {clear} of their intervals {'leaves' if clear == 1 else 'leave'} out 0. If no "
+        f"method did anything, about {board.by_chance} would by chance: trust a pattern more than "
+        "one interval that only just does."
     ]

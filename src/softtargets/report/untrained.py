@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from softtargets.lab.compare import Comparison
-from softtargets.report.notation import ACCURACY, counted, listed, opened, percentage, title, verb
+from softtargets.report.notation import ACCURACY, listed, opened, percentage, title, verb
 
 # Of the way from guessing to all training labels right.
 LITTLE = 0.1
@@ -57,7 +57,7 @@ def _told_guessing(comparison: Comparison, failed: dict[str, int]) -> str:
     names = [title(method) for method, runs in failed.items() if runs]
     reached = [_training_accuracies(comparison, method) for method in comparison.runs]
     return (
-        f"{sum(failed.values())} of {counted(sum(map(len, reached)), 'run')} did not learn "
+        f"{sum(failed.values())} of {sum(map(len, reached)):,} runs did not learn "
         f"({listed(names)}): down to {percentage(min(map(min, reached)))} of the training labels "
         f"right, where guessing has {percentage(1 / comparison.data.num_classes)}. Nothing that is "
         "said of them says anything about the methods; the model, its few samples or epochs, or "
