@@ -33,6 +33,11 @@ class TestShapes:
             with pytest.raises(ValueError, match=rf"`{name}` must have shape \(2, 3\), .* got \("):
                 call()
 
+    @pytest.mark.parametrize("shape", [(), (1,), (2, 1), (1, 2)])
+    def test_scale(self, kind, shape):
+        with pytest.raises(ValueError, match=r"`scale` must have the batch shape \(2,\), got \("):
+            kinds()[kind].add_to(torch.zeros(2, K), torch.ones(shape))
+
     @pytest.mark.parametrize("shape", [(2, 5), (1, K), (K,)])
     def test_alive(self, kind, shape):
         target, alive = kinds()[kind], torch.ones(shape, dtype=torch.bool)
@@ -75,7 +80,7 @@ def test_shapes_are_those_inside_vmap():
     torch.testing.assert_close(torch.func.vmap(one)(labels, logits), target.dot(logits))
 
 
-@pytest.mark.parametrize("wrong", ["a", 1.5, {0}, object()])
+@pytest.mark.parametrize("wrong", ["a", 1.5, {0}, {}])
 def test_indices(wrong):
     for index in (wrong, (0, wrong)):
         with pytest.raises(TypeError, match=r"a target's index must be made of .* got \w+"):
@@ -95,3 +100,12 @@ class TestWeightsOfATopK:
         weights = torch.tensor([[0.5, 0.2], [torch.nan, torch.nan]])
         target = st.Target.from_top_k(torch.tensor([[0, 1], [2, 0]]), weights, K)
         torch.testing.assert_close(target[0].dense(), torch.tensor([0.5, 0.2, 0.3]))
+
+
+def test_a_number_of_a_dynamic_shape_is_an_index():
+    def middle(rows, labels):
+        return st.Target.from_labels(labels, K)[rows.shape[0] // 2].dense()
+
+    compiled = torch.compile(middle, fullgraph=True, dynamic=True, backend="eager")
+    labels = torch.tensor([0, 1, 2, 0])
+    assert torch.equal(compiled(torch.zeros(4, 2), labels), middle(torch.zeros(4, 2), labels))

@@ -50,8 +50,7 @@ def batch_index(index: Any, batch_dims: int) -> tuple[Any, ...]:
 def _consumed(part: Any) -> int:
     if part is None or part is Ellipsis:
         return 0
-    known = isinstance(part, slice | Tensor | list | tuple | range)
-    if not (known or hasattr(part, "__index__") or hasattr(part, "__array__")):
+    if isinstance(part, str | bytes | float | complex | dict | set):
         raise TypeError(
             "a target's index must be made of integers, slices, `...`, None, and tensors or lists "
             f"of integers or bools, got {type(part).__name__}; it selects samples, never classes"

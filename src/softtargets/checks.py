@@ -242,7 +242,8 @@ def check_top_k_values(indices: Tensor, weights: Tensor, fills_up: bool, whole: 
         first = tuple(int(i) for i in impossible.nonzero()[0])
         raise ValueError(
             f"`weights` must be finite and >= 0, got {float(values[first]):.6g} at {first}; of "
-            "logits take the softmax over all classes, then `topk`"
+            "logits take the softmax over all classes, then `topk`; clamp at 0 what rounding left "
+            "below"
         )
     tolerance = 1e-4 if weights.dtype in (torch.float32, torch.float64) else 2e-2
     total = values.sum(-1)

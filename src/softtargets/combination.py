@@ -114,9 +114,14 @@ class AbstractCombination(ABC):
             alive: `(*batch, K)` bool, as for `dense`.
 
         Raises:
-            ValueError: `out` or `alive` is of another shape.
+            ValueError: `out`, `scale` or `alive` is of another shape.
         """
         self._check_rows(out, "out")
+        if scale.shape != self.batch_shape:
+            raise ValueError(
+                f"`scale` must have the batch shape {tuple(self.batch_shape)}, got "
+                f"{tuple(scale.shape)}; give each sample one"
+            )
         if alive is not None:
             self._check_alive(alive)
         for term in reversed(self.terms):

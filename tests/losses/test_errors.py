@@ -182,7 +182,7 @@ class TestErrors:  # 5.7
         with pytest.raises(ValueError, match=r"`pos_weight` must have shape \(K,\)"):
             st.BCEWithLogitsLoss(pos_weight=torch.ones(1, 5))
 
-    @pytest.mark.parametrize("wrong", [float("nan"), -float("inf")])
+    @pytest.mark.parametrize("wrong", [float("nan"), -float("inf"), float("inf")])
     def test_5_7_a_weight_that_is_not_finite(self, wrong):
         logits, labels = batch()
         labels[3] = 1

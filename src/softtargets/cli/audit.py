@@ -188,20 +188,20 @@ def _check_outputs(outputs: list[Path | None], inputs: list[Path | None]) -> Non
     for output in filter(None, outputs):
         if any(given is not None and _is_same(output, given) for given in inputs):
             raise LabError(f"{output} is read, so it cannot be written; choose another file")
-        # Not Path.is_dir, which raises where a folder may not be looked into.
+        with suppress(OSError):  # its folder may not be looked into, or a name is too long
+            if output.is_dir():
+                raise LabError(f"cannot write {output}, it is a folder; name a file in it")
         if not os.access(f"{output.resolve().parent}/.", os.W_OK | os.X_OK):
             raise LabError(
                 f"cannot write {output}: its folder is missing or not writable; make it, or choose "
                 "another"
             )
         try:
-            folder = output.is_dir()
+            output.is_file()
         except OSError as error:  # as a name that is too long
             raise LabError(
                 f"cannot write {output} ({error.strerror}); choose another name"
             ) from error
-        if folder:
-            raise LabError(f"cannot write {output}, it is a folder; name a file in it")
 
 
 def _is_same(output: Path, given: Path) -> bool:

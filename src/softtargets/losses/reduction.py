@@ -84,6 +84,8 @@ def reduce(
     if not checks.should_validate(validate, divisor):
         return total / torch.where((living & ~ignored()).any(), divisor, 1)
     if divisor > 0:
+        if weight is not None and torch.isinf(divisor):
+            check_finite(weight)
         return total / divisor
     if bool((living & ~ignored()).any()):
         check_finite(weight)

@@ -147,7 +147,7 @@ def _check_divisors(
 ) -> None:
     if not checks.should_validate(validate, masses):
         return
-    wrong = counted & ~(masses > 0)
+    wrong = counted & ~((masses > 0) & (masses < torch.inf))
     if bool(wrong.any()):
         check_finite(weight)
         first = tuple(int(i) for i in wrong.nonzero()[0])

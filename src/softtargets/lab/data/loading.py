@@ -104,8 +104,8 @@ def _array_contents(source: Source) -> Contents:
         missing = ", nor a file of that name" if path.suffix in (".npz", ".parquet") else ""
         raise LabError(
             f"no data set {str(path)!r}{missing}: give one of digits, or the path of an "
-            f".npz file with the arrays {', '.join(ARRAYS)}, or of a .parquet file, or two-gaussians, or KIND:PATH "
-            f"with KIND one of {', '.join(DOWNLOADED)}, folder, text, "
+            f".npz file with the arrays {', '.join(ARRAYS)}, or of a .parquet file, or "
+            f"two-gaussians, or KIND:PATH with KIND one of {', '.join(DOWNLOADED)}, folder, text, "
             "camvid, segmentation, translation"
         )
     return parquet_contents(path) if path.suffix == ".parquet" else npz_contents(path)
