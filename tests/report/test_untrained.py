@@ -65,6 +65,21 @@ def test_runs_near_guessing_are(comparison, tmp_path):
     assert "2 of 6 runs did not learn" in (tmp_path / "page.html").read_text()
 
 
+def test_nothing_is_said_against_hard_labels_that_did_not_learn(comparison, tmp_path):
+    failed = _guessing(comparison, "hard")
+    assert terminal_conclusion(failed, summarise(failed)) == (
+        untrained(failed).replace("\N{NO-BREAK SPACE}", " ")
+    )
+    write_page(failed, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    header, _, rest = page.partition("</header>")
+    assert header.count('class="lead') == 1
+    assert "runs did not learn (hard labels)" in header
+    assert "What to do" not in rest
+    assert "Does it classify better?" not in rest
+    assert "How far to trust this" in rest
+
+
 @pytest.mark.parametrize(("mended", "behind"), [(3, True), (4, False)])
 def test_methods_no_better_than_the_most_frequent_class_are_named(comparison, mended, behind):
     labels = np.array([7] * 90 + [1] * 10)

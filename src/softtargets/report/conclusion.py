@@ -22,7 +22,7 @@ from softtargets.report.notation import (
     verb,
 )
 from softtargets.report.predictions import Confidence, predictions
-from softtargets.report.untrained import untrained
+from softtargets.report.untrained import untrained, without_baseline
 from softtargets.report.verdict import Board, Verdict, attainable, values
 
 _FAVOURED = (
@@ -82,17 +82,21 @@ def headline(board: Board, confidence: Mapping[str, Confidence]) -> list[str]:
 def terminal_conclusion(comparison: Comparison, rows: list[Row]) -> str:
     """Return the conclusion for a terminal: warning, headline and what explains it, a line each.
 
+    The warning alone, where hard labels did not learn.
+
     Args:
         comparison: finished runs.
         rows: their summary.
     """
-    confidence = {
-        method: predictions(comparison, method, scaled=False).confidence
-        for method in comparison.runs
-    }
-    first, *rest = headline(Board(rows, comparison.settings.seeds), confidence)
-    lines = [line for line in (untrained(comparison), first, " ".join(rest)) if line]
-    return "\n".join(lines).replace(PERCENT[0], " ")
+    lines = [untrained(comparison)]
+    if not without_baseline(comparison):
+        confidence = {
+            method: predictions(comparison, method, scaled=False).confidence
+            for method in comparison.runs
+        }
+        first, *rest = headline(Board(rows, comparison.settings.seeds), confidence)
+        lines += [first, " ".join(rest)]
+    return "\n".join(filter(None, lines)).replace(PERCENT[0], " ")
 
 
 def favourite(board: Board) -> tuple[Row, Metric, bool] | None:

@@ -18,7 +18,7 @@ from softtargets.report.predictions import Predictions, predictions
 from softtargets.report.templates import environment
 from softtargets.report.texts import text_examples
 from softtargets.report.transitions import estimations
-from softtargets.report.untrained import untrained
+from softtargets.report.untrained import untrained, without_baseline
 from softtargets.report.verdict import Board
 
 
@@ -37,6 +37,7 @@ def render_page(comparison: Comparison) -> str:
         for scaled in STATES
     }
     confidence = {method: each.confidence for method, each in predicted[False].items()}
+    comparable = not without_baseline(comparison)
     sheets = [(state, value_sheet(board, scaled=scaled)) for scaled, state in STATES.items()]
     compared = [
         (state, difference_sheet(board, scaled=scaled))
@@ -54,9 +55,9 @@ def render_page(comparison: Comparison) -> str:
             denoising=denoising_sheet(board) if board.denoised else None,
             estimations=estimations(comparison, rows),
             untrained=untrained(comparison),
-            headline=headline(board, confidence),
-            findings=findings(board, confidence),
-            advice=advice(board),
+            headline=headline(board, confidence) if comparable else [],
+            findings=findings(board, confidence) if comparable else [],
+            advice=advice(board) if comparable else [],
             cautions=cautions(board, standard_error(comparison, rows)),
             reading=_reading(predicted[False]),
             glance=glance_sheet(board),

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from softtargets.lab.compare import Comparison
+from softtargets.lab.methods import BASELINE
 from softtargets.report.notation import ACCURACY, listed, opened, percentage, title, verb
 
 # Of the way from guessing to all training labels right.
@@ -37,6 +38,15 @@ def untrained(comparison: Comparison) -> str:
             "where nearly all samples are of one class, or few are tested, accuracy cannot tell."
         )
     return " ".join(told)
+
+
+def without_baseline(comparison: Comparison) -> bool:
+    """Return whether runs of hard labels did not learn, so that no method can be held to them.
+
+    Args:
+        comparison: finished runs.
+    """
+    return bool(_at_guessing(comparison).get(BASELINE))
 
 
 def _at_guessing(comparison: Comparison) -> dict[str, int]:

@@ -14,6 +14,7 @@ from msgspec import structs
 from PIL import Image
 
 from softtargets.lab.task_summary import summarise, write_summary
+from softtargets.lab.translation.record import SentenceExample
 from softtargets.report.tasks import segmentation, translation
 from softtargets.report.tasks.page import render_page
 from softtargets.report.tasks.terminal import task_tables
@@ -104,6 +105,38 @@ def test_sentences_are_shown_whole_with_the_confidence_of_every_token(comparison
     total = sum(len(e.tokens) for m in comparison.runs for e in comparison.records(m)[0].examples)
     assert len(said) == total
     assert all(abs(int(shade) + int(number) - 100) <= 1 for shade, number in said)
+
+
+@pytest.mark.parametrize(
+    ("parts", "shown", "joined"),
+    [
+        (
+            [b"Die", b" gro", b"\xc3", b"\x9f", b"e", b" Stra\xc3", b"\x9fe"],
+            ["Die", " gro", "ß", "e", " Straße"],
+            [1, 1, 2, 1, 2],
+        ),
+        ([b"\xe7\x9a", b"\x84\xe6", b"\x98\xaf", b"\xd0", b"\xbb"], ["的是", "л"], [3, 2]),
+        # Told from what each token shows alone, the first two may be all of the first character.
+        ([b"\xe7", b"\x9a", b"\x84", b"\xe2\x80", b"\x93\xe6", b"\x98\xaf"], ["的–是"], [6]),
+        ([b"\xc3", b"e"], ["\N{REPLACEMENT CHARACTER}", "e"], [1, 1]),
+        ([], [], []),
+    ],
+)
+def test_tokens_that_share_a_character_are_shown_as_one(parts, shown, joined):
+    example = SentenceExample(
+        index=0,
+        source="",
+        reference="",
+        translation=b"".join(parts).decode(errors="replace"),
+        tokens=[*(part.decode(errors="replace") for part in parts), "</s>"],
+        confidences=[0.9] * len(parts) + [0.4],
+    )
+    found = tokens(example)
+    assert [each.gap + each.text for each in found] == [*shown, "</s>"]
+    assert [each.shade for each in found] == [*(round(100 - 100 * 0.9**k) for k in joined), 60]
+    assert all(
+        each.confidence.startswith(f"{100 - each.shade}\N{NO-BREAK SPACE}") for each in found
+    )
 
 
 def test_text_of_a_corpus_cannot_become_markup(comparisons):

@@ -29,12 +29,12 @@ UNSURE = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A token of a translation.
+    """A token of a translation, or several that share a character.
 
     Attributes:
         gap: blanks before it.
         text: without them.
-        confidence: "83 %", the model's probability of it.
+        confidence: "83 %", the model's probability of it, of several the product.
         shade: how strongly it is shaded, in per cent: the less sure, the stronger.
         unsure: whether its probability is below a half.
     """
@@ -196,13 +196,13 @@ class TranslationView(AbstractTaskView):
 
 
 def tokens(example: SentenceExample) -> list[Token]:
-    """Return the tokens of a translation as they are shown.
+    """Return the tokens of a translation as they are shown, those that share a character as one.
 
     Args:
         example: a sentence and its translation.
     """
     found = []
-    for piece, confidence in zip(example.tokens, example.confidences, strict=True):
+    for piece, confidence in _whole(example):
         text = piece.lstrip()
         found.append(
             Token(
@@ -247,6 +247,53 @@ def width_figure(board: Board, widths: list[int]) -> Figure:
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     return figure
+
+
+def _whole(example: SentenceExample) -> list[tuple[str, float]]:
+    """Texts of whole characters, each with the product of its tokens' confidences.
+
+    Tokens that do not make the translation stay as they are.
+    """
+    *pieces, end = example.tokens
+    *confidences, last = example.confidences
+    data = example.translation.encode()
+    found, start, product = [], 0, 1.0
+    for stops, confidence in zip(_stops(pieces, data), confidences, strict=True):
+        if not stops:
+            return list(zip(example.tokens, example.confidences, strict=True))
+        product *= confidence
+        stop = min(stops)
+        inside = stop < len(data) and data[stop] & 0xC0 == 0x80  # of a character
+        if len(stops) == 1 and not inside:
+            found.append((data[start:stop].decode(), product))
+            start, product = stop, 1.0
+    return [*found, (end, last)]
+
+
+def _stops(pieces: list[str], data: bytes) -> list[set[int]]:
+    """Where in the bytes of a text each of its pieces may stop; nowhere if they do not make it.
+
+    A piece has U+FFFD for bytes that are a part of a character, one for up to three of them, so
+    that there may be several such places.
+    """
+    steps: list[set[tuple[int, int]]] = []
+    reached = {0}
+    for piece in pieces:
+        steps.append(
+            {
+                (start, stop)
+                for start in reached
+                for stop in range(start + 1, start + len(piece.encode()) + 1)
+                if data[start:stop].decode(errors="replace") == piece
+            }
+        )
+        reached = {stop for _, stop in steps[-1]}
+    stops, allowed = [], {len(data)}
+    for each in reversed(steps):
+        kept = {(start, stop) for start, stop in each if stop in allowed}
+        stops.append({stop for _, stop in kept})
+        allowed = {start for start, _ in kept}
+    return stops[::-1]
 
 
 def _records(comparison: TaskComparison, method: str) -> list[TranslationRecord]:
